@@ -1,0 +1,233 @@
+"""The wrapper's outputs, each once: its name, its LIT type, what it needs from the model, and how it is made."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, Callable, Mapping, Optional
+
+import numpy as np
+import torch
+from lit_nlp.api import types as lit_types
+
+from lit_tl.models.config import HookedTransformerLITConfig
+from lit_tl.models.targets import target_token
+from lit_tl.passes.activations import Activations
+from lit_tl.passes.prompts import Prompt, Prompter
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a field takes from a pass."""
+
+    forward: bool = True
+    token_embeddings: bool = False
+    gradients: bool = False
+    generation: bool = False
+    attention_layer: Optional[int] = None
+    residual_layer: Optional[int] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Field:
+    """One output. `heavy` ones grow with the length of the text, or cost another pass, and are made on request only."""
+
+    lit_type: lit_types.LitType
+    make: Callable[["ExampleView"], Any]
+    needs: Needs = Needs()
+    heavy: bool = False
+
+
+class ExampleView:
+    """One example's part of a pass, as numbers of the host."""
+
+    def __init__(self, prompter: Prompter, example: Mapping[str, Any], prompt: Prompt, done: Optional[Activations], row: int, top_k: int):
+        self._prompter = prompter
+        self._example = example
+        self._done = done
+        self._row = row
+        self._top_k = top_k
+        self.prompt = prompt
+        self.generated: str = ""
+
+    @property
+    def _pass(self) -> Activations:
+        assert self._done is not None
+        return self._done
+
+    @functools.cached_property
+    def _logits(self) -> torch.Tensor:
+        return self._pass.logits[self._row, : len(self.prompt)].float()
+
+    @functools.cached_property
+    def _log_normalizer(self) -> torch.Tensor:
+        return self._logits.logsumexp(-1)
+
+    def tokens(self) -> list[str]:
+        return self._prompter.vocabulary.strings(self.prompt.ids)
+
+    def top_k_tokens(self) -> list[list[tuple[str, float]]]:
+        values, ids = self._logits.topk(min(self._top_k, self._logits.shape[-1]), dim=-1)
+        probabilities = (values - self._log_normalizer[:, None]).exp().tolist()
+        string = self._prompter.vocabulary.string
+        return [[(string(i), p) for i, p in zip(row, ps, strict=True)] for row, ps in zip(ids.tolist(), probabilities, strict=True)]
+
+    def next_tokens(self) -> list[tuple[str, float]]:
+        values, ids = self._logits[-1].topk(min(self._top_k, self._logits.shape[-1]))
+        probabilities = (values - self._log_normalizer[-1]).exp().tolist()
+        return list(zip(self._prompter.vocabulary.strings(ids.tolist()), probabilities, strict=True))
+
+    @functools.cached_property
+    def _token_loss(self) -> list[float]:
+        ids = torch.tensor(self.prompt.ids[1:], device=self._logits.device)
+        own = self._logits[:-1].gather(-1, ids[:, None])[:, 0]
+        return (self._log_normalizer[:-1] - own).tolist()
+
+    def token_loss(self) -> list[float]:
+        return [0.0, *self._token_loss]
+
+    def loss(self) -> Optional[float]:
+        return sum(self._token_loss) / len(self._token_loss) if self._token_loss else None
+
+    def perplexity(self) -> Optional[float]:
+        loss = self.loss()
+        return None if loss is None else math.exp(min(loss, 700.0))
+
+    def _answer(self, field: str) -> Optional[int]:
+        """The token that should follow, unless the text was cut and the token would follow something else."""
+        return None if self.prompt.truncated else target_token(self._prompter, self._example.get(field) or "")
+
+    def answer_prob(self) -> Optional[float]:
+        answer = self._answer("answer")
+        return None if answer is None else float((self._logits[-1, answer] - self._log_normalizer[-1]).exp())
+
+    def answer_rank(self) -> Optional[int]:
+        answer = self._answer("answer")
+        return None if answer is None else 1 + int((self._logits[-1] > self._logits[-1, answer]).sum())
+
+    def logit_diff(self) -> Optional[float]:
+        answer, foil = self._answer("answer"), self._answer("foil")
+        return None if answer is None or foil is None else float(self._logits[-1, answer] - self._logits[-1, foil])
+
+    def target(self) -> str:
+        targets = self._pass.targets
+        assert targets is not None
+        ids = [token for i, token in zip(targets.example, targets.token, strict=True) if i == self._row]
+        return "".join(self._prompter.vocabulary.strings(ids))
+
+    def token_embeddings(self) -> np.ndarray:
+        assert self._pass.token_embeddings is not None
+        return _array(self._pass.token_embeddings[self._row, : len(self.prompt)])
+
+    def gradients(self) -> np.ndarray:
+        assert self._pass.gradients is not None
+        return _array(self._pass.gradients[self._row, : len(self.prompt)])
+
+    def attention(self, layer: int) -> np.ndarray:
+        n = len(self.prompt)
+        return _array(self._pass.patterns[layer][self._row, :, :n, :n])
+
+    def last_residual(self, layer: int) -> np.ndarray:
+        return _array(self._pass.last_residuals[layer][self._row])
+
+    def mean_residual(self, layer: int) -> np.ndarray:
+        return _array(self._pass.mean_residuals[layer][self._row])
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """A float32 copy that keeps no larger tensor alive."""
+    return tensor.detach().to("cpu", torch.float32, copy=True).contiguous().numpy()
+
+
+def output_fields(config: HookedTransformerLITConfig, n_layers: int) -> dict[str, Field]:
+    """All outputs of a model with these settings, by name, in LIT's order of preference."""
+    fields = _text_fields(config) | _scalar_fields()
+    if config.output_embeddings:
+        fields |= _embedding_fields(config, n_layers)
+    if config.compute_gradients:
+        fields |= _gradient_fields(config)
+    if config.output_attention:
+        fields |= {f"attention_layer_{layer}": _attention_field(layer) for layer in range(n_layers)}
+    return fields
+
+
+def _text_fields(config: HookedTransformerLITConfig) -> dict[str, Field]:
+    fields = {
+        "tokens": Field(
+            lit_type=lit_types.Tokens(parent="text", token_prefix=None),
+            make=ExampleView.tokens,
+            needs=Needs(forward=False),
+        ),
+        "next_tokens": Field(lit_type=lit_types.GeneratedTextCandidates(parent="answer"), make=ExampleView.next_tokens),
+        "top_k_tokens": Field(lit_type=lit_types.TokenTopKPreds(align="tokens"), make=ExampleView.top_k_tokens, heavy=True),
+        "token_loss": Field(lit_type=lit_types.TokenScores(align="tokens"), make=ExampleView.token_loss),
+        "truncated": Field(
+            lit_type=lit_types.BooleanLitType(), make=lambda view: view.prompt.truncated, needs=Needs(forward=False)
+        ),
+    }
+    if config.max_new_tokens:
+        fields["generated_text"] = Field(
+            lit_type=lit_types.GeneratedText(parent="target"),
+            make=lambda view: view.generated,
+            needs=Needs(forward=False, generation=True),
+            heavy=True,
+        )
+    return fields
+
+
+def _scalar_fields() -> dict[str, Field]:
+    makers: dict[str, tuple[Callable[[ExampleView], Any], float, float]] = {
+        "loss": (ExampleView.loss, 0.0, 20.0),
+        "perplexity": (ExampleView.perplexity, 1.0, 1e6),
+        "logit_diff": (ExampleView.logit_diff, -20.0, 20.0),
+        "answer_rank": (ExampleView.answer_rank, 1.0, 1e6),
+        "answer_prob": (ExampleView.answer_prob, 0.0, 1.0),
+    }
+    return {
+        name: Field(lit_type=lit_types.Scalar(min_val=low, max_val=high, required=False), make=make)
+        for name, (make, low, high) in makers.items()
+    }
+
+
+def _embedding_fields(config: HookedTransformerLITConfig, n_layers: int) -> dict[str, Field]:
+    fields = {}
+    for layer in reversed(config.layers(n_layers)):
+        needs = Needs(residual_layer=layer)
+        fields[f"embedding_layer_{layer}_last"] = Field(
+            lit_type=lit_types.Embeddings(), make=functools.partial(ExampleView.last_residual, layer=layer), needs=needs
+        )
+        fields[f"embedding_layer_{layer}_mean"] = Field(
+            lit_type=lit_types.Embeddings(), make=functools.partial(ExampleView.mean_residual, layer=layer), needs=needs
+        )
+    fields["token_embeddings"] = Field(
+        lit_type=lit_types.TokenEmbeddings(align="tokens"),
+        make=ExampleView.token_embeddings,
+        needs=Needs(token_embeddings=True),
+        heavy=True,
+    )
+    return fields
+
+
+def _gradient_fields(config: HookedTransformerLITConfig) -> dict[str, Field]:
+    needs = Needs(gradients=True)
+    return {
+        "target": Field(lit_type=lit_types.GeneratedText(), make=ExampleView.target, needs=needs, heavy=True),
+        "token_gradients": Field(
+            lit_type=lit_types.TokenGradients(
+                align="tokens",
+                grad_for="token_embeddings" if config.output_embeddings else None,
+                grad_target_field_key="target",
+            ),
+            make=ExampleView.gradients,
+            needs=needs,
+            heavy=True,
+        ),
+    }
+
+
+def _attention_field(layer: int) -> Field:
+    return Field(
+        lit_type=lit_types.AttentionHeads(align_in="tokens", align_out="tokens"),
+        make=functools.partial(ExampleView.attention, layer=layer),
+        needs=Needs(attention_layer=layer),
+        heavy=True,
+    )

@@ -1,0 +1,221 @@
+"""A TransformerLens model as a LIT model."""
+
+import itertools
+import threading
+import weakref
+from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
+
+import numpy as np
+import torch
+from lit_nlp.api import model as lit_model
+from lit_nlp.api import types as lit_types
+
+from lit_tl.models import loading
+from lit_tl.models.config import HookedTransformerLITConfig, form_spec
+from lit_tl.models.fields import ExampleView, Field, output_fields
+from lit_tl.models.targets import choose_targets
+from lit_tl.passes import activations, generation
+from lit_tl.passes.batches import plan_batches
+from lit_tl.passes.prompts import Prompt, Prompter
+
+_LOCKS: "weakref.WeakKeyDictionary[Any, threading.RLock]" = weakref.WeakKeyDictionary()
+_LOCKS_GUARD = threading.Lock()
+_MODEL_MEMBERS = ("cfg", "hooks", "run_with_cache", "run_with_hooks", "to_tokens", "tokenizer", "unembed")
+
+
+def model_lock(model: Any) -> threading.RLock:
+    """The lock of a model object. Hooks are the model's state, so whatever installs some holds it."""
+    with _LOCKS_GUARD:
+        return _LOCKS.setdefault(model, threading.RLock())
+
+
+class HookedTransformerLIT(lit_model.Model):
+    """A TransformerLens model in LIT: a `TransformerBridge`, or a `HookedTransformer` of TransformerLens 2 or 3.
+
+    Outputs are described by `output_spec()`; all of them come from one forward pass and, where gradients are wanted, one
+    backward pass to the input embeddings. Losses are in nats. Attention is `[head, query_pos, key_pos]`, rows summing to 1.
+
+    Args:
+        model: the model, with its tokenizer. Its weights are used as they are.
+        config: what to compute.
+
+    Raises:
+        TypeError: `model` is not a TransformerLens model.
+        ValueError: the model has no tokenizer, or the config asks for layers that it does not have.
+    """
+
+    def __init__(self, model: Any, config: Optional[HookedTransformerLITConfig] = None):
+        if not all(hasattr(model, member) for member in _MODEL_MEMBERS):
+            raise TypeError(
+                f"HookedTransformerLIT takes a TransformerLens model, not {type(model).__qualname__}"
+                + (": for a model's name use HookedTransformerLIT.from_pretrained" if isinstance(model, str) else "")
+            )
+        self.config = config or HookedTransformerLITConfig()
+        if self.config.device is not None and torch.device(self.config.device) != activations.model_device(model):
+            model.to(self.config.device)
+        self.model = model
+        self.lock = model_lock(model)
+        self.prompter = Prompter(model, max_length=self.config.max_seq_length, prepend_bos=self.config.prepend_bos)
+        self._fields: Mapping[str, Field] = output_fields(self.config, int(model.cfg.n_layers))
+
+    @classmethod
+    def from_pretrained(
+        cls, model_name: str, config: Optional[HookedTransformerLITConfig] = None, **model_kwargs: Any
+    ) -> "HookedTransformerLIT":
+        """Load a model and wrap it.
+
+        Args:
+            model_name: a bundled model, a TransformerLens alias, a Hub id or a local folder.
+            config: what to compute.
+            **model_kwargs: passed to TransformerLens: device, dtype, revision, checkpoint_value, n_devices, device_map,
+                hf_model, ...; and fold_ln, center_writing_weights, center_unembed, none of which is done unless asked for.
+
+        Raises:
+            lit_tl.models.loading.LoadingError: the model can't be loaded; the message says why and what to do.
+        """
+        return cls(loading.load_model(model_name, **model_kwargs), config)
+
+    def description(self) -> str:
+        """The model's name and shape."""
+        cfg = self.model.cfg
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        return (
+            f"{cfg.model_name} in TransformerLens: {cfg.n_layers} layers, {cfg.n_heads} heads, d_model {cfg.d_model}, "
+            f"d_vocab {cfg.d_vocab}, context {cfg.n_ctx}, {parameters:,} parameters on {cfg.device}"
+        )
+
+    @classmethod
+    def init_spec(cls) -> lit_types.Spec:
+        """What LIT's dialog asks for to load another model. `load_for_lit` below takes these as keywords."""
+        bundled = next(iter(loading.BUNDLED_MODELS))
+        return {
+            "model_name": lit_types.String(default=bundled),
+            "dtype": lit_types.CategoryLabel(default="float32", vocab=list(loading.DTYPES), required=False),
+        } | form_spec()
+
+    def input_spec(self) -> lit_types.Spec:
+        """`text`, and optionally what to read in its place (`tokens`, `token_embeddings`), what a gradient explains
+        (`target_mask`, `target`, `answer`, in this order), and the `foil` of the answer."""
+        spec: dict[str, lit_types.LitType] = {
+            "text": lit_types.TextSegment(),
+            "tokens": lit_types.Tokens(parent="text", required=False),
+            "answer": lit_types.TextSegment(required=False),
+            "foil": lit_types.TextSegment(required=False),
+        }
+        if self.config.output_embeddings:
+            spec["token_embeddings"] = lit_types.TokenEmbeddings(align="tokens", required=False)
+        if self.config.compute_gradients:
+            spec["target"] = lit_types.TextSegment(required=False)
+            spec["target_mask"] = lit_types.TokenScores(align="tokens", required=False)
+        return spec
+
+    def output_spec(self) -> lit_types.Spec:
+        """The fields of each prediction; see `lit_tl.models.fields`."""
+        return {name: field.lit_type for name, field in self._fields.items()}
+
+    @property
+    def supports_concurrent_predictions(self) -> bool:
+        """True: calls from several threads are safe. They wait for each other, one lock for each model."""
+        return True
+
+    def max_minibatch_size(self) -> int:
+        """Most prompts in one forward pass."""
+        return self.config.batch_size
+
+    def get_embedding_table(self) -> tuple[list[str], np.ndarray]:
+        """The vocabulary's readable strings, and the embeddings that the model reads for them, `[d_vocab, d_model]` float32."""
+        strings = self.prompter.vocabulary.all_strings()
+        ids = torch.arange(len(strings), device=activations.model_device(self.model))[None]
+        with self.lock, torch.no_grad():
+            return strings, self.model.embed(ids)[0].float().cpu().numpy()
+
+    def predict(self, inputs: Iterable[Mapping[str, Any]], *, fields: Optional[Collection[str]] = None) -> Iterator[dict[str, Any]]:
+        """Predictions, one for each input, in the inputs' order.
+
+        Args:
+            inputs: examples as `input_spec()` describes them.
+            fields: names of the outputs to make; None for all. What no wanted field needs is not computed.
+
+        Raises:
+            ValueError: a field or a token is unknown, embeddings or a mask do not fit the prompt.
+        """
+        wanted = list(self._fields) if fields is None else list(fields)
+        if unknown := [name for name in wanted if name not in self._fields]:
+            raise ValueError(f"{unknown[0]!r} is not an output of this model; it has {', '.join(self._fields)}")
+        remaining = iter(inputs)
+        while window := list(itertools.islice(remaining, 8 * self.config.batch_size)):
+            yield from self._predict_window(window, wanted)
+
+    def heavy_fields(self) -> set[str]:
+        """Outputs that should be made for a selection only: they grow with the text's length or cost another pass."""
+        return {name for name, field in self._fields.items() if field.heavy}
+
+    def _predict_window(self, examples: Sequence[Mapping[str, Any]], wanted: Sequence[str]) -> list[dict[str, Any]]:
+        prompts = [self._prompt(example) for example in examples]
+        needs = [self._fields[name].needs for name in wanted]
+        outputs: list[dict[str, Any]] = [{} for _ in examples]
+        batches = plan_batches(
+            [len(prompt) for prompt in prompts], batch_size=self.config.batch_size, token_budget=self.config.token_budget
+        )
+        for batch in batches:
+            part, part_prompts = [examples[i] for i in batch], [prompts[i] for i in batch]
+            done, texts = None, [""] * len(batch)
+            with self.lock:
+                if any(need.forward for need in needs):
+                    done = activations.run(self.model, part_prompts, self._wanted(wanted, part, part_prompts))
+                if any(need.generation for need in needs):
+                    texts = generation.continue_greedily(
+                        self.model,
+                        part_prompts,
+                        max_new_tokens=self.config.max_new_tokens,
+                        batch_size=self.config.batch_size,
+                    )
+            for row, i in enumerate(batch):
+                view = ExampleView(self.prompter, part[row], part_prompts[row], done, row, self.config.top_k)
+                view.generated = texts[row]
+                outputs[i] = {name: self._fields[name].make(view) for name in wanted}
+        return outputs
+
+    def _wanted(self, names: Sequence[str], examples: Sequence[Mapping[str, Any]], prompts: Sequence[Prompt]) -> activations.Wanted:
+        needs = [self._fields[name].needs for name in names]
+        gradients = any(need.gradients for need in needs)
+        return activations.Wanted(
+            token_embeddings=any(need.token_embeddings for need in needs),
+            attention_layers=frozenset(need.attention_layer for need in needs if need.attention_layer is not None),
+            residual_layers=frozenset(need.residual_layer for need in needs if need.residual_layer is not None),
+            targets=(lambda done: choose_targets(self.prompter, examples, prompts, done)) if gradients else None,
+        )
+
+    def _prompt(self, example: Mapping[str, Any]) -> Prompt:
+        tokens = example.get("tokens")
+        if tokens is not None and len(tokens):
+            prompt = self.prompter.from_tokens(tokens)
+        else:
+            prompt = self.prompter.from_text(example["text"])
+        embeddings = example.get("token_embeddings")
+        if embeddings is None or len(embeddings) == 0:
+            return prompt
+        embeddings = np.asarray(embeddings, dtype=np.float32)
+        expected = (len(prompt), int(self.model.cfg.d_model))
+        if embeddings.shape != expected:
+            raise ValueError(f"token_embeddings has shape {embeddings.shape}, but this prompt needs {expected}")
+        return Prompt(ids=prompt.ids, truncated=prompt.truncated, token_embeddings=embeddings)
+
+
+def load_for_lit(model_name: str, dtype: str = "float32", **settings: Any) -> lit_model.Model:
+    """Load a model for LIT's dialog, which sends what `HookedTransformerLIT.init_spec()` describes.
+
+    Raises:
+        LoadingError: the model can't be loaded.
+        ValueError: a setting is out of its range.
+    """
+    source = loading.ModelSource.parse(model_name)
+    config = HookedTransformerLITConfig.from_form(settings)
+    return HookedTransformerLIT.from_pretrained(
+        source.name,
+        config,
+        dtype=dtype,
+        device=config.device,
+        revision=source.revision,
+        checkpoint_value=source.checkpoint_value,
+    )

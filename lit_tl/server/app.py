@@ -1,0 +1,113 @@
+"""LIT's application with our models: fields made when they are asked for, threads, replies that browsers can take."""
+
+import functools
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Optional
+
+from absl import logging
+from lit_nlp import app as lit_app
+from lit_nlp.api import dataset as lit_dataset
+from lit_nlp.api import model as lit_model
+from lit_nlp.api import types as lit_types
+from lit_nlp.lib import caching, serialize, utils
+from werkzeug import wrappers
+
+from lit_tl.models.wrapper import HookedTransformerLIT
+from lit_tl.server import pages, replies
+from lit_tl.server.byte_cache import ByteCache
+from lit_tl.server.lazy_model import LazyModel
+
+DEFAULT_CACHE_BYTES = 256 * 2**20
+
+
+class LitTlApp(lit_app.LitApp):
+    """A `LitApp` whose TransformerLens models answer field by field.
+
+    Args:
+        models: LIT models by name.
+        datasets: LIT data sets by name.
+        cache_bytes: bound on what is kept of predictions, for all models together.
+        **kw: as for `lit_nlp.app.LitApp`.
+    """
+
+    def __init__(
+        self,
+        models: lit_model.ModelMap,
+        datasets: Mapping[str, lit_dataset.Dataset],
+        *,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        **kw: Any,
+    ):
+        self._predictions = ByteCache(cache_bytes)
+        self._client_root: str = kw["client_root"]
+        super().__init__(models, datasets, **kw)
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        """WSGI: our pages first, all else is LIT's."""
+        request = wrappers.Request(environ)
+        response = pages.respond(request, self._client_root)
+        return response(environ, start_response) if response else super().__call__(environ, start_response)
+
+    def _build_metadata(self) -> lit_types.JsonDict:
+        """LIT comes here after it has put models in its cache of whole predictions, and before it uses them: ours take their
+        places."""
+        for name, model in self._models.items():
+            if isinstance(model, caching.CachingModelWrapper) and isinstance(model.wrapped, HookedTransformerLIT):
+                self._models[name] = LazyModel(model.wrapped, self._predictions)
+        return super()._build_metadata()
+
+    def _get_preds(
+        self,
+        data: lit_types.JsonDict,
+        model: Optional[str] = None,
+        requested_types: Optional[str] = None,
+        requested_fields: Optional[str] = None,
+        **kw: Any,
+    ) -> Sequence[Any]:
+        """As LIT's, but nothing is computed that was not asked for. Without types and fields: predictions that compute when
+        they are read."""
+        if model is None:
+            raise ValueError("a request for predictions must name a model")
+        lazy = self._models[model]
+        if not isinstance(lazy, LazyModel):
+            return super()._get_preds(data, model, requested_types, requested_fields, **kw)
+        inputs = [example["data"] for example in data["inputs"]]
+        if not requested_types and not requested_fields:
+            return lazy.predict(inputs)
+        spec = self._get_model_spec(model)["output"]
+        names = [name for name in (requested_fields or "").split(",") if name]
+        for type_name in (requested_types or "").split(","):
+            if not type_name:
+                continue
+            kind = getattr(lit_types, type_name, None)
+            if not (isinstance(kind, type) and issubclass(kind, lit_types.LitType)):
+                raise ValueError(f"{type_name!r} is not a LIT type")
+            names += utils.find_spec_keys(spec, kind)
+        return lazy.fetch(inputs, [name for name in dict.fromkeys(names) if name in spec])
+
+    def make_handler(self, fn: Callable[..., Any]) -> Callable[..., wrappers.Response]:
+        """A handler of requests from a method on parsed JSON. Any failure is answered in a sentence; its trace is logged."""
+
+        @functools.wraps(fn)
+        def handler(app: Any, request: wrappers.Request, environ: Any) -> wrappers.Response:
+            del app, environ
+            try:
+                return replies.respond(request, self._answer(fn, request))
+            except Exception as error:  # noqa: BLE001  (the server's outer edge: whatever failed must be answered)
+                error_id = uuid.uuid4().hex[:8]
+                logging.exception("request %s failed, id %s", request.path, error_id)
+                return replies.respond_error(request, error, error_id)
+
+        return handler
+
+    def _answer(self, fn: Callable[..., Any], request: wrappers.Request) -> bytes:
+        query = request.args.to_dict()
+        simple = utils.coerce_bool(query.pop("response_simple_json", True))
+        data = serialize.from_json(request.get_data(as_text=True))
+        if data and data.get("inputs") and "dataset_name" in query:
+            data["inputs"] = self._reconstitute_inputs(data["inputs"], query["dataset_name"])
+            if any(example["id"] != example["data"].get("_id") for example in data["inputs"]):
+                raise ValueError("malformed example: its id differs from the one in its data")
+        outputs = fn(data, **query)
+        return replies.to_json(outputs) if simple else serialize.to_json(outputs).encode()

@@ -1,0 +1,29 @@
+"""The LIT components that make sense for language models."""
+
+from collections.abc import Mapping
+
+from lit_nlp.api import components as lit_components
+from lit_nlp.components import core, gradient_maps, metrics, nearest_neighbors, pca, projection, scrambler, umap, word_replacer
+
+
+def interpreters() -> Mapping[str, lit_components.Interpreter]:
+    """Salience maps, projections and neighbours, by the names that LIT's client knows them by."""
+    return {
+        **core.required_interpreters(),
+        "Grad L2 Norm": gradient_maps.GradientNorm(),
+        "Grad ⋅ Input": gradient_maps.GradientDotInput(),
+        "Integrated Gradients": gradient_maps.IntegratedGradients(),
+        "nearest neighbors": nearest_neighbors.NearestNeighbors(),
+        "pca": projection.ProjectionManager(pca.PCAModel),
+        "umap": projection.ProjectionManager(umap.UmapModel),
+    }
+
+
+def generators() -> Mapping[str, lit_components.Generator]:
+    """Ways to make new prompts out of a selected one."""
+    return {"Scrambler": scrambler.Scrambler(), "Word Replacer": word_replacer.WordReplacer()}
+
+
+def lit_metrics() -> Mapping[str, lit_components.Metrics]:
+    """Metrics over a data set or a slice of it."""
+    return {"exact match": metrics.ExactMatchMetrics()}

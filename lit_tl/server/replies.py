@@ -1,0 +1,48 @@
+"""Replies as browsers take them: JSON without NaN, compressed where it helps, errors in a sentence."""
+
+import gzip
+from typing import Any, Mapping
+
+import numpy as np
+import orjson
+from lit_nlp.lib import serialize
+from werkzeug import wrappers
+
+_WORTH_COMPRESSING = 2048
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
+def _plain(value: Any) -> Any:
+    """What orjson does not know by itself: LIT's types, mappings, arrays that are not contiguous."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return serialize.SimpleJSONEncoder().default(value)
+
+
+def to_json(value: Any) -> bytes:
+    """JSON in which a number that JSON lacks (NaN, an infinity) is null, since one of them makes a browser refuse the whole
+    reply; and in which a float32 has the digits that it has, rather than those of a double."""
+    return orjson.dumps(value, default=_plain, option=_OPTIONS)
+
+
+def respond(request: wrappers.Request, body: bytes, *, status: int = 200) -> wrappers.Response:
+    """A JSON reply, gzipped if the browser takes it and it is long."""
+    response = wrappers.Response(body, status=status, content_type="application/json; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Accept-Encoding"
+    if len(body) > _WORTH_COMPRESSING and "gzip" in request.accept_encodings:
+        response.set_data(gzip.compress(body, compresslevel=1))
+        response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+def respond_error(request: wrappers.Request, error: BaseException, error_id: str) -> wrappers.Response:
+    """A failed request in one sentence, with the id under which the log has the trace."""
+    expected = isinstance(error, (ValueError, LookupError, TypeError))
+    sentence = str(error).strip().split("\n")[0] if expected else ""
+    if isinstance(error, KeyError):
+        sentence = f"there is no {sentence} on this server"
+    body = {"error": sentence or f"the server failed ({type(error).__name__}); its log has the reason", "id": error_id}
+    return respond(request, to_json(body), status=400 if expected else 500)
