@@ -111,6 +111,7 @@ def run(config: LaunchConfig) -> None:
     from lit_tl.server.serving import Server, bind
 
     listener = None if config.check else bind(config.host, config.port)
+    from lit_tl.models.config import HookedTransformerLITConfig
     from lit_tl.server import build
 
     say = build.Progress()
@@ -120,7 +121,7 @@ def run(config: LaunchConfig) -> None:
         dtype=config.dtype,
         max_examples=config.max_examples,
         cache_bytes=config.cache_mb * 2**20,
-        wrapper=build.HookedTransformerLITConfig(
+        wrapper=HookedTransformerLITConfig(
             max_seq_length=config.max_seq_length,
             batch_size=config.batch_size,
             top_k=config.top_k,

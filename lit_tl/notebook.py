@@ -78,5 +78,5 @@ def widget(
     **options: Any,
 ) -> Widget:
     """Open LIT in a notebook. Arguments are those of `serve`, and the `height` in pixels."""
-    options = {"port": 0, "quiet": True, "default_layout": "compact"} | options
-    return Widget(serve(models, datasets, block=False, **options), height)
+    defaults: dict[str, Any] = {"port": 0, "quiet": True, "default_layout": "compact"}
+    return Widget(serve(models, datasets, block=False, **(defaults | options)), height)

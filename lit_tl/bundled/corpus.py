@@ -4,6 +4,7 @@ A document is a few sentences from one of several small grammars. The grammars h
 (`lit_tl.data.paired`) in more wordings than the tasks have, and never a held-out template, nor a held-out word in its task.
 """
 
+import dataclasses
 import random
 import re
 from typing import Callable, Iterator
@@ -58,17 +59,21 @@ def _ioi(rng: random.Random) -> str:
         if rng.random() < 0.7:
             sentences.append(f"{rng.choice(_OPENINGS)} {meeting}, {transfer}{rng.choice(_ENDINGS)}")
         else:
-            sentences.append(f"Then {meeting}{rng.choice(('. Then', ', and', ', where', '. Later'))} {transfer}{rng.choice(_ENDINGS)}")
+            sentences.append(
+                f"Then {meeting}{rng.choice(('. Then', ', and', ', where', '. Later'))} {transfer}{rng.choice(_ENDINGS)}"
+            )
     return " ".join(sentences)
 
 
-def _repeats(rng: random.Random) -> str:
+def _repeats(rng: random.Random) -> tuple[str, int]:
+    """Random words, again and again, and how many characters the first copy has."""
     words = _all_words()
     short = rng.random() < 0.5  # a few words many times: copying is learned from these, before the longer ones make sense
     sequence = [rng.choice(words) for _ in range(rng.randint(2, 8) if short else rng.randint(8, 40))]
     copies = rng.randint(3, 8) if short else rng.randint(2, 3)
     separator = rng.choice(("", "", "", ".", ",", "\n"))
-    return separator.join("".join(f" {word}" for word in sequence) for _ in range(copies))
+    first = "".join(f" {word}" for word in sequence)
+    return separator.join([first] * copies), len(first)
 
 
 _WORDS: list[str] = []
@@ -95,7 +100,9 @@ def _all_words() -> list[str]:
 
 def words_as_text(copies: int) -> Iterator[str]:
     """Every word, and every pair of digits, as often as asked: so that a tokenizer makes each of them one token."""
-    text = "".join(f" {word}" for word in _all_words()) + "".join(f" {century}{year:02d}" for year in range(100) for century in range(11, 18))
+    text = "".join(f" {word}" for word in _all_words()) + "".join(
+        f" {century}{year:02d}" for year in range(100) for century in range(11, 18)
+    )
     return (text for _ in range(copies))
 
 
@@ -107,15 +114,39 @@ _SINGULAR_PLURAL = (
     ("seems", "seem"),
     ("needs to be", "need to be"),
 )
-_RELATIONS = ("near the", "behind the", "with the", "by the", "from the", "under the", "next to the", "that saw the", "in front of the")
-_LEADS = ("The", "The", "The", "I think the", "We know that the", "They said that the", "Everyone knows the", "Now the", "I hope that the")
+_RELATIONS = (
+    "near the",
+    "behind the",
+    "with the",
+    "by the",
+    "from the",
+    "under the",
+    "next to the",
+    "that saw the",
+    "in front of the",
+)
+_LEADS = (
+    "The",
+    "The",
+    "The",
+    "I think the",
+    "We know that the",
+    "They said that the",
+    "Everyone knows the",
+    "Now the",
+    "I hope that the",
+)
 
 
 def _agreement(rng: random.Random) -> str:
     nouns = lexicon.train_part(lexicon.NOUNS)
     if rng.random() < 0.25:
         example = paired.agreement(1, rng.getrandbits(32), heldout=False)[0]
-        tail = f" been {rng.choice(lexicon.ADJECTIVES)}." if example.answer in (" has", " have") else f" {rng.choice(lexicon.ADJECTIVES)}."
+        tail = (
+            f" been {rng.choice(lexicon.ADJECTIVES)}."
+            if example.answer in (" has", " have")
+            else f" {rng.choice(lexicon.ADJECTIVES)}."
+        )
         return example.text + example.answer + tail
     sentences = []
     for _ in range(rng.randint(1, 3)):
@@ -256,7 +287,6 @@ def _story(rng: random.Random) -> str:
 
 _GRAMMARS: tuple[tuple[Grammar, float], ...] = (
     (_ioi, 0.22),
-    (_repeats, 0.16),
     (_agreement, 0.18),
     (_counting, 0.08),
     (_pronoun, 0.08),
@@ -267,14 +297,24 @@ _GRAMMARS: tuple[tuple[Grammar, float], ...] = (
 )
 
 
+_REPEATS = 0.16
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeio])")
 
 
-def documents(seed: int) -> Iterator[str]:
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """A text, and how many of its first characters nothing could predict, so that training takes no loss from them."""
+
+    text: str
+    unpredictable: int = 0
+
+
+def documents(seed: int) -> Iterator[Document]:
     """An endless stream of documents; the same seed gives the same stream."""
     rng = random.Random(seed)
     grammars, weights = zip(*_GRAMMARS, strict=True)
     while True:
-        grammar = rng.choices(grammars, weights)[0]
-        text = grammar(rng)
-        yield text if grammar is _repeats else _ARTICLE.sub(r"\1n ", text)
+        if rng.random() < _REPEATS:
+            yield Document(*_repeats(rng))
+        else:
+            yield Document(_ARTICLE.sub(r"\1n ", rng.choices(grammars, weights)[0](rng)))

@@ -28,21 +28,23 @@ _SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What decides the weights. Tokens per step: `batch_tokens`; the learning rate rises linearly, then follows a cosine."""
+    """What decides the weights. Learning rates rise linearly, then follow a cosine; matrices in the blocks go by Muon (Jordan
+    et al. 2024), embeddings, norms and biases by AdamW."""
 
     seed: int = 0
-    steps: int = 2400
-    batch_tokens: int = 8192
+    steps: int = 5000
+    batch_tokens: int = 4096
     vocab_size: int = 2048
     n_ctx: int = 512
     d_model: int = 128
     n_layers: int = 4
     n_heads: int = 4
     initializer_range: float = 0.08
-    learning_rate: float = 4e-3
+    learning_rate: float = 3e-3
+    muon_learning_rate: float = 0.02
     warmup_steps: int = 100
-    weight_decay: float = 0.05
-    random_token_share: float = 0.12
+    weight_decay: float = 0.01
+    random_token_share: float = 0.15
 
 
 def train_tokenizer(config: TrainConfig) -> tokenizers.Tokenizer:
@@ -61,50 +63,74 @@ def train_tokenizer(config: TrainConfig) -> tokenizers.Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = itertools.islice(corpus.documents(config.seed), 40_000)
+    texts = (document.text for document in itertools.islice(corpus.documents(config.seed), 40_000))
     tokenizer.train_from_iterator(itertools.chain(texts, corpus.words_as_text(copies=150)), trainer)
     return tokenizer
 
 
-def rows(tokenizer: tokenizers.Tokenizer, config: TrainConfig, length: int, seed: int) -> Iterator[list[int]]:
-    """Endless rows of `length` ids, each a beginning-of-text token followed by whole documents, the last one cut."""
-    texts = corpus.documents(seed)
+Row = tuple[list[int], list[int]]
+"""Ids, and labels: the ids again, with IGNORED where no loss is taken."""
+IGNORED = -100
+
+
+def rows(tokenizer: tokenizers.Tokenizer, config: TrainConfig, length: int, seed: int) -> Iterator[Row]:
+    """Endless rows of `length`, each a beginning-of-text token followed by whole documents, the last one cut.
+
+    Among the documents are sequences of random ids, again and again. No loss is taken where a sequence of random ids or words
+    stands for the first time, since nothing predicts it.
+    """
+    documents = corpus.documents(seed)
     generator = torch.Generator().manual_seed(seed)
-    bos = tokenizer.token_to_id(BOS)
-    row: list[int] = []
+    ids: list[int] = []
+    labels: list[int] = []
     while True:
-        for encoding in tokenizer.encode_batch(list(itertools.islice(texts, 512))):
-            ids = encoding.ids
+        block = list(itertools.islice(documents, 512))
+        for document, encoding in zip(block, tokenizer.encode_batch([document.text for document in block]), strict=True):
+            row = list(encoding.ids)
+            ignored = sum(end <= document.unpredictable for _, end in encoding.offsets)
             if torch.rand((), generator=generator).item() < config.random_token_share:
-                ids = _repeated_random_ids(config, generator)
-            row += [bos, *ids]
-            if len(row) >= length:
-                yield row[:length]
-                row = []
+                row, ignored = _repeated_random_ids(config, generator)
+            ids += [0, *row]
+            labels += [IGNORED] * (1 + ignored) + row[ignored:]
+            if len(ids) >= length:
+                yield ids[:length], labels[:length]
+                ids, labels = [], []
 
 
-def _repeated_random_ids(config: TrainConfig, generator: torch.Generator) -> list[int]:
-    """Random ids, again and again: a few of them often, or more of them twice."""
+def _repeated_random_ids(config: TrainConfig, generator: torch.Generator) -> tuple[list[int], int]:
+    """Random ids, again and again: a few of them often, or more of them twice; and the length of the first copy."""
     short = torch.rand((), generator=generator).item() < 0.5
     length = int(torch.randint(2, 9, (), generator=generator) if short else torch.randint(9, 48, (), generator=generator))
     copies = int(torch.randint(3, 9, (), generator=generator)) if short else 2
-    return torch.randint(1, config.vocab_size, (length,), generator=generator).tolist() * copies
+    return torch.randint(1, config.vocab_size, (length,), generator=generator).tolist() * copies, length
 
 
 def batches(tokenizer: tokenizers.Tokenizer, config: TrainConfig) -> Iterator[torch.Tensor]:
-    """Seven batches of half-length rows, then one of full-length rows."""
-    half, full = config.n_ctx // 2, config.n_ctx
-    sources = {length: rows(tokenizer, config, length, config.seed + 1 + length) for length in (half, full)}
-    for length in itertools.cycle([half] * 7 + [full]):
+    """Ids and labels, `[row, 2, pos]`: short rows for three fifths of the run, then the whole context by turns with half of it."""
+    quarter, half, full = (config.n_ctx // part for part in (4, 2, 1))
+    sources = {length: rows(tokenizer, config, length, config.seed + 1 + length) for length in (quarter, half, full)}
+    for step in range(config.steps):
+        length = quarter if step < 0.6 * config.steps else (half, full)[step % 2]
         yield torch.tensor(list(itertools.islice(sources[length], config.batch_tokens // length)))
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine down to a fiftieth."""
+def rate(step: int, config: TrainConfig) -> float:
+    """The share of the learning rates: a linear warm-up, then a cosine down to a fiftieth."""
     if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+        return (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def build_optimizers(model: transformers.GPT2LMHeadModel, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for the rest."""
+    matrices = [p for name, p in model.named_parameters() if ".h." in name and p.dim() == 2]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    return [
+        torch.optim.Muon(matrices, lr=config.muon_learning_rate, momentum=0.95, weight_decay=config.weight_decay),
+        torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay),
+    ]
 
 
 def build_model(config: TrainConfig) -> transformers.GPT2LMHeadModel:
@@ -132,19 +158,17 @@ def train(config: TrainConfig, output: pathlib.Path) -> None:
     started = time.monotonic()
     tokenizer = train_tokenizer(config)
     model = build_model(config)
-    decay = [p for p in model.parameters() if p.dim() > 1]
-    rest = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+    optimizers = build_optimizers(model, config)
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(opt, lambda step: rate(step, config)) for opt in optimizers]
     recent: list[float] = []
-    for step, batch in zip(range(config.steps), batches(tokenizer, config)):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, config)
-        loss = model(batch, labels=batch).loss
+    for step, batch in enumerate(batches(tokenizer, config)):
+        loss = model(batch[:, 0], labels=batch[:, 1]).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+        model.zero_grad(set_to_none=True)
         recent = [*recent[-49:], loss.item()]
         if step % 50 == 49:
             minutes = (time.monotonic() - started) / 60

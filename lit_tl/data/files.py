@@ -92,9 +92,7 @@ def typed_examples(
                 columns.setdefault(name, []).append((number, value))
     spec = {name: _column_type(path, name, values) for name, values in columns.items()}
     missing = {name: _missing(kind) for name, kind in spec.items()}
-    examples = [
-        {name: _value(record.get(name), kind, missing[name]) for name, kind in spec.items()} for _, record in records
-    ]
+    examples = [{name: _value(record.get(name), kind, missing[name]) for name, kind in spec.items()} for _, record in records]
     return examples, spec
 
 
@@ -158,9 +156,9 @@ def _record(path: str, number: int, line: str) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from error
     if not isinstance(record, dict):
-        raise DataError(f"{path}:{number}: not a JSON object: each line must be like {{\"text\": \"...\"}}")
+        raise DataError(f'{path}:{number}: not a JSON object: each line must be like {{"text": "..."}}')
     if not isinstance(record.get("text"), str):
-        raise DataError(f"{path}:{number}: no text: each line must be like {{\"text\": \"...\"}}")
+        raise DataError(f'{path}:{number}: no text: each line must be like {{"text": "..."}}')
     return record
 
 

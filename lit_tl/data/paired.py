@@ -133,7 +133,7 @@ def greater_than(count: int, seed: int, heldout: bool = True) -> list[PairedExam
     """
     rng = random.Random(seed)
     templates = GREATER_THAN_HELDOUT_TEMPLATES if heldout else GREATER_THAN_TEMPLATES
-    examples = []
+    examples: list[PairedExample] = []
     while len(examples) < count:
         century, start = rng.randint(11, 17), rng.randint(3, 97)
         if heldout != ((century * 7 + start) % 10 == 0):
@@ -184,7 +184,7 @@ def agreement(count: int, seed: int, heldout: bool = True) -> list[PairedExample
         examples.append(
             PairedExample(
                 task="agreement",
-                template="singular plural".split()[number] + " subject",
+                template=["singular", "plural"][number] + " subject",
                 text=template.format(subject=forms[number], **words),
                 answer=f" {verbs[number]}",
                 foil=f" {verbs[1 - number]}",

@@ -73,5 +73,7 @@ class DatasetSource:
             hint = f"did you mean {', '.join(near)}?" if near else f"the tasks are {', '.join(paired.TASKS)}"
             raise DataError(f"unknown data set {self.name!r}: {hint} (or give a file of prompts)")
         if file.suffix not in _READERS and file.exists():
-            raise DataError(f"{self.name}: files are read as {', '.join(sorted(_READERS))}, not as {file.suffix or 'a name without ending'}")
+            raise DataError(
+                f"{self.name}: files are read as {', '.join(sorted(_READERS))}, not as {file.suffix or 'a name without ending'}"
+            )
         return _READERS.get(file.suffix, files.TextLines)(str(file), max_examples)

@@ -99,9 +99,7 @@ def form_spec() -> lit_types.Spec:
             spec[field.name] = lit_types.BooleanLitType(default=bool(field.default), required=False)
         elif kind is int:
             low = 0 if field.name == "max_new_tokens" else 1
-            spec[field.name] = lit_types.Integer(
-                default=field.default, min_val=low, max_val=_UPPER[field.name], required=False
-            )
+            spec[field.name] = lit_types.Integer(default=field.default, min_val=low, max_val=_UPPER[field.name], required=False)
         else:
             spec[field.name] = lit_types.String(default="", required=False)
     return spec

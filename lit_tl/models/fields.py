@@ -6,6 +6,7 @@ import math
 from typing import Any, Callable, Mapping, Optional
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lit_nlp.api import types as lit_types
 
@@ -40,7 +41,9 @@ class Field:
 class ExampleView:
     """One example's part of a pass, as numbers of the host."""
 
-    def __init__(self, prompter: Prompter, example: Mapping[str, Any], prompt: Prompt, done: Optional[Activations], row: int, top_k: int):
+    def __init__(
+        self, prompter: Prompter, example: Mapping[str, Any], prompt: Prompt, done: Optional[Activations], row: int, top_k: int
+    ):
         self._prompter = prompter
         self._example = example
         self._done = done
@@ -114,26 +117,26 @@ class ExampleView:
         ids = [token for i, token in zip(targets.example, targets.token, strict=True) if i == self._row]
         return "".join(self._prompter.vocabulary.strings(ids))
 
-    def token_embeddings(self) -> np.ndarray:
+    def token_embeddings(self) -> "npt.NDArray[np.float32]":
         assert self._pass.token_embeddings is not None
         return _array(self._pass.token_embeddings[self._row, : len(self.prompt)])
 
-    def gradients(self) -> np.ndarray:
+    def gradients(self) -> "npt.NDArray[np.float32]":
         assert self._pass.gradients is not None
         return _array(self._pass.gradients[self._row, : len(self.prompt)])
 
-    def attention(self, layer: int) -> np.ndarray:
+    def attention(self, layer: int) -> "npt.NDArray[np.float32]":
         n = len(self.prompt)
         return _array(self._pass.patterns[layer][self._row, :, :n, :n])
 
-    def last_residual(self, layer: int) -> np.ndarray:
+    def last_residual(self, layer: int) -> "npt.NDArray[np.float32]":
         return _array(self._pass.last_residuals[layer][self._row])
 
-    def mean_residual(self, layer: int) -> np.ndarray:
+    def mean_residual(self, layer: int) -> "npt.NDArray[np.float32]":
         return _array(self._pass.mean_residuals[layer][self._row])
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
+def _array(tensor: torch.Tensor) -> "npt.NDArray[np.float32]":
     """A float32 copy that keeps no larger tensor alive."""
     return tensor.detach().to("cpu", torch.float32, copy=True).contiguous().numpy()
 

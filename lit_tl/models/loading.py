@@ -120,7 +120,9 @@ def _nearest(name: str) -> str:
     aliases = [alias for group in supported_models.MODEL_ALIASES.values() for alias in group]
     known = {known.lower(): known for known in (*BUNDLED_MODELS, *supported_models.OFFICIAL_MODEL_NAMES, *aliases)}
     near = difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.5)
-    return f"did you mean {', '.join(known[match] for match in near)}?" if near else f"try {', '.join(BUNDLED_MODELS)} or gpt2-small"
+    return (
+        f"did you mean {', '.join(known[match] for match in near)}?" if near else f"try {', '.join(BUNDLED_MODELS)} or gpt2-small"
+    )
 
 
 def as_dtype(dtype: Any) -> Any:
@@ -174,6 +176,8 @@ def explain(name: str, error: BaseException) -> str:
             f"Check the network, or give a local folder; --models {next(iter(BUNDLED_MODELS))} needs no network"
         )
     if "tokenizer" in text.lower() and pathlib.Path(name).expanduser().is_dir():
-        return f"the folder {name} has no tokenizer that can be read: put its tokenizer files (tokenizer.json, ...) beside the weights"
+        return (
+            f"the folder {name} has no tokenizer that can be read: put its tokenizer files (tokenizer.json, ...) beside the weights"
+        )
     reason = str(error).strip().split("\n")[0] or type(error).__name__
     return f"{name} can't be loaded: {reason}"

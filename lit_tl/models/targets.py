@@ -6,7 +6,9 @@ from lit_tl.passes.activations import Activations, Targets
 from lit_tl.passes.prompts import Prompt, Prompter
 
 
-def choose_targets(prompter: Prompter, examples: Sequence[Mapping[str, Any]], prompts: Sequence[Prompt], done: Activations) -> Targets:
+def choose_targets(
+    prompter: Prompter, examples: Sequence[Mapping[str, Any]], prompts: Sequence[Prompt], done: Activations
+) -> Targets:
     """For each example: the tokens that `target_mask` marks, or else the first token of `target`, or else of `answer`, or else
     the model's own top next token, the last three after the end of the prompt.
 

@@ -6,6 +6,7 @@ import weakref
 from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
@@ -122,7 +123,7 @@ class HookedTransformerLIT(lit_model.Model):
         """Most prompts in one forward pass."""
         return self.config.batch_size
 
-    def get_embedding_table(self) -> tuple[list[str], np.ndarray]:
+    def get_embedding_table(self) -> tuple[list[str], "npt.NDArray[np.float32]"]:
         """The vocabulary's readable strings, and the embeddings that the model reads for them, `[d_vocab, d_model]` float32."""
         strings = self.prompter.vocabulary.all_strings()
         ids = torch.arange(len(strings), device=activations.model_device(self.model))[None]

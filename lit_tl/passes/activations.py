@@ -203,7 +203,7 @@ class _Tape:
         read = self._read(model, logits, rows, positions)
         log_probs = read.float().log_softmax(-1)
         total = log_probs.gather(-1, tokens[:, None]).sum()
-        (gradients,) = torch.autograd.grad(total, self._embeddings)
+        gradients: torch.Tensor = torch.autograd.grad(total, self._embeddings)[0]
         return gradients
 
     def _read(self, model: Any, logits: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Optional, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from lit_tl.passes.vocabulary import Vocabulary
 
@@ -14,7 +15,7 @@ class Prompt:
 
     ids: tuple[int, ...]
     truncated: bool = False
-    token_embeddings: Optional[np.ndarray] = None
+    token_embeddings: Optional["npt.NDArray[np.float32]"] = None
     """`[pos, d_model]`, in place of what the embedding matrix gives for `ids`."""
 
     def __len__(self) -> int:

@@ -71,7 +71,7 @@ class LitTlApp(lit_app.LitApp):
             raise ValueError("a request for predictions must name a model")
         lazy = self._models[model]
         if not isinstance(lazy, LazyModel):
-            return super()._get_preds(data, model, requested_types, requested_fields, **kw)
+            return list(super()._get_preds(data, model, requested_types, requested_fields, **kw))
         inputs = [example["data"] for example in data["inputs"]]
         if not requested_types and not requested_fields:
             return lazy.predict(inputs)

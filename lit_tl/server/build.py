@@ -14,8 +14,8 @@ from lit_nlp import app as lit_app
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 
-from lit_tl.data import sources, tasks
-from lit_tl.data.files import DEFAULT_MAX_EXAMPLES
+from lit_tl.data import paired, sources, tasks
+from lit_tl.data.files import DEFAULT_MAX_EXAMPLES, Prompts
 from lit_tl.models.config import HookedTransformerLITConfig
 from lit_tl.models.loading import BUNDLED_MODELS, ModelSource
 from lit_tl.models.wrapper import HookedTransformerLIT, load_for_lit
@@ -100,7 +100,7 @@ def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: Progre
         ValueError: two have one label.
     """
     if datasets is None:
-        datasets = list(sources.paired.TASKS)
+        datasets = list(paired.TASKS)
     entries = list(datasets.items()) if isinstance(datasets, Mapping) else [(None, entry) for entry in datasets]
     loaded: dict[str, lit_dataset.Dataset] = {}
     for label, entry in entries:
@@ -111,7 +111,7 @@ def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: Progre
             label = label or source.label
             data = source.load(config.max_examples)
         else:
-            data = sources.files.Prompts(entry)
+            data = Prompts(entry)
         loaded[_unused(str(label), loaded, "data set")] = data
     say(f"{sum(len(data) for data in loaded.values())} prompts in {len(loaded)} data sets")
     return loaded

@@ -25,7 +25,9 @@ def respond(request: wrappers.Request, client_root: str) -> Optional[wrappers.Re
     if request.method not in ("GET", "HEAD"):
         return None
     if request.path in ("/", "/index.html"):
-        return wrappers.Response(index_page(client_root), content_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
+        return wrappers.Response(
+            index_page(client_root), content_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"}
+        )
     if request.path.startswith(PREFIX):
         return _client_file(request, request.path.removeprefix(PREFIX))
     return None

@@ -32,7 +32,7 @@ def respond(request: wrappers.Request, body: bytes, *, status: int = 200) -> wra
     response = wrappers.Response(body, status=status, content_type="application/json; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept-Encoding"
-    if len(body) > _WORTH_COMPRESSING and "gzip" in request.accept_encodings:
+    if len(body) > _WORTH_COMPRESSING and request.accept_encodings.quality("gzip") > 0:
         response.set_data(gzip.compress(body, compresslevel=1))
         response.headers["Content-Encoding"] = "gzip"
     return response

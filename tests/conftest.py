@@ -1,0 +1,77 @@
+"""Real small models for all tests. Shapes in signatures are checked at run time here, and only here."""
+
+import os
+import pathlib
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+hook = install_import_hook(["lit_tl.passes"], "beartype.beartype")
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+from lit_tl.models.loading import BUNDLED_MODELS, load_model  # noqa: E402
+from lit_tl.models.wrapper import HookedTransformerLIT  # noqa: E402
+
+BUNDLED = BUNDLED_MODELS["lit-tl-tiny"]
+FAMILIES = ("gpt2", "gpt_neox", "llama", "gemma2")
+_SHAPE = {"vocab_size": 2048, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
+_ROPE_SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 128,
+}
+
+
+def _config(family: str) -> transformers.PretrainedConfig:
+    if family == "gpt2":
+        return transformers.GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=128, initializer_range=0.2, **_SHAPE)
+    if family == "gpt_neox":
+        return transformers.GPTNeoXConfig(initializer_range=0.2, **_ROPE_SHAPE, **_SHAPE)
+    if family == "llama":
+        return transformers.LlamaConfig(num_key_value_heads=2, initializer_range=0.2, **_ROPE_SHAPE, **_SHAPE)
+    return transformers.Gemma2Config(
+        num_key_value_heads=2,
+        head_dim=8,
+        query_pre_attn_scalar=8,
+        final_logit_softcapping=3.0,
+        initializer_range=0.2,
+        **_ROPE_SHAPE,
+        **_SHAPE,
+    )
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
+    """Local folders with a tiny random-weight model of each family and the bundled tokenizer."""
+    folders = {}
+    for family in FAMILIES:
+        torch.manual_seed(sum(map(ord, family)))
+        model = transformers.AutoModelForCausalLM.from_config(_config(family))
+        folders[family] = tmp_path_factory.mktemp("checkpoints") / family
+        model.save_pretrained(folders[family])
+        transformers.AutoTokenizer.from_pretrained(BUNDLED).save_pretrained(folders[family])
+    return folders
+
+
+@pytest.fixture(scope="session")
+def models(checkpoint_folders: dict[str, pathlib.Path]) -> dict[str, HookedTransformerLIT]:
+    """The families wrapped for LIT."""
+    return {family: HookedTransformerLIT.from_pretrained(str(folder)) for family, folder in checkpoint_folders.items()}
+
+
+@pytest.fixture(scope="session")
+def bundled_model() -> object:
+    """The shipped model as TransformerLens gives it."""
+    return load_model("lit-tl-tiny")
+
+
+@pytest.fixture(scope="session")
+def bundled(bundled_model: object) -> HookedTransformerLIT:
+    """The shipped model wrapped for LIT."""
+    return HookedTransformerLIT(bundled_model)
