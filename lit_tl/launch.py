@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import sys
 from typing import Any, NoReturn, Optional, Sequence
 
@@ -17,10 +18,11 @@ USAGE = """Open LIT, Google's Learning Interpretability Tool, on TransformerLens
 --models    [label=]source[@revision], separated by commas. A source is a bundled model (lit-tl-tiny), a TransformerLens
             alias, a Hub id (owner/name) or a local folder; @step=N takes a training checkpoint.
 --datasets  [label=]source, separated by commas. A source is a paired task (ioi, induction, greater_than, agreement, pronoun,
-            capital, docstring; task@seed=7@count=50 makes new examples), or a file: .txt with a prompt a line, .jsonl."""
+            capital, docstring; task@seed=7@count=50 makes new examples), a file (.txt with a prompt a line, .jsonl, .json, .csv,
+            .tsv), or hf:owner/name[split,column,:200] for the first 200 rows of a data set on the Hub."""
 
-_MODELS = flags.DEFINE_list("models", None, "Models to open: [label=]source[@revision],... Default: the bundled model.")
-_DATASETS = flags.DEFINE_list("datasets", None, "Prompts to open: [label=]source,... Default: all paired tasks.")
+_MODELS = flags.DEFINE_string("models", None, "Models to open: [label=]source[@revision],... Default: the bundled model.")
+_DATASETS = flags.DEFINE_string("datasets", None, "Prompts to open: [label=]source,... Default: all paired tasks.")
 _DEVICE = flags.DEFINE_string("device", None, "Where models run: cuda, cuda:1, mps, cpu. Default: the best there is.")
 _DTYPE = flags.DEFINE_string("dtype", "float32", "Number format of the weights: float32, bfloat16, float16, float64.")
 _MAX_SEQ_LENGTH = flags.DEFINE_integer("max_seq_length", 512, "Longest prompt in tokens; longer ones are cut.", lower_bound=1)
@@ -73,9 +75,6 @@ def read_flags(argv: Sequence[str]) -> LaunchConfig:
         raise UsageError(str(error).split("\n")[0]) from error
     if len(rest) > 1:
         raise UsageError(f"{rest[1]!r} is not a flag: models are given with --models, prompts with --datasets")
-    for flag in (_MODELS, _DATASETS):
-        if flag.value is not None and not all(entry.strip() for entry in flag.value):
-            raise UsageError(f"--{flag.name} has an empty entry: separate entries by one comma")
     lit = server_flags.get_flags()
     host, port, server_type = lit.pop("host"), lit.pop("port"), lit.pop("server_type")
     if server_type != "default":
@@ -83,8 +82,8 @@ def read_flags(argv: Sequence[str]) -> LaunchConfig:
     if lit.pop("data_dir"):
         raise UsageError("--data_dir is not supported: LIT's caches on disk are pickles, which can run code when they are read")
     return LaunchConfig(
-        models=tuple(_MODELS.value) if _MODELS.value else None,
-        datasets=tuple(_DATASETS.value) if _DATASETS.value else None,
+        models=_entries(_MODELS),
+        datasets=_entries(_DATASETS),
         device=_DEVICE.value,
         dtype=_DTYPE.value,
         max_seq_length=_MAX_SEQ_LENGTH.value,
@@ -99,6 +98,16 @@ def read_flags(argv: Sequence[str]) -> LaunchConfig:
         port=port,
         lit=lit,
     )
+
+
+def _entries(flag: "flags.FlagHolder[Optional[str]]") -> Optional[tuple[str, ...]]:
+    """A flag's entries: separated by commas, but not by those in brackets."""
+    if flag.value is None:
+        return None
+    entries = tuple(entry.strip() for entry in re.split(r",(?![^\[]*\])", flag.value))
+    if not all(entries):
+        raise UsageError(f"--{flag.name} has an empty entry: separate entries by one comma")
+    return entries
 
 
 def run(config: LaunchConfig) -> None:
@@ -179,5 +188,10 @@ def main(argv: Sequence[str]) -> None:
         fail(str(error), 1)
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """The command's entry point when it is installed."""
     main(sys.argv)
+
+
+if __name__ == "__main__":
+    console()

@@ -46,8 +46,9 @@ def _ioi(rng: random.Random) -> str:
         example = paired.ioi(rng.choice((1, 2)), rng.getrandbits(32), heldout=False)[-1]
         return example.text + example.answer + rng.choice(_ENDINGS)
     sentences = []
+    people = [f"the {noun}" for noun, _ in lexicon.train_part(lexicon.PEOPLE)]
     for _ in range(rng.randint(1, 2)):
-        a, b = rng.sample(names, 2)
+        a, b = rng.sample(people if rng.random() < 0.3 else names, 2)
         s, o = rng.sample((a, b), 2)
         words = {
             "place": rng.choice(lexicon.PLACES),
@@ -286,7 +287,7 @@ def _story(rng: random.Random) -> str:
 
 
 _GRAMMARS: tuple[tuple[Grammar, float], ...] = (
-    (_ioi, 0.22),
+    (_ioi, 0.28),
     (_agreement, 0.18),
     (_counting, 0.08),
     (_pronoun, 0.08),

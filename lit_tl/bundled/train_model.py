@@ -32,7 +32,7 @@ class TrainConfig:
     et al. 2024), embeddings, norms and biases by AdamW."""
 
     seed: int = 0
-    steps: int = 5000
+    steps: int = 3000
     batch_tokens: int = 4096
     vocab_size: int = 2048
     n_ctx: int = 512
@@ -64,7 +64,7 @@ def train_tokenizer(config: TrainConfig) -> tokenizers.Tokenizer:
         show_progress=False,
     )
     texts = (document.text for document in itertools.islice(corpus.documents(config.seed), 40_000))
-    tokenizer.train_from_iterator(itertools.chain(texts, corpus.words_as_text(copies=150)), trainer)
+    tokenizer.train_from_iterator(itertools.chain(texts, corpus.words_as_text(copies=500)), trainer)
     return tokenizer
 
 

@@ -166,6 +166,28 @@ def _refuse(path: str, number: int, reason: str) -> Any:
     raise DataError(f"{path}:{number}: {reason}")
 
 
+def read_text(path: str) -> str:
+    """A whole UTF-8 file, lines ending in a newline alone.
+
+    Raises:
+        DataError: it can't be read, is not UTF-8, or holds no text.
+    """
+    return "\n".join(line for _, line in _lines(path))
+
+
+def typed_dataset(data: lit_dataset.Dataset, where: str, records: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+    """Make a data set of numbered records.
+
+    Raises:
+        DataError: there is none, or a field has values of different kinds.
+    """
+    if not records:
+        raise DataError(f"{where} holds no prompts")
+    examples, spec = typed_examples(where, records)
+    lit_dataset.Dataset.__init__(data, spec=spec, examples=_distinct(examples))
+    data._description = _describe(where, len(data.examples), len(records))
+
+
 def _lines(path: str) -> Iterator[tuple[int, str]]:
     """Numbered lines, from 1, without their ends."""
     file = pathlib.Path(path).expanduser()

@@ -61,9 +61,7 @@ PEOPLE = tuple((noun, plural(noun)) for noun in _PEOPLE)
 THINGS = tuple((noun, plural(noun)) for noun in _THINGS)
 NOUNS = PEOPLE + THINGS
 
-GIFTS = tuple(
-    "book ring ball cup bottle plate coat hat coin bag map ticket gift cake key letter picture lamp flower box".split()
-)
+GIFTS = tuple("book ring ball cup bottle plate coat hat coin bag map ticket gift cake key letter picture lamp flower box".split())
 PLACES = tuple("store park school office market station library beach hospital garden church restaurant farm museum".split())
 ADJECTIVES = tuple(
     """old new small big red blue green black white happy sad quiet loud heavy light warm cold clean dark bright young tall short
@@ -79,6 +77,9 @@ ARGUMENTS = tuple(
     batch block target source output input result state action event task title label group order price speed level depth
     length shape image sound video host port server client query filter sort option flag token field""".split()
 )
+SPLIT_WORDS = frozenset(("code", "data", "group", "row", "video"))
+"""Argument names that the bundled vocabulary cuts into several tokens: in its training text, but in no task."""
+
 FILLER = tuple(
     """and the of to in with for on at from by about after before under over near behind again always never often very much
     some other first second great good long little own right next few public same able best better sure free true full half

@@ -108,7 +108,9 @@ def induction(count: int, seed: int, heldout: bool = True) -> list[PairedExample
 
 def _random_words() -> list[str]:
     nouns = [form for pair in lexicon.NOUNS for form in pair]
-    return sorted({*nouns, *lexicon.ADJECTIVES, *lexicon.PLACES, *lexicon.ARGUMENTS, *lexicon.MALE_NAMES, *lexicon.FEMALE_NAMES})
+    names = (*lexicon.MALE_NAMES, *lexicon.FEMALE_NAMES)
+    words = {*nouns, *names, *lexicon.ADJECTIVES, *lexicon.PLACES, *lexicon.ARGUMENTS}
+    return sorted(words - lexicon.SPLIT_WORDS)
 
 
 GREATER_THAN_TEMPLATES = (
@@ -267,9 +269,10 @@ def capital(count: int, seed: int, heldout: bool = True) -> list[PairedExample]:
 def docstring(count: int, seed: int, heldout: bool = True) -> list[PairedExample]:
     """The next argument in a Python docstring. Corrupted: the signature names the foil in the answer's place."""
     rng = random.Random(seed)
+    arguments = [word for word in _part(lexicon.ARGUMENTS, heldout) if word not in lexicon.SPLIT_WORDS]
     examples = []
     for _ in range(count):
-        name, first, second, third, last, foil = rng.sample(_part(lexicon.ARGUMENTS, heldout), 6)
+        name, first, second, third, last, foil = rng.sample(arguments, 6)
         a, b, c, d, e = rng.sample(lexicon.ADJECTIVES, 5)
         text = (
             "def {name}(self, {first}, {second}, {third}, {last}):\n"

@@ -9,7 +9,7 @@ from typing import Callable, Mapping, Optional
 
 from lit_nlp.api import dataset as lit_dataset
 
-from lit_tl.data import files, paired, tasks
+from lit_tl.data import files, paired, tables, tasks
 from lit_tl.data.files import DEFAULT_MAX_EXAMPLES, DataError
 
 _READERS: Mapping[str, Callable[[str, int], lit_dataset.Dataset]] = {
@@ -17,10 +17,16 @@ _READERS: Mapping[str, Callable[[str, int], lit_dataset.Dataset]] = {
     ".ndjson": files.JsonLines,
     ".txt": files.TextLines,
     ".md": files.TextLines,
+    ".csv": lambda path, most: tables.Table(path, max_examples=most),
+    ".tsv": lambda path, most: tables.Table(path, max_examples=most),
+    ".json": lambda path, most: tables.JsonFile(path, max_examples=most),
 }
 LOADERS: Mapping[str, type[lit_dataset.Dataset]] = {
     "text lines": files.TextLines,
     "JSON lines": files.JsonLines,
+    "CSV or TSV": tables.Table,
+    "JSON": tables.JsonFile,
+    "Hub": tables.HubTable,
     "paired task": tasks.PairedTask,
 }
 """Data sets that LIT's dialog can load, by the name it shows."""
@@ -28,7 +34,7 @@ LOADERS: Mapping[str, type[lit_dataset.Dataset]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetSource:
-    """Where prompts come from: `[label=]task[@seed=N][@count=N]` or `[label=]file`."""
+    """Where prompts come from: `[label=]` and then `task[@seed=N][@count=N]`, a file, or `hf:owner/name[split,column,:count]`."""
 
     label: str
     name: str
@@ -48,6 +54,9 @@ class DatasetSource:
         rest = rest.strip()
         if not rest:
             raise DataError(f"--datasets entry {text!r} names no data: use [label=]task[@seed=N][@count=N] or [label=]file")
+        if rest.startswith("hf:"):
+            hub = tables.HubSource.parse(rest)
+            return cls(label=re.sub(r"[^\w.-]", "-", label.strip() or hub.name.split("/")[-1]), name=rest)
         name, *options = rest.split("@") if rest.split("@")[0] in paired.TASKS else [rest]
         numbers: dict[str, int] = {}
         for option in options:
@@ -66,6 +75,8 @@ class DatasetSource:
         """
         if self.name in paired.TASKS:
             return tasks.PairedTask(self.name, self.seed, self.count or tasks.SHIPPED_COUNT)
+        if self.name.startswith("hf:"):
+            return tables.HubTable(self.name)
         file = pathlib.Path(self.name).expanduser()
         looks_like_file = file.suffix or os.sep in self.name
         if not file.exists() and not looks_like_file:

@@ -75,6 +75,8 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     path = name if "hf_model" in model_kwargs else resolve(name)
     if pathlib.Path(path).is_dir():
         transformers.utils.logging.disable_progress_bar()
+    elif "hf_model" not in model_kwargs:
+        _prefer_cache_without_network()
     try:
         model = TransformerBridge.boot_transformers(path, **model_kwargs)
     except (OSError, ValueError, RuntimeError, KeyError, NotImplementedError, safetensors.SafetensorError) as error:
@@ -86,6 +88,20 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     if model.tokenizer is None:
         raise LoadingError(f"{name} has no tokenizer: put its tokenizer files beside the weights")
     return model
+
+
+def _prefer_cache_without_network() -> None:
+    """Where the Hub does not answer, go offline for the rest of this process: a model that was downloaded before loads at once,
+    and any other fails at once rather than after half a minute of retries."""
+    import httpx
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        httpx.head(constants.ENDPOINT, timeout=5.0)
+    except httpx.HTTPError:
+        constants.HF_HUB_OFFLINE = True
 
 
 def resolve(name: str) -> str:

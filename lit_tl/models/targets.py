@@ -25,7 +25,7 @@ def choose_targets(
         named = target_token(prompter, example.get("target") or example.get("answer") or "")
         entries.append((i, end, int(done.logits[i, end].argmax()) if named is None else named))
     rows, positions, tokens = zip(*entries, strict=True)
-    return Targets(example=rows, pos=positions, token=tokens)
+    return Targets(example=rows, pos=positions, token=tokens, weight=[1.0] * len(rows))
 
 
 def target_token(prompter: Prompter, text: str) -> int | None:

@@ -1,9 +1,6 @@
 """A TransformerLens model as a LIT model."""
 
-import itertools
-import threading
-import weakref
-from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Collection, Iterable, Iterator, Mapping, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -13,21 +10,10 @@ from lit_nlp.api import types as lit_types
 
 from lit_tl.models import loading
 from lit_tl.models.config import HookedTransformerLITConfig, form_spec
-from lit_tl.models.fields import ExampleView, Field, output_fields
-from lit_tl.models.targets import choose_targets
-from lit_tl.passes import activations, generation
-from lit_tl.passes.batches import plan_batches
-from lit_tl.passes.prompts import Prompt, Prompter
+from lit_tl.models.engine import Engine
+from lit_tl.passes import activations
 
-_LOCKS: "weakref.WeakKeyDictionary[Any, threading.RLock]" = weakref.WeakKeyDictionary()
-_LOCKS_GUARD = threading.Lock()
 _MODEL_MEMBERS = ("cfg", "hooks", "run_with_cache", "run_with_hooks", "to_tokens", "tokenizer", "unembed")
-
-
-def model_lock(model: Any) -> threading.RLock:
-    """The lock of a model object. Hooks are the model's state, so whatever installs some holds it."""
-    with _LOCKS_GUARD:
-        return _LOCKS.setdefault(model, threading.RLock())
 
 
 class HookedTransformerLIT(lit_model.Model):
@@ -55,9 +41,7 @@ class HookedTransformerLIT(lit_model.Model):
         if self.config.device is not None and torch.device(self.config.device) != activations.model_device(model):
             model.to(self.config.device)
         self.model = model
-        self.lock = model_lock(model)
-        self.prompter = Prompter(model, max_length=self.config.max_seq_length, prepend_bos=self.config.prepend_bos)
-        self._fields: Mapping[str, Field] = output_fields(self.config, int(model.cfg.n_layers))
+        self._engine = Engine(model, self.config)
 
     @classmethod
     def from_pretrained(
@@ -112,7 +96,7 @@ class HookedTransformerLIT(lit_model.Model):
 
     def output_spec(self) -> lit_types.Spec:
         """The fields of each prediction; see `lit_tl.models.fields`."""
-        return {name: field.lit_type for name, field in self._fields.items()}
+        return {name: field.lit_type for name, field in self._engine.fields.items()}
 
     @property
     def supports_concurrent_predictions(self) -> bool:
@@ -125,9 +109,9 @@ class HookedTransformerLIT(lit_model.Model):
 
     def get_embedding_table(self) -> tuple[list[str], "npt.NDArray[np.float32]"]:
         """The vocabulary's readable strings, and the embeddings that the model reads for them, `[d_vocab, d_model]` float32."""
-        strings = self.prompter.vocabulary.all_strings()
+        strings = self._engine.prompter.vocabulary.all_strings()
         ids = torch.arange(len(strings), device=activations.model_device(self.model))[None]
-        with self.lock, torch.no_grad():
+        with self._engine.lock, torch.no_grad():
             return strings, self.model.embed(ids)[0].float().cpu().numpy()
 
     def predict(self, inputs: Iterable[Mapping[str, Any]], *, fields: Optional[Collection[str]] = None) -> Iterator[dict[str, Any]]:
@@ -140,67 +124,12 @@ class HookedTransformerLIT(lit_model.Model):
         Raises:
             ValueError: a field or a token is unknown, embeddings or a mask do not fit the prompt.
         """
-        wanted = list(self._fields) if fields is None else list(fields)
-        if unknown := [name for name in wanted if name not in self._fields]:
-            raise ValueError(f"{unknown[0]!r} is not an output of this model; it has {', '.join(self._fields)}")
-        remaining = iter(inputs)
-        while window := list(itertools.islice(remaining, 8 * self.config.batch_size)):
-            yield from self._predict_window(window, wanted)
+        return self._engine.predict(inputs, fields)
 
-    def heavy_fields(self) -> set[str]:
-        """Outputs that should be made for a selection only: they grow with the text's length or cost another pass."""
-        return {name for name, field in self._fields.items() if field.heavy}
 
-    def _predict_window(self, examples: Sequence[Mapping[str, Any]], wanted: Sequence[str]) -> list[dict[str, Any]]:
-        prompts = [self._prompt(example) for example in examples]
-        needs = [self._fields[name].needs for name in wanted]
-        outputs: list[dict[str, Any]] = [{} for _ in examples]
-        batches = plan_batches(
-            [len(prompt) for prompt in prompts], batch_size=self.config.batch_size, token_budget=self.config.token_budget
-        )
-        for batch in batches:
-            part, part_prompts = [examples[i] for i in batch], [prompts[i] for i in batch]
-            done, texts = None, [""] * len(batch)
-            with self.lock:
-                if any(need.forward for need in needs):
-                    done = activations.run(self.model, part_prompts, self._wanted(wanted, part, part_prompts))
-                if any(need.generation for need in needs):
-                    texts = generation.continue_greedily(
-                        self.model,
-                        part_prompts,
-                        max_new_tokens=self.config.max_new_tokens,
-                        batch_size=self.config.batch_size,
-                    )
-            for row, i in enumerate(batch):
-                view = ExampleView(self.prompter, part[row], part_prompts[row], done, row, self.config.top_k)
-                view.generated = texts[row]
-                outputs[i] = {name: self._fields[name].make(view) for name in wanted}
-        return outputs
-
-    def _wanted(self, names: Sequence[str], examples: Sequence[Mapping[str, Any]], prompts: Sequence[Prompt]) -> activations.Wanted:
-        needs = [self._fields[name].needs for name in names]
-        gradients = any(need.gradients for need in needs)
-        return activations.Wanted(
-            token_embeddings=any(need.token_embeddings for need in needs),
-            attention_layers=frozenset(need.attention_layer for need in needs if need.attention_layer is not None),
-            residual_layers=frozenset(need.residual_layer for need in needs if need.residual_layer is not None),
-            targets=(lambda done: choose_targets(self.prompter, examples, prompts, done)) if gradients else None,
-        )
-
-    def _prompt(self, example: Mapping[str, Any]) -> Prompt:
-        tokens = example.get("tokens")
-        if tokens is not None and len(tokens):
-            prompt = self.prompter.from_tokens(tokens)
-        else:
-            prompt = self.prompter.from_text(example["text"])
-        embeddings = example.get("token_embeddings")
-        if embeddings is None or len(embeddings) == 0:
-            return prompt
-        embeddings = np.asarray(embeddings, dtype=np.float32)
-        expected = (len(prompt), int(self.model.cfg.d_model))
-        if embeddings.shape != expected:
-            raise ValueError(f"token_embeddings has shape {embeddings.shape}, but this prompt needs {expected}")
-        return Prompt(ids=prompt.ids, truncated=prompt.truncated, token_embeddings=embeddings)
+def engine_of(model: HookedTransformerLIT) -> Engine:
+    """What works inside a wrapper, for this package's own components."""
+    return model._engine
 
 
 def load_for_lit(model_name: str, dtype: str = "float32", **settings: Any) -> lit_model.Model:

@@ -15,11 +15,32 @@ EMBED = "hook_embed"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What a backward pass explains: the sum of `log p(token | tokens up to pos)`, in nats, over entries of each example."""
+    """What a backward pass explains: for each example the sum of `weight * log p(token | tokens up to pos)`, in nats, over its
+    entries. An answer with weight 1 and a foil with weight -1 make their logit difference."""
 
     example: Sequence[int]
     pos: Sequence[int]
     token: Sequence[int]
+    weight: Sequence[float]
+
+    def of(self, example: int) -> "Targets":
+        """One example's entries, as the first example of a batch of its own."""
+        mine = [i for i, owner in enumerate(self.example) if owner == example]
+        return Targets(
+            example=[0] * len(mine),
+            pos=[self.pos[i] for i in mine],
+            token=[self.token[i] for i in mine],
+            weight=[self.weight[i] for i in mine],
+        )
+
+    def repeated(self, count: int) -> "Targets":
+        """A first example's entries, for each of `count` examples."""
+        return Targets(
+            example=[i for i in range(count) for _ in self.pos],
+            pos=list(self.pos) * count,
+            token=list(self.token) * count,
+            weight=list(self.weight) * count,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +49,8 @@ class Wanted:
 
     token_embeddings: bool = False
     attention_layers: frozenset[int] = frozenset()
+    value_norms: bool = False
+    """For each layer in `attention_layers`, the norms of the value vectors."""
     residual_layers: frozenset[int] = frozenset()
     """Layers whose output (`resid_post`) is pooled over positions."""
     targets: Optional[Callable[["Activations"], Targets]] = None
@@ -43,6 +66,7 @@ class Activations:
     token_embeddings: Optional[Float[torch.Tensor, "batch pos d_model"]] = None
     gradients: Optional[Float[torch.Tensor, "batch pos d_model"]] = None
     patterns: dict[int, Float[torch.Tensor, "batch head query_pos key_pos"]] = dataclasses.field(default_factory=dict)
+    value_norms: dict[int, Float[torch.Tensor, "batch pos value_head"]] = dataclasses.field(default_factory=dict)
     last_residuals: dict[int, Float[torch.Tensor, "batch d_model"]] = dataclasses.field(default_factory=dict)
     mean_residuals: dict[int, Float[torch.Tensor, "batch d_model"]] = dataclasses.field(default_factory=dict)
     targets: Optional[Targets] = None
@@ -84,6 +108,16 @@ def _run(model: Any, prompts: Sequence[Prompt], wanted: Wanted, *, cut_unembed: 
     return result
 
 
+def target_values(done: Activations, targets: Targets) -> Float[torch.Tensor, " batch"]:
+    """What `Targets` adds up, for each example of a pass."""
+    device = done.logits.device
+    rows = torch.tensor(targets.example, device=device)
+    read = done.logits[rows, torch.tensor(targets.pos, device=device)].float().log_softmax(-1)
+    values = read.gather(-1, torch.tensor(targets.token, device=device)[:, None])[:, 0]
+    total = torch.zeros(len(done.lengths), device=device)
+    return total.index_add(0, rows, values * torch.tensor(targets.weight, device=device))
+
+
 def pad(prompts: Sequence[Prompt]) -> Int[torch.Tensor, "batch pos"]:
     """The prompts' ids, right-padded with id 0."""
     ids = torch.zeros(len(prompts), max(len(prompt) for prompt in prompts), dtype=torch.long)
@@ -120,6 +154,7 @@ class _Tape:
         self._embeddings: Optional[torch.Tensor] = None
         self._final: Optional[torch.Tensor] = None
         self._patterns: dict[int, torch.Tensor] = {}
+        self._value_norms: dict[int, torch.Tensor] = {}
         self._last: dict[int, torch.Tensor] = {}
         self._mean: dict[int, torch.Tensor] = {}
 
@@ -130,6 +165,8 @@ class _Tape:
             hooks.append((EMBED, self._embed))
         for layer in sorted(self._wanted.attention_layers):
             hooks.append((f"blocks.{layer}.attn.hook_pattern", self._keep_pattern(layer)))
+            if self._wanted.value_norms:
+                hooks.append((f"blocks.{layer}.attn.hook_v", self._keep_value_norms(layer)))
         for layer in sorted(self._wanted.residual_layers):
             hooks.append((f"blocks.{layer}.hook_resid_post", self._pool(layer)))
         return hooks
@@ -151,6 +188,13 @@ class _Tape:
         def keep(pattern: torch.Tensor, hook: Any) -> None:
             del hook
             self._patterns[layer] = pattern.detach()
+
+        return keep
+
+    def _keep_value_norms(self, layer: int) -> Callable[..., None]:
+        def keep(values: torch.Tensor, hook: Any) -> None:
+            del hook
+            self._value_norms[layer] = values.detach().float().norm(dim=-1)
 
         return keep
 
@@ -191,6 +235,7 @@ class _Tape:
             logits=logits,
             token_embeddings=None if self._embeddings is None else self._embeddings.detach(),
             patterns=self._patterns,
+            value_norms=self._value_norms,
             last_residuals=self._last,
             mean_residuals=self._mean,
         )
@@ -201,8 +246,8 @@ class _Tape:
         positions = torch.tensor(targets.pos, device=logits.device)
         tokens = torch.tensor(targets.token, device=logits.device)
         read = self._read(model, logits, rows, positions)
-        log_probs = read.float().log_softmax(-1)
-        total = log_probs.gather(-1, tokens[:, None]).sum()
+        weights = torch.tensor(targets.weight, device=logits.device)
+        total = (read.float().log_softmax(-1).gather(-1, tokens[:, None])[:, 0] * weights).sum()
         gradients: torch.Tensor = torch.autograd.grad(total, self._embeddings)[0]
         return gradients
 

@@ -46,7 +46,7 @@ class Prompter:
         """Tokenize a text; what is past `max_length` tokens is cut off its end."""
         ids = self._encode(text, self._prepend_bos)
         if not ids:
-            ids = [self._empty_id()]
+            ids = [self.filler_id]
         return self._bounded(ids)
 
     def from_tokens(self, tokens: Sequence[str]) -> Prompt:
@@ -69,7 +69,9 @@ class Prompter:
     def _bounded(self, ids: Sequence[int]) -> Prompt:
         return Prompt(ids=tuple(ids[: self.max_length]), truncated=len(ids) > self.max_length)
 
-    def _empty_id(self) -> int:
+    @property
+    def filler_id(self) -> int:
+        """The token that says nothing: beginning of text, or else end of text, padding, or id 0."""
         tokenizer = self._model.tokenizer
         candidates = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
         return next(int(candidate) for candidate in candidates if candidate is not None)

@@ -18,7 +18,8 @@ from lit_tl.data import paired, sources, tasks
 from lit_tl.data.files import DEFAULT_MAX_EXAMPLES, Prompts
 from lit_tl.models.config import HookedTransformerLITConfig
 from lit_tl.models.loading import BUNDLED_MODELS, ModelSource
-from lit_tl.models.wrapper import HookedTransformerLIT, load_for_lit
+from lit_tl.models.siblings import siblings
+from lit_tl.models.wrapper import HookedTransformerLIT, engine_of, load_for_lit
 from lit_tl.server import components, layouts
 from lit_tl.server.app import DEFAULT_CACHE_BYTES, LitTlApp
 
@@ -130,7 +131,7 @@ def fit_report(models: Mapping[str, lit_model.Model], datasets: Mapping[str, lit
         if not isinstance(model, HookedTransformerLIT):
             continue
         for name, data in datasets.items():
-            found = tasks.misfits(data.examples, model.prompter)
+            found = tasks.misfits(data.examples, engine_of(model).prompter)
             if found:
                 first = found[0]
                 lines.append(
@@ -138,6 +139,25 @@ def fit_report(models: Mapping[str, lit_model.Model], datasets: Mapping[str, lit
                     f"example {first.index + 1}, {first.text[:40]!r}: {first.reason}"
                 )
     return lines
+
+
+def with_siblings(models: Mapping[str, lit_model.Model]) -> dict[str, lit_model.Model]:
+    """The models, and for each of ours the hidden ones that Sequence Salience needs."""
+    hidden: dict[str, lit_model.Model] = {}
+    for name, model in models.items():
+        if isinstance(model, HookedTransformerLIT):
+            hidden |= siblings(name, model)
+    return {**models, **hidden}
+
+
+def load_group_for_lit(new_name: str, **form: Any) -> lit_model.ModelMap:
+    """What LIT's dialog calls: a model under its new name, and its hidden siblings.
+
+    Raises:
+        LoadingError: the model can't be loaded.
+        ValueError: a setting is out of its range.
+    """
+    return with_siblings({new_name: load_for_lit(**form)})
 
 
 def check_lit_options(options: Mapping[str, Any]) -> None:
@@ -165,8 +185,8 @@ def build_app(
         "client_root": os.path.join(pathlib.Path(lit_app.__file__).parent, "client", "build", "default"),
         "default_layout": "default",
         "page_title": "lit_tl",
-        "model_loaders": {"TransformerLens": (load_for_lit, HookedTransformerLIT.init_spec())},
+        "model_loaders": {"TransformerLens": (load_group_for_lit, HookedTransformerLIT.init_spec())},
         "dataset_loaders": {name: (kind, kind.init_spec()) for name, kind in sources.LOADERS.items()},
     }
     options |= {name: value for name, value in lit_options.items() if value is not None}
-    return LitTlApp(models, datasets, cache_bytes=config.cache_bytes, **options)
+    return LitTlApp(with_siblings(models), datasets, cache_bytes=config.cache_bytes, **options)

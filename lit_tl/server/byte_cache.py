@@ -55,3 +55,9 @@ class ByteCache:
             while self.bytes > self._max_bytes:
                 _, (_, freed) = self._entries.popitem(last=False)
                 self.bytes -= freed
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            self._entries.clear()
+            self.bytes = 0

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 from lit_nlp.api import components as lit_components
-from lit_nlp.components import core, gradient_maps, metrics, nearest_neighbors, pca, projection, scrambler, umap, word_replacer
+from lit_nlp.components import core, gradient_maps, metrics, nearest_neighbors, projection, scrambler, word_replacer
+
+from lit_tl.interpreters import projectors, token_salience
 
 
 def interpreters() -> Mapping[str, lit_components.Interpreter]:
@@ -12,10 +14,11 @@ def interpreters() -> Mapping[str, lit_components.Interpreter]:
         **core.required_interpreters(),
         "Grad L2 Norm": gradient_maps.GradientNorm(),
         "Grad ⋅ Input": gradient_maps.GradientDotInput(),
-        "Integrated Gradients": gradient_maps.IntegratedGradients(),
+        "Integrated Gradients": token_salience.integrated_gradients(),
+        "Occlusion": token_salience.occlusion(),
         "nearest neighbors": nearest_neighbors.NearestNeighbors(),
-        "pca": projection.ProjectionManager(pca.PCAModel),
-        "umap": projection.ProjectionManager(umap.UmapModel),
+        "pca": projection.ProjectionManager(projectors.Pca),
+        "umap": projection.ProjectionManager(projectors.Umap),
     }
 
 

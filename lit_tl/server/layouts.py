@@ -13,11 +13,12 @@ DEFAULT = layout.LitCanonicalLayout(
     },
     upper={
         "Prompt": [_modules.DatapointEditorModule],
-        "Compare": [_modules.DiveModule, _modules.SliceModule] if hasattr(_modules, "SliceModule") else [_modules.DiveModule],
+        "Compare": [_modules.DiveModule],
     },
     lower={
         "Predictions": [_modules.GeneratedTextModule],
         "Salience": [_modules.SalienceMapModule],
+        "Sequence Salience": [_modules.SequenceSalienceModule],
         "Scalars": [_modules.ScalarModule],
         "Counterfactuals": [_modules.GeneratorModule],
         "Metrics": [_modules.MetricsModule],

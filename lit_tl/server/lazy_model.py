@@ -9,7 +9,7 @@ from typing import Any, Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from lit_nlp.api import model as lit_model
 
-from lit_tl.models.wrapper import HookedTransformerLIT
+from lit_tl.models.wrapper import HookedTransformerLIT, engine_of
 from lit_tl.server.byte_cache import ByteCache
 
 _SERIAL = itertools.count()
@@ -29,7 +29,7 @@ class LazyModel(lit_model.ModelWrapper):
         self._cache = cache
         self._serial = next(_SERIAL)
         self._turn = threading.Lock()
-        self._cheap = [name for name in model.output_spec() if name not in model.heavy_fields()]
+        self._cheap = [name for name in model.output_spec() if name not in engine_of(model).heavy_fields()]
 
     def predict(self, inputs: Iterable[Mapping[str, Any]], *args: Any, **kw: Any) -> list["LazyPrediction"]:
         """Predictions that are computed when they are read. LIT's progress indicator and keywords have no meaning here."""

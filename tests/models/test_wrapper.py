@@ -23,7 +23,15 @@ PROMPTS = [
     "日本語 🙂 café \U0001f468\u200d\U0001f469",
     "The keys near the cabinet",
 ]
-OUTPUTS_OF_ONE_RUN = ("loss", "perplexity", "token_loss", "token_embeddings", "token_gradients", "attention_layer_0", "attention_layer_1")
+OUTPUTS_OF_ONE_RUN = (
+    "loss",
+    "perplexity",
+    "token_loss",
+    "token_embeddings",
+    "token_gradients",
+    "attention_layer_0",
+    "attention_layer_1",
+)
 
 
 def predict(model: HookedTransformerLIT, *texts: str, **fields: object) -> list[dict]:
@@ -31,7 +39,9 @@ def predict(model: HookedTransformerLIT, *texts: str, **fields: object) -> list[
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_probabilities_and_losses_equal_hugging_faces(family: str, models: dict, checkpoint_folders: dict[str, pathlib.Path]) -> None:
+def test_probabilities_and_losses_equal_hugging_faces(
+    family: str, models: dict, checkpoint_folders: dict[str, pathlib.Path]
+) -> None:
     reference = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders[family], attn_implementation="eager")
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint_folders[family])
     model = models[family]

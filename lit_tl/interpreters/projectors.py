@@ -1,0 +1,65 @@
+"""Projections of embeddings for LIT's projector: scikit-learn's PCA and umap-learn's UMAP, for any number of points."""
+
+from typing import Any, Iterable, Mapping
+
+import numpy as np
+from lit_nlp.api import model as lit_model
+from lit_nlp.api import types as lit_types
+
+
+class _Projector(lit_model.ProjectorModel):
+    """Fits once, and then places further points.
+
+    Args:
+        n_components: how many dimensions to project to.
+    """
+
+    def __init__(self, n_components: int = 3):
+        self._n_components = n_components
+        self._fitted: Any = None
+
+    def _make(self, n_points: int, d_embedding: int) -> Any:
+        """An estimator for so many points, or None where there are too few for one."""
+        raise NotImplementedError
+
+    def fit_transform(self, inputs: Iterable[Mapping[str, Any]]) -> list[lit_types.JsonDict]:
+        """Fit to the points' `x` and give their `z`, each of `n_components`."""
+        points = [np.asarray(example["x"], np.float32) for example in inputs]
+        if not points:
+            return []
+        self._fitted = self._make(len(points), len(points[0]))
+        if self._fitted is None:
+            return [{"z": [0.0] * self._n_components} for _ in points]
+        return self._rows(self._fitted.fit_transform(np.stack(points)))
+
+    def predict_minibatch(self, inputs: list[Mapping[str, Any]], **unused: Any) -> list[lit_types.JsonDict]:
+        """Place further points by what was fitted."""
+        if self._fitted is None:
+            return [{"z": [0.0] * self._n_components} for _ in inputs]
+        return self._rows(self._fitted.transform(np.stack([np.asarray(example["x"], np.float32) for example in inputs])))
+
+    def _rows(self, projected: np.ndarray) -> list[lit_types.JsonDict]:
+        missing = self._n_components - projected.shape[1]
+        return [{"z": row.tolist()} for row in np.pad(projected.astype(np.float64), ((0, 0), (0, missing)))]
+
+
+class Pca(_Projector):
+    """Principal components, by a singular value decomposition of the points: the cost does not grow with d_model squared."""
+
+    def _make(self, n_points: int, d_embedding: int) -> Any:
+        from sklearn import decomposition
+
+        return decomposition.PCA(min(self._n_components, n_points, d_embedding), svd_solver="full")
+
+
+class Umap(_Projector):
+    """UMAP (McInnes et al. 2018), with a seed, so that the same points give the same picture."""
+
+    def _make(self, n_points: int, d_embedding: int) -> Any:
+        import umap
+
+        del d_embedding
+        if n_points <= self._n_components + 1:
+            return None
+        neighbors = min(15, n_points - 1)
+        return umap.UMAP(n_components=self._n_components, n_neighbors=neighbors, init="pca", random_state=0, n_jobs=1)

@@ -1,0 +1,105 @@
+"""The real command, and a real browser on it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+CHROMIUM = (
+    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+ADVICE = "no Chromium for the browser tests: install it (Debian: apt-get install chromium) or set CHROMIUM to its path"
+_QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "/browser/" in item.path.as_posix():
+            item.add_marker(pytest.mark.browser)
+            if not CHROMIUM and os.environ.get("LIT_TL_BROWSER") != "required":
+                item.add_marker(pytest.mark.skip(reason=ADVICE))
+
+
+class LitServer:
+    """`python -m lit_tl.launch` in a process of its own, on a free port, from an empty folder."""
+
+    def __init__(self, *arguments: str):
+        self.folder = tempfile.mkdtemp(prefix="lit_tl-test-")
+        started = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "lit_tl.launch", "--port", "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=open(os.path.join(self.folder, "stderr"), "w+"),  # noqa: SIM115  (closed with the process)
+            text=True,
+            cwd=self.folder,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self.seconds = time.monotonic() - started
+        assert line.startswith("LIT is at http://127.0.0.1:"), line + self.errors()
+        self.url = line.split()[3]
+
+    def errors(self) -> str:
+        with open(os.path.join(self.folder, "stderr")) as file:
+            return file.read()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def start_server() -> Iterator[Callable[..., LitServer]]:
+    servers = []
+
+    def start(*arguments: str) -> LitServer:
+        servers.append(LitServer(*arguments))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            assert server.stop() == 0
+
+
+class Watched:
+    """A page, and whatever its console, its requests or its status bar complained of."""
+
+    def __init__(self, page: object):
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        page.on("console", lambda message: message.type == "error" and self.complaints.append(f"console: {message.text}"))
+        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url} {request.failure}"))
+        page.on("response", lambda reply: reply.status >= 400 and self.complaints.append(f"{reply.status}: {reply.url}"))
+
+    def check(self) -> None:
+        aborted = [text for text in self.complaints if "ERR_ABORTED" not in text]
+        assert aborted == []
+        assert self.page.locator("app-statusbar .error").count() == 0
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    assert CHROMIUM, ADVICE
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=_QUIET)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def watched(browser: object) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1600, "height": 1000})
+    context.set_default_timeout(60_000)
+    watched = Watched(context.new_page())
+    yield watched
+    context.close()

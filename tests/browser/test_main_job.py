@@ -1,0 +1,98 @@
+"""The main job: the page that the command opens, in a real browser."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.conftest import LitServer, Watched
+
+
+@pytest.fixture(scope="module")
+def server(start_server: Callable[..., LitServer]) -> LitServer:
+    return start_server()
+
+
+def open_page(watched: Watched, server: LitServer) -> None:
+    watched.page.goto(server.url)
+    watched.page.locator("lit-data-table tbody tr").first.wait_for()
+
+
+def tab(watched: Watched, name: str) -> None:
+    watched.page.locator(".tab", has_text=re.compile(f"^\\s*{name}\\s*$")).first.click()
+
+
+def select_first(watched: Watched) -> str:
+    row = watched.page.locator("lit-data-table tbody tr").first
+    row.click()
+    editor = watched.page.locator("datapoint-editor-module textarea").first
+    watched.page.wait_for_function("e => e.value.length > 0", arg=editor.element_handle())
+    return editor.input_value()
+
+
+def test_the_page_opens_with_icons_and_without_complaints(watched: Watched, server: LitServer) -> None:
+    open_page(watched, server)
+    page = watched.page
+    page.wait_for_function("document.fonts.ready.then(() => document.fonts.check('24px \"Material Icons\"'))")
+    icon = page.locator("lit-app").locator(".material-icon, mwc-icon").first
+    assert icon.bounding_box()["width"] < 40, "an icon and not its name in letters"
+    assert page.locator("lit-data-table tbody tr").count() >= 10
+    watched.check()
+
+
+def test_salience_maps_show_a_score_for_each_token(watched: Watched, server: LitServer) -> None:
+    open_page(watched, server)
+    text = select_first(watched)
+    tab(watched, "Salience")
+    chips = watched.page.locator("salience-map-module lit-token-chips").first.locator(".salient-token")
+    chips.first.wait_for()
+    words = [chip.inner_text().strip() for chip in chips.all()]
+    assert words[0] == "<|endoftext|>"
+    assert "".join(words[1:]) == text.replace(" ", "")
+    colours = {chip.evaluate("e => getComputedStyle(e).backgroundColor") for chip in chips.all()}
+    assert len(colours) > 3, "tokens differ in their scores"
+    watched.check()
+
+
+@pytest.mark.parametrize("projector", ["pca", "umap"])
+def test_the_projector_draws_points(watched: Watched, server: LitServer, projector: str) -> None:
+    open_page(watched, server)
+    tab(watched, "Embeddings")
+    module = watched.page.locator("embeddings-module")
+    with watched.page.expect_response(lambda reply: f"interpreter={projector}" in reply.url, timeout=120_000) as reply:
+        module.locator("select").first.select_option(projector)
+    points = [point["z"] for point in reply.value.json()]
+    assert len(points) == 100
+    assert len({tuple(round(value, 6) for value in point) for point in points}) > 50
+    module.locator("canvas").first.wait_for()
+    watched.page.wait_for_timeout(1500)
+    drawn = module.locator("canvas").first.screenshot()
+    assert len(drawn) > 4000, "a scatter plot and not an empty canvas"
+    watched.check()
+
+
+def test_an_edited_text_gets_new_predictions(watched: Watched, server: LitServer) -> None:
+    open_page(watched, server)
+    select_first(watched)
+    generated = watched.page.locator("generated-text-module .output-content, generated-text-module").first
+    watched.page.wait_for_function(
+        "e => /\\d\\.\\d/.test(e.shadowRoot ? e.shadowRoot.textContent : e.textContent)", arg=generated.element_handle()
+    )
+    editor = watched.page.locator("datapoint-editor-module textarea").first
+    editor.fill("The capital of France is")
+    with watched.page.expect_response(lambda reply: "/get_preds" in reply.url and "Generated" in reply.url) as reply:
+        watched.page.get_by_text("Add", exact=True).first.click()
+    (prediction,) = reply.value.json()
+    assert prediction["next_tokens"][0][0] == " Paris"
+    watched.page.locator("generated-text-module", has_text="Paris").first.wait_for()
+    watched.check()
+
+
+def test_a_second_model_is_loaded_through_lits_dialog(watched: Watched, server: LitServer) -> None:
+    open_page(watched, server)
+    page = watched.page
+    page.get_by_text("Configure", exact=True).click()
+    page.locator("lit-app").get_by_text("Models", exact=True).first.click()
+    page.get_by_text("Load a model", exact=False).first.click()
+    page.locator("#add-model-name, input").first.wait_for()
+    watched.check()

@@ -1,0 +1,92 @@
+"""Names of models, and what is said when one can't be loaded."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import httpx
+import pytest
+from huggingface_hub import errors as hub
+
+from lit_tl.models.loading import LoadingError, ModelSource, explain, load_model, resolve
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gpt2-small", ("gpt2-small", "gpt2-small", None, None)),
+        ("mine=./runs/a", ("mine", "./runs/a", None, None)),
+        ("EleutherAI/pythia-70m@step=1000", ("pythia-70m-step1000", "EleutherAI/pythia-70m", None, 1000)),
+        ("a:b=owner/name@v1.0", ("a-b", "owner/name", "v1.0", None)),
+        ("/models/gpt/", ("gpt", "/models/gpt/", None, None)),
+    ],
+)
+def test_sources_are_read(text: str, expected: tuple) -> None:
+    source = ModelSource.parse(text)
+    assert (source.label, source.name, source.revision, source.checkpoint_value) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a=", "name@", "name@step=x"])
+def test_malformed_sources_are_refused(text: str) -> None:
+    with pytest.raises(LoadingError, match="--models entry"):
+        ModelSource.parse(text)
+
+
+def test_aliases_go_to_official_names() -> None:
+    assert resolve("gpt2-small") == "openai-community/gpt2" or resolve("gpt2-small") == "gpt2"
+    assert resolve("owner/some-model") == "owner/some-model"
+
+
+def test_an_unknown_name_lists_the_nearest() -> None:
+    with pytest.raises(LoadingError, match=r"unknown model 'gpt2-smal': did you mean .*gpt2-small"):
+        resolve("gpt2-smal")
+
+
+def test_folders_without_a_model_are_refused(tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]) -> None:
+    with pytest.raises(LoadingError, match=r"holds no model: there is no config\.json"):
+        load_model(str(tmp_path))
+    with pytest.raises(LoadingError, match="does not exist"):
+        load_model("./no/such/folder")
+    bare = tmp_path / "bare"
+    shutil.copytree(checkpoint_folders["llama"], bare)
+    for file in bare.glob("token*"):
+        file.unlink()
+    with pytest.raises(LoadingError, match="tokenizer"):
+        load_model(str(bare))
+    broken = tmp_path / "broken"
+    shutil.copytree(checkpoint_folders["gpt2"], broken)
+    (broken / "model.safetensors").write_bytes(b"not weights at all")
+    with pytest.raises(LoadingError, match="broken can't be loaded"):
+        load_model(str(broken))
+
+
+def test_a_wrong_dtype_is_refused() -> None:
+    with pytest.raises(LoadingError, match="dtype 'int3' is not one of float32"):
+        load_model("lit-tl-tiny", dtype="int3")
+
+
+def _hub_error(kind: type[Exception], status: int) -> Exception:
+    response = httpx.Response(status, request=httpx.Request("GET", "https://huggingface.co/a/b"))
+    return kind("x", response=response)
+
+
+def test_what_the_hub_says_becomes_what_to_do() -> None:
+    gated = OSError("You are trying to access a gated repo.")
+    gated.__cause__ = _hub_error(hub.GatedRepoError, 403)
+    assert "HF_TOKEN" in explain("meta-llama/Llama-3", gated)
+    missing = OSError("x")
+    missing.__cause__ = _hub_error(hub.RepositoryNotFoundError, 404)
+    assert "there is no model 'a/gpt2-smal' on the Hub" in explain("a/gpt2-smal", missing)
+    revision = OSError("x")
+    revision.__cause__ = _hub_error(hub.RevisionNotFoundError, 404)
+    assert "no such revision" in explain("a/b", revision)
+
+
+def test_a_hub_model_without_network_says_so_and_what_works() -> None:
+    """In a process of its own, with the Hub at an address where nobody answers: the real path to the Hub is taken."""
+    code = "from lit_tl.models.loading import load_model; load_model('gpt2-small')"
+    env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1
+    assert "gpt2-small is not on this machine, and the Hugging Face Hub can't be reached" in done.stderr

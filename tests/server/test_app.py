@@ -1,0 +1,197 @@
+"""The application over WSGI, as LIT's client talks to it."""
+
+import gzip
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from werkzeug.test import Client
+
+from lit_tl import HookedTransformerLIT
+from lit_tl.models.wrapper import engine_of
+from lit_tl.server import build
+from lit_tl.server.lazy_model import LazyModel
+
+
+@pytest.fixture(scope="module")
+def client(bundled: HookedTransformerLIT) -> Client:
+    settings = build.BuildConfig()
+    data = build.load_datasets({"ioi": "ioi", "mine": ["a text", "日本 🙂"]}, settings, build.Progress(quiet=True))
+    return Client(build.build_app({"tiny": bundled}, data, settings))
+
+
+def ask(client: Client, path: str, inputs: list | None = None, config: dict | None = None, **query: str) -> Any:
+    response = client.post(path, query_string=query, json={"inputs": inputs or [], "config": config})
+    assert response.status_code == 200, response.text
+    return response.json
+
+
+def ids_of(client: Client, name: str) -> list[str]:
+    return [example["id"] for example in ask(client, "/get_dataset", dataset_name=name)]
+
+
+def test_info_names_what_is_there(client: Client) -> None:
+    info = ask(client, "/get_info")
+    assert list(info["models"]) == ["tiny", "_tiny_tokenizer", "_tiny_salience"]
+    assert {"ioi", "mine"} < set(info["datasets"])
+    assert info["models"]["tiny"]["datasets"][:2] == ["ioi", "mine"]
+    assert {"pca", "umap", "Grad L2 Norm", "Integrated Gradients"} < set(info["models"]["tiny"]["interpreters"])
+    assert info["defaultLayout"] in info["layouts"]
+
+
+def test_predictions_have_the_requested_fields_and_no_other(client: Client, bundled: HookedTransformerLIT) -> None:
+    ids = ids_of(client, "ioi")[:3]
+    query = {"model": "tiny", "dataset_name": "ioi"}
+    got = ask(client, "/get_preds", ids, requested_types="Scalar", requested_fields="tokens", **query)
+    assert [set(row) for row in got] == [{"tokens", "loss", "perplexity", "logit_diff", "answer_rank", "answer_prob"}] * 3
+    examples = {example["id"]: example["data"] for example in ask(client, "/get_dataset", dataset_name="ioi")}
+    for row, expected in zip(got, bundled.predict([examples[i] for i in ids]), strict=True):
+        assert row["loss"] == pytest.approx(expected["loss"], abs=1e-5)
+        assert row["tokens"] == expected["tokens"]
+    everything = ask(client, "/get_preds", ids[:1], **query)
+    assert set(everything[0]) == set(bundled.output_spec())
+
+
+def test_salience_and_projections_answer(client: Client) -> None:
+    ids = ids_of(client, "ioi")
+    query = {"model": "tiny", "dataset_name": "ioi"}
+    for name in ("Grad L2 Norm", "Grad ⋅ Input", "Integrated Gradients"):
+        (result,) = ask(client, "/get_interpretations", ids[:1], interpreter=name, **query)
+        salience = result["token_gradients"]
+        assert len(salience["tokens"]) == len(salience["salience"]) > 5
+    config = {"dataset_name": "ioi", "model_name": "tiny", "field_name": "embedding_layer_3_last", "proj_kw": {"n_components": 3}}
+    points = ask(client, "/get_interpretations", ids, config, interpreter="pca", **query)
+    assert np.array([point["z"] for point in points]).shape == (100, 3)
+
+
+def test_a_model_and_data_are_loaded_through_lits_dialogs(client: Client) -> None:
+    spec = ask(client, "/get_info")["initSpecs"]["models"]["TransformerLens"]
+    config = {name: field["default"] for name, field in spec.items()} | {"new_name": "second"}
+    info, names = ask(client, "/create_model", config=config, model_name="TransformerLens")
+    assert names == ["second", "_second_tokenizer", "_second_salience"]
+    assert "second" in info["models"]
+    (row,) = ask(client, "/get_preds", ids_of(client, "ioi")[:1], model="second", dataset_name="ioi", requested_fields="loss")
+    assert row["loss"] > 0
+    config = {"task": "capital", "seed": 3, "count": 10, "new_name": "capitals"}
+    info, name = ask(client, "/create_dataset", config=config, dataset_name="paired task")
+    assert info["datasets"][name]["size"] <= 10
+
+
+def test_failures_are_a_sentence_with_an_id(client: Client) -> None:
+    cases = [
+        ("/get_preds", {"model": "nobody", "dataset_name": "ioi"}, "there is no 'nobody' on this server"),
+        ("/get_preds", {"dataset_name": "ioi"}, "must name a model"),
+        ("/get_preds", {"model": "tiny", "dataset_name": "ioi", "requested_types": "os"}, "'os' is not a LIT type"),
+        ("/get_dataset", {}, "Must provide"),
+    ]
+    for path, query, sentence in cases:
+        response = client.post(path, query_string=query, json={"inputs": []})
+        assert response.status_code == 400
+        body = response.json
+        assert sentence in body["error"]
+        assert len(body["id"]) == 8
+        assert "Traceback" not in response.text
+    assert client.post("/get_preds", data=b"{not json").status_code == 400
+
+
+def test_numbers_that_json_lacks_become_null(client: Client) -> None:
+    app = client.application
+    handler = app.make_handler(lambda data, **kw: {"a": np.array([1.5, np.nan, np.inf], np.float32), "b": float("nan")})
+    from werkzeug.test import create_environ
+    from werkzeug.wrappers import Request
+
+    response = handler(None, Request(create_environ("/x", method="POST", data="{}")), {})
+    assert response.json == {"a": [1.5, None, None], "b": None}
+
+
+def test_long_replies_are_compressed_when_the_browser_takes_it(client: Client) -> None:
+    plain = client.post("/get_info", json={})
+    packed = client.post("/get_info", json={}, headers={"Accept-Encoding": "gzip, deflate, br"})
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert json.loads(gzip.decompress(packed.data)) == plain.json
+    assert len(packed.data) < len(plain.data) / 3
+
+
+def test_opening_a_page_computes_no_attention_and_no_gradient(
+    bundled: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    original = HookedTransformerLIT.predict
+
+    def watch(self: HookedTransformerLIT, inputs: Any, *, fields: Any = None) -> Any:
+        asked.append(tuple(fields))
+        return original(self, inputs, fields=fields)
+
+    monkeypatch.setattr(HookedTransformerLIT, "predict", watch)
+    settings = build.BuildConfig()
+    fresh = Client(build.build_app({"tiny": bundled}, build.load_datasets(["ioi"], settings, build.Progress(quiet=True)), settings))
+    ids = ids_of(fresh, "ioi")
+    query = {"model": "tiny", "dataset_name": "ioi"}
+    ask(fresh, "/get_preds", ids, requested_types="Scalar,MulticlassPreds", **query)
+    ask(fresh, "/get_preds", ids, requested_types="Embeddings", **query)
+    ask(fresh, "/get_metrics", ids, metrics="", **query)
+    first = len(asked)
+    assert first == 13, "a hundred prompts in batches of eight, each once for all three requests"
+    assert not any(name in engine_of(bundled).heavy_fields() for names in asked for name in names)
+    ask(fresh, "/get_interpretations", ids[:1], interpreter="Grad L2 Norm", **query)
+    assert asked[first:] == [("target", "token_gradients", "token_embeddings")]
+
+
+def test_a_changed_weight_or_hook_is_not_answered_from_the_cache(bundled: HookedTransformerLIT) -> None:
+    from lit_tl.server.byte_cache import ByteCache
+
+    model = LazyModel(bundled, ByteCache(2**20))
+    example = [{"text": "The capital of France is"}]
+    (before,) = model.fetch(example, ["loss"])
+    handle = bundled.model.add_hook("blocks.1.hook_resid_post", lambda value, hook: value * 0.5)
+    try:
+        (hooked,) = model.fetch(example, ["loss"])
+    finally:
+        bundled.model.reset_hooks()
+    assert handle is None
+    assert hooked["loss"] != before["loss"]
+    assert model.fetch(example, ["loss"])[0] == before
+
+
+def test_threads_get_the_answers_of_one_thread(client: Client) -> None:
+    ids = ids_of(client, "ioi")
+    query = {"model": "tiny", "dataset_name": "ioi"}
+    jobs = []
+    for i in range(200):
+        chosen = ids[i % 20 : i % 20 + 3]
+        jobs.append(
+            (
+                ("/get_preds", chosen, {"requested_types": "Scalar"}),
+                ("/get_preds", chosen[:1], {"requested_fields": "attention_layer_1,tokens"}),
+                ("/get_interpretations", chosen[:1], {"interpreter": "Grad ⋅ Input"}),
+                ("/get_preds", chosen, {"requested_types": "Embeddings"}),
+            )[i % 4]
+        )
+    alone = [ask(client, path, inputs, **query, **extra) for path, inputs, extra in jobs]
+    client.application._predictions.clear()
+    together: dict[int, Any] = {}
+
+    def work(start: int) -> None:
+        for i in range(start, len(jobs), 8):
+            path, inputs, extra = jobs[i]
+            together[i] = ask(client, path, inputs, **query, **extra)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(together) == 200
+    for i, expected in enumerate(alone):
+        assert _close(together[i], expected), jobs[i]
+
+
+def _close(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_close(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(_close, a, b))
+    return a == b or (isinstance(a, float) and abs(a - b) <= 1e-4 * max(1, abs(a)))

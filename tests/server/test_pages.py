@@ -1,0 +1,37 @@
+"""The index page and the client's files."""
+
+import pathlib
+
+from lit_nlp import app as lit_app
+from werkzeug.test import create_environ
+from werkzeug.wrappers import Request
+
+from lit_tl.server import pages
+
+CLIENT_ROOT = str(pathlib.Path(lit_app.__file__).parent / "client" / "build" / "default")
+
+
+def get(path: str, **headers: str) -> object:
+    return pages.respond(Request(create_environ(path, headers=headers)), CLIENT_ROOT)
+
+
+def test_the_index_page_asks_nothing_of_other_hosts() -> None:
+    page = get("/").get_data(as_text=True)
+    assert "<lit-app>" in page
+    assert "http" not in page.split("<body>")[0].split("-->")[1]
+    assert 'href="lit_tl/fonts.css"' in page
+
+
+def test_files_are_served_with_type_and_etag() -> None:
+    response = get("/lit_tl/fonts.css")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/css")
+    again = get("/lit_tl/fonts.css", **{"If-None-Match": response.headers["ETag"]})
+    assert again.status_code == 304
+    assert get("/lit_tl/fonts/material-icons.woff2").headers["Content-Type"] == "font/woff2"
+
+
+def test_paths_do_not_leave_the_folder() -> None:
+    for path in ("/lit_tl/../__init__.py", "/lit_tl/%2e%2e/__init__.py", "/lit_tl//etc/passwd", "/lit_tl/fonts", "/lit_tl/"):
+        assert get(path).status_code == 404
+    assert get("/get_info") is None

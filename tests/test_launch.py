@@ -1,0 +1,133 @@
+"""The command, as a user types it."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from absl import flags
+
+from lit_tl import launch
+
+OFFLINE = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HOME": "/nonexistent"}
+
+
+def command(*arguments: str, cwd: pathlib.Path, timeout: int = 240) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-m", "lit_tl.launch", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, cwd=cwd, env=OFFLINE)
+
+
+def test_help_is_there_without_torch(tmp_path: pathlib.Path) -> None:
+    done = command("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in (
+        "--models",
+        "--datasets",
+        "--device",
+        "--dtype",
+        "--port",
+        "--host",
+        "--[no]check",
+        "--default_layout",
+        "gpt2-small",
+    ):
+        assert word in done.stdout
+    code = "import sys; sys.argv = ['x', '--help']; from lit_tl import launch; launch.main(sys.argv); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.strip().endswith("False")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--modles", "x"], 2, "Unknown command line flag 'modles'"),
+        (["gpt2-small"], 2, "'gpt2-small' is not a flag: models are given with --models"),
+        (["--models", "a,,b"], 2, "--models has an empty entry"),
+        (["--port", "many"], 2, "port"),
+        (["--data_dir", "/tmp"], 2, "pickles"),
+        (["--models", "gpt2-smal"], 1, "did you mean"),
+        (["--models", "gpt2-small"], 1, "the Hugging Face Hub can't be reached"),
+        (["--models", "./nothing"], 1, "does not exist"),
+        (["--models", "lit-tl-tiny,lit-tl-tiny"], 1, "two models are called 'lit-tl-tiny'"),
+        (["--datasets", "nothing.txt"], 1, "nothing.txt does not exist"),
+        (["--datasets", "bad.jsonl"], 1, "bad.jsonl:2: not JSON"),
+        (["--datasets", "ioii"], 1, "did you mean ioi"),
+        (["--dtype", "int3"], 1, "dtype 'int3' is not one of"),
+        (["--device", "toaster"], 1, "toaster"),
+        (["--host", "no.such.host.invalid"], 1, "is not an address of this machine"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(tmp_path: pathlib.Path, arguments: list[str], code: int, message: str) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"text"\n')
+    port = [] if "--port" in arguments else ["--port", "0"]
+    done = command(*arguments, *port, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    said = [line for line in done.stderr.splitlines() if not line.startswith("[")]
+    assert message in "\n".join(said)
+    assert len(said) <= 2, said
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_taken_port_is_said_before_models_load(tmp_path: pathlib.Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = command("--port", str(port), cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"port {port} on 127.0.0.1 is taken: choose another with --port" in done.stderr
+    assert "loading model" not in done.stderr
+
+
+def test_check_says_what_would_be_served(tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]) -> None:
+    (tmp_path / "mine.txt").write_text("one prompt\nanother\n")
+    (tmp_path / "odd.jsonl").write_text('{"text": "The king", "answer": " zyxwvu", "foil": " queen"}\n')
+    folders = ",".join(f"{family}={checkpoint_folders[family]}" for family in ("gpt2", "gpt_neox", "llama"))
+    done = command("--check", "--models", folders, "--datasets", "ioi,mine.txt,odd.jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for family in ("gpt2", "gpt_neox", "llama"):
+        assert f"model {family}: " in done.stdout
+        assert f"odd: 1 of 1 examples do not fit {family}; example 1, 'The king': its answer" in done.stderr
+    assert "data set ioi: 100 prompts" in done.stdout
+    assert "data set mine: 2 prompts" in done.stdout
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
+def test_local_folders_are_served(tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path], family: str) -> None:
+    line = [sys.executable, "-m", "lit_tl.launch", "--port", "0", "--models", str(checkpoint_folders[family])]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    try:
+        url = process.stdout.readline().split()[3]
+        with urllib.request.urlopen(url) as page:
+            assert b"<lit-app>" in page.read()
+        with urllib.request.urlopen(urllib.request.Request(url + "get_info", data=b"{}", method="POST")) as info:
+            assert f'"{family}"'.encode() in info.read()
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_while_loading_leaves_quietly(tmp_path: pathlib.Path) -> None:
+    line = [sys.executable, "-m", "lit_tl.launch", "--port", "0"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_flags_and_config_are_the_same_names() -> None:
+    defined = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()[launch.__name__]}
+    fields = {field.name: field for field in dataclasses.fields(launch.LaunchConfig)}
+    assert set(defined) == set(fields) - {"host", "port", "lit"}
+    for name, flag in defined.items():
+        assert flag.default == fields[name].default, name
