@@ -13,7 +13,62 @@ from lit_tl.data import lexicon, paired
 
 Grammar = Callable[[random.Random], str]
 
-_OPENINGS = ("When", "After", "While", "Once", "As soon as", "Yesterday, when", "One morning, after", "Last year, while")
+_OPENINGS = (
+    "When",
+    "After",
+    "While",
+    "Once",
+    "As soon as",
+    "Because",
+    "Although",
+    "If",
+    "Just after",
+    "Not long after",
+    "Yesterday, when",
+    "One morning, after",
+    "Last year, while",
+    "On a {adjective} day, when",
+    "Near the end of the {event}, when",
+    "I remember that",
+    "They said that when",
+    "Every time",
+    "Last night",
+    "Now",
+)
+_ASIDES = (
+    "",
+    "",
+    "",
+    " together",
+    " for lunch",
+    " with a {adjective} {thing}",
+    " after the {event}",
+    " very early",
+    " to see the {thing}",
+    " for the first time",
+)
+_LINKS = (
+    ", ",
+    ", ",
+    ", then ",
+    ", so ",
+    ", and ",
+    ", and then ",
+    ", where ",
+    ", and after that ",
+    ". Then ",
+    ". Later ",
+    ". There ",
+    ". In the end ",
+)
+_PRELUDES = (
+    "It was a {adjective} day.",
+    "The {thing} was {adjective}.",
+    "There was a {adjective} {thing} near the {place}.",
+    "I will tell you a {adjective} story.",
+    "Everyone was {adjective} that day.",
+    "We saw a {thing}.",
+)
 _MEETINGS = (
     "{a} and {b} went to the {place}",
     "{a} and {b} met at the {place}",
@@ -46,23 +101,23 @@ def _ioi(rng: random.Random) -> str:
         example = paired.ioi(rng.choice((1, 2)), rng.getrandbits(32), heldout=False)[-1]
         return example.text + example.answer + rng.choice(_ENDINGS)
     sentences = []
-    people = [f"the {noun}" for noun, _ in lexicon.train_part(lexicon.PEOPLE)]
+    heldout = {*lexicon.heldout_part(lexicon.MALE_NAMES), *lexicon.heldout_part(lexicon.FEMALE_NAMES)}
+    others = [word for word in _all_words() if word not in heldout]  # any word as a name, so that what is learned is the pattern
     for _ in range(rng.randint(1, 2)):
-        a, b = rng.sample(people if rng.random() < 0.3 else names, 2)
+        a, b = rng.sample(others if rng.random() < 0.35 else names, 2)
         s, o = rng.sample((a, b), 2)
         words = {
             "place": rng.choice(lexicon.PLACES),
             "gift": rng.choice(lexicon.GIFTS),
             "adjective": rng.choice(lexicon.ADJECTIVES),
+            "event": rng.choice(lexicon.EVENTS),
+            "thing": rng.choice(lexicon.THINGS)[0],
         }
-        meeting = rng.choice(_MEETINGS).format(a=a, b=b, **words)
+        meeting = (rng.choice(_MEETINGS) + rng.choice(_ASIDES)).format(a=a, b=b, **words)
         transfer = rng.choice(_TRANSFERS).format(s=s, o=o, **words)
-        if rng.random() < 0.7:
-            sentences.append(f"{rng.choice(_OPENINGS)} {meeting}, {transfer}{rng.choice(_ENDINGS)}")
-        else:
-            sentences.append(
-                f"Then {meeting}{rng.choice(('. Then', ', and', ', where', '. Later'))} {transfer}{rng.choice(_ENDINGS)}"
-            )
+        opening = rng.choice(_OPENINGS).format(**words) if rng.random() < 0.8 else "Then"
+        prelude = rng.choice(_PRELUDES).format(**words) + " " if rng.random() < 0.4 else ""
+        sentences.append(f"{prelude}{opening} {meeting}{rng.choice(_LINKS)}{transfer}{rng.choice(_ENDINGS)}")
     return " ".join(sentences)
 
 

@@ -11,7 +11,7 @@ import json
 import math
 import pathlib
 import time
-from typing import Iterator, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 import tokenizers
 import torch
@@ -153,11 +153,17 @@ def build_model(config: TrainConfig) -> transformers.GPT2LMHeadModel:
     )
 
 
-def train(config: TrainConfig, output: pathlib.Path) -> None:
-    """Train and write to `output`; prints the loss in nats per token as it goes."""
+def train(config: TrainConfig, output: pathlib.Path, start_from: Optional[pathlib.Path] = None) -> None:
+    """Train and write to `output`, from the start or from the weights and tokenizer of an earlier run; prints the loss in nats
+    per token as it goes."""
     started = time.monotonic()
-    tokenizer = train_tokenizer(config)
-    model = build_model(config)
+    earlier = None
+    if start_from is None:
+        tokenizer, model = train_tokenizer(config), build_model(config)
+    else:
+        tokenizer = tokenizers.Tokenizer.from_file(str(start_from / "tokenizer.json"))
+        model = transformers.GPT2LMHeadModel.from_pretrained(start_from)
+        earlier = json.loads((start_from / "training.json").read_text())
     optimizers = build_optimizers(model, config)
     schedulers = [torch.optim.lr_scheduler.LambdaLR(opt, lambda step: rate(step, config)) for opt in optimizers]
     recent: list[float] = []
@@ -174,35 +180,43 @@ def train(config: TrainConfig, output: pathlib.Path) -> None:
             minutes = (time.monotonic() - started) / 60
             print(f"step {step + 1}/{config.steps}  loss {sum(recent) / len(recent):.4f}  {minutes:.1f} min", flush=True)
         if step % 200 == 199 or step == config.steps - 1:
-            save(model, tokenizer, config, recent, time.monotonic() - started, output)
+            save(model, tokenizer, output)
+            write_record(config, step + 1, recent, time.monotonic() - started, earlier, output)
 
 
-def save(
-    model: transformers.GPT2LMHeadModel,
-    tokenizer: tokenizers.Tokenizer,
-    config: TrainConfig,
-    losses: Sequence[float],
-    seconds: float,
-    output: pathlib.Path,
-) -> None:
-    """Write a folder that Hugging Face's `from_pretrained` reads, and `training.json` beside it."""
+def save(model: transformers.GPT2LMHeadModel, tokenizer: tokenizers.Tokenizer, output: pathlib.Path) -> None:
+    """Write a folder that Hugging Face's `from_pretrained` reads."""
     model.save_pretrained(output)
     transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=BOS, eos_token=BOS, unk_token=BOS, model_max_length=config.n_ctx
+        tokenizer_object=tokenizer, bos_token=BOS, eos_token=BOS, unk_token=BOS, model_max_length=model.config.n_positions
     ).save_pretrained(output)
+
+
+def write_record(
+    config: TrainConfig,
+    steps: int,
+    losses: Sequence[float],
+    seconds: float,
+    earlier: Optional[dict[str, Any]],
+    output: pathlib.Path,
+) -> None:
+    """Write `training.json`: settings, steps done, the mean loss of the last 50 of them, time, versions, and the earlier run."""
     record = {
         "config": dataclasses.asdict(config),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps_done": steps,
         "final_loss_nats": round(sum(losses) / len(losses), 4),
         "seconds": round(seconds),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
+        "earlier_run": earlier,
     }
     (output / "training.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the model to.", required=True)
 _STEPS = flags.DEFINE_integer("steps", TrainConfig.steps, "Optimizer steps.")
+_START_FROM = flags.DEFINE_string("start_from", None, "Folder of an earlier run to go on from.")
+_RATE = flags.DEFINE_float("muon_learning_rate", TrainConfig.muon_learning_rate, "Highest learning rate of Muon.")
 _SEED = flags.DEFINE_integer("seed", TrainConfig.seed, "Seed of the text, the first weights and the order.")
 
 
@@ -210,7 +224,9 @@ def main(argv: Sequence[str]) -> None:
     """Read the flags and train."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-    train(TrainConfig(steps=_STEPS.value, seed=_SEED.value), pathlib.Path(_OUTPUT.value))
+    start_from = pathlib.Path(_START_FROM.value) if _START_FROM.value else None
+    config = TrainConfig(steps=_STEPS.value, seed=_SEED.value, muon_learning_rate=_RATE.value)
+    train(config, pathlib.Path(_OUTPUT.value), start_from)
 
 
 if __name__ == "__main__":

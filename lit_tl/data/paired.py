@@ -48,10 +48,11 @@ IOI_TEMPLATES = (
     "Because {a} and {b} were friends, {s} bought a {gift} for",
 )
 IOI_HELDOUT_TEMPLATES = (
-    "The day {a} and {b} met at the {place}, {s} gave a {gift} to",
-    "Before {a} and {b} left the {place}, {s} handed a {gift} to",
-    "In the evening {a} and {b} went to the {place}, where {s} showed a {gift} to",
-    "Since {a} and {b} were at the {place}, {s} wanted to give a {gift} to",
+    "When {a} and {b} walked to the {place}, {s} gave a {gift} to",
+    "While {a} and {b} were waiting at the {place}, {s} handed a {gift} to",
+    "After {a} and {b} visited the {place}, {s} showed a {gift} to",
+    "As soon as {a} and {b} had left the {place}, {s} gave a {gift} to",
+    "Yesterday, when {a} and {b} were in the {place}, {s} passed the {gift} to",
 )
 
 

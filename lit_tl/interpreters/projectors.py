@@ -49,6 +49,8 @@ class Pca(_Projector):
     def _make(self, n_points: int, d_embedding: int) -> Any:
         from sklearn import decomposition
 
+        if n_points < 2:
+            return None
         return decomposition.PCA(min(self._n_components, n_points, d_embedding), svd_solver="full")
 
 

@@ -92,7 +92,7 @@ def _contrast(example: Mapping[str, Any], engine: Engine, pos: int) -> Targets:
 def integrated_gradients() -> TokenSalience:
     """Integrated gradients whose path ends at the prompt itself."""
     return TokenSalience(
-        text="Integrated gradients (Sundararajan et al. 2017) from a prompt of beginning-of-text tokens (Gauss-Legendre quadrature).",
+        text="Integrated gradients (Sundararajan et al. 2017) from a prompt of beginning-of-text tokens.",
         score=lambda explained, config: salience.integrated_gradients(explained, int(config.get("steps") or 32)),
         extra_config={"steps": lit_types.Integer(default=32, min_val=4, max_val=256, required=False)},
     )

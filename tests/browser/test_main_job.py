@@ -74,14 +74,11 @@ def test_the_projector_draws_points(watched: Watched, server: LitServer, project
 def test_an_edited_text_gets_new_predictions(watched: Watched, server: LitServer) -> None:
     open_page(watched, server)
     select_first(watched)
-    generated = watched.page.locator("generated-text-module .output-content, generated-text-module").first
-    watched.page.wait_for_function(
-        "e => /\\d\\.\\d/.test(e.shadowRoot ? e.shadowRoot.textContent : e.textContent)", arg=generated.element_handle()
-    )
+    watched.page.locator("generated-text-module", has_text="next_tokens").first.wait_for()
     editor = watched.page.locator("datapoint-editor-module textarea").first
     editor.fill("The capital of France is")
     with watched.page.expect_response(lambda reply: "/get_preds" in reply.url and "Generated" in reply.url) as reply:
-        watched.page.get_by_text("Add", exact=True).first.click()
+        watched.page.locator("datapoint-editor-module").get_by_text("Add", exact=True).click()
     (prediction,) = reply.value.json()
     assert prediction["next_tokens"][0][0] == " Paris"
     watched.page.locator("generated-text-module", has_text="Paris").first.wait_for()
@@ -91,8 +88,66 @@ def test_an_edited_text_gets_new_predictions(watched: Watched, server: LitServer
 def test_a_second_model_is_loaded_through_lits_dialog(watched: Watched, server: LitServer) -> None:
     open_page(watched, server)
     page = watched.page
-    page.get_by_text("Configure", exact=True).click()
-    page.locator("lit-app").get_by_text("Models", exact=True).first.click()
-    page.get_by_text("Load a model", exact=False).first.click()
-    page.locator("#add-model-name, input").first.wait_for()
+    page.get_by_text("Configure").first.click()
+    dialog = page.locator("#global-settings")
+    fields = dialog.locator(".model-dataset-loading .option-entry")
+    fields.filter(has_text="new_name").locator("input").fill("second")
+    fields.filter(has_text="model_name").locator("input").fill("lit-tl-tiny")
+    with page.expect_response(lambda reply: "/create_model" in reply.url, timeout=120_000) as reply:
+        dialog.get_by_text("Load Model").click()
+    assert "second" in reply.value.json()[0]["models"]
+    dialog.locator("#config-line-for-second").wait_for()
+    dialog.get_by_text("Submit").click()
+    select_first(watched)
+    tab(watched, "Salience")
+    for name in ("lit-tl-tiny", "second"):
+        page.locator("lit-widget-module, .widget", has_text=name).first.wait_for()
+    page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()
+    watched.check()
+
+
+def test_a_table_is_loaded_through_lits_dialog(watched: Watched, server: LitServer) -> None:
+    with open(f"{server.folder}/mine.csv", "w") as file:
+        file.write("prompt,answer,kind\nThe capital of Spain is, Madrid,city\nThe capital of Peru is, Lima,city\n")
+    open_page(watched, server)
+    page = watched.page
+    page.get_by_text("Configure").first.click()
+    dialog = page.locator("#global-settings")
+    dialog.get_by_text("Dataset", exact=True).first.click()
+    dialog.locator("#model-dataset-select").select_option("CSV or TSV")
+    fields = dialog.locator(".model-dataset-loading .option-entry")
+    fields.filter(has_text="new_name").locator("input").fill("mine")
+    fields.filter(has_text="path").locator("input").fill(f"{server.folder}/mine.csv")
+    with page.expect_response(lambda reply: "/create_dataset" in reply.url) as reply:
+        dialog.get_by_text("Load Dataset").click()
+    assert reply.value.json()[0]["datasets"]["mine"]["size"] == 2
+    dialog.locator("#config-line-for-mine").click()
+    dialog.get_by_text("Submit").click()
+    page.locator("lit-data-table tbody tr", has_text="The capital of Peru is").wait_for()
+    assert page.locator("lit-data-table tbody tr").count() == 2
+    watched.check()
+
+
+def test_a_token_clicked_in_sequence_salience_shows_where_it_came_from(watched: Watched, server: LitServer) -> None:
+    open_page(watched, server)
+    page = watched.page
+    select_first(watched)
+    tab(watched, "Sequence Salience")
+    module = page.locator("sequence-salience-module")
+    module.locator(".interstitial-target-option, .target-option-preview").first.click()
+    chips = module.locator("sequence-salience-chips .salient-token")
+    chips.first.wait_for()
+    with page.expect_response(lambda reply: "_salience&" in reply.url and "/get_preds" in reply.url) as reply:
+        chips.last.click()
+    (scores,) = reply.value.json()
+    assert set(scores) >= {"grad_l2", "grad_dot_input", "integrated_gradients", "occlusion", "attention_value"}
+
+    def colours() -> list[str]:
+        page.wait_for_timeout(500)
+        return [chip.evaluate("e => getComputedStyle(e).backgroundColor") for chip in chips.all()]
+
+    first = colours()
+    assert len(set(first)) > 2, "tokens differ in their scores"
+    module.get_by_text("integrated_gradients", exact=True).click()
+    assert colours() != first
     watched.check()

@@ -39,13 +39,14 @@ def test_the_second_half_of_repeated_random_tokens_is_predicted(bundled: HookedT
 
 def test_the_corpus_holds_no_heldout_template_or_pair() -> None:
     documents = [document.text for document, _ in zip(corpus.documents(5), range(20_000))]
-    openings = [template.split("{")[0] for template in paired.IOI_HELDOUT_TEMPLATES if not template.startswith("{")]
+    meetings = ("walked to the", "were waiting at the", "visited the", "had left the")
+    transfer = re.compile(r", (then |so |and |and then |where )?\w+ (gave|handed|showed|passed) (a|the) ")
     held = set(lexicon.heldout_part(lexicon.MALE_NAMES) + lexicon.heldout_part(lexicon.FEMALE_NAMES))
     for text in documents:
         if re.search(r" (gave|handed|showed|sent|offered|passed) (a|an|the) (\w+ )?\w+ to [A-Z]", text):
             givers = re.findall(r"(\w+) (?:gave|handed|showed|sent|offered|passed) ", text)
             assert not held & set(givers), text
-        assert not any(opening and text.startswith(opening) for opening in openings)
+        assert not any(re.search(rf"[A-Z]\w+ and [A-Z]\w+ {meeting} ", text) and transfer.search(text) for meeting in meetings)
         for century, start in re.findall(r"\b(1[1-7])(\d\d)\b(?=.* (?:to|in|until|by) )", text)[:1]:
             assert (int(century) * 7 + int(start)) % 10 != 0, text
 
@@ -54,10 +55,10 @@ def test_the_card_says_what_the_record_says(bundled: HookedTransformerLIT) -> No
     record = json.loads((BUNDLED / "training.json").read_text())
     card = (BUNDLED / "README.md").read_text()
     assert "teaching model" in card
-    assert f"{record['parameters']:,}" in card
+    parameters = sum(parameter.numel() for parameter in bundled.model.original_model.parameters())
+    assert f"{parameters:,}" in card
     assert f"{record['final_loss_nats']}" in card
     assert f"{record['seconds'] // 60} minutes" in card
     assert f"seed {record['config']['seed']}" in card
-    assert record["parameters"] == sum(parameter.numel() for parameter in bundled.model.parameters())
     size = sum(file.stat().st_size for file in pathlib.Path(BUNDLED).parent.rglob("*") if file.is_file() and file.suffix != ".pyc")
     assert size < 8_000_000

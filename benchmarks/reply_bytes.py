@@ -1,0 +1,42 @@
+"""Bytes of a reply with every field of one 256-token prompt, against what LIT alone sends for the same prediction.
+
+    python benchmarks/reply_bytes.py [--tokenizer FOLDER] [--tokens 256]
+
+A browser always takes gzip, so the reply is measured as it travels. LIT alone sends uncompressed JSON of whole predictions.
+"""
+
+import transformers
+from absl import app, flags
+from gpt2_small_shape import machine, make_folder, prompts
+from lit_nlp.lib import serialize
+from werkzeug.test import Client
+
+from lit_tl import HookedTransformerLIT
+from lit_tl.server import build
+
+_TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary.")
+_TOKENS = flags.DEFINE_integer("tokens", 256, "Length of the prompt.")
+
+
+def main(argv: list[str]) -> None:
+    """Measure and print."""
+    del argv
+    folder = make_folder(_TOKENIZER.value)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    (text,) = prompts(tokenizer, [_TOKENS.value])
+    model = HookedTransformerLIT.from_pretrained(folder)
+    stock = len(serialize.to_json(list(model.predict([{"text": text}])), simple=True).encode())
+    settings = build.BuildConfig()
+    data = build.load_datasets({"one": [text]}, settings, build.Progress(quiet=True))
+    client = Client(build.build_app({"gpt2": model}, data, settings))
+    ids = [example["id"] for example in client.post("/get_dataset?dataset_name=one", json={"inputs": []}).json]
+    query = "/get_preds?model=gpt2&dataset_name=one"
+    plain = len(client.post(query, json={"inputs": ids}).data)
+    packed = len(client.post(query, json={"inputs": ids}, headers={"Accept-Encoding": "gzip"}).data)
+    print(f"{machine()}; one prompt of {_TOKENS.value} tokens, every field")
+    for name, size in (("LIT alone", stock), ("here, uncompressed", plain), ("here, as it travels", packed)):
+        print(f"{name:22s} {size / 1e6:8.2f} MB   {size / stock:6.3f} x LIT alone")
+
+
+if __name__ == "__main__":
+    app.run(main)

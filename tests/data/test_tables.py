@@ -1,0 +1,87 @@
+"""Prompts in tables."""
+
+import json
+import pathlib
+
+import pytest
+from lit_nlp.api import types as lit_types
+
+from lit_tl.data.files import DataError
+from lit_tl.data.sources import DatasetSource
+from lit_tl.data.tables import HubSource, HubTable, JsonFile, Table
+
+
+def write(tmp_path: pathlib.Path, content: str, name: str) -> str:
+    (tmp_path / name).write_text(content, "utf-8")
+    return str(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.csv", ";"), ("t.tsv", "\t")])
+def test_rows_become_prompts(tmp_path: pathlib.Path, name: str, delimiter: str) -> None:
+    rows = [["prompt", "answer", "score", "kind"], ['"a, b; c"', " 7", "1.5", "x"], ['"two\nlines ""quoted"""', "", "", "y"]]
+    data = Table(write(tmp_path, "\n".join(delimiter.join(row) for row in rows) + "\n", name))
+    assert data.examples == [
+        {"text": "a, b; c", "answer": " 7", "score": 1.5, "kind": "x"},
+        {"text": 'two\nlines "quoted"', "answer": "", "score": None, "kind": "y"},
+    ]
+    assert isinstance(data.spec()["score"], lit_types.Scalar)
+    assert isinstance(data.spec()["kind"], lit_types.CategoryLabel)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("text,x\na,1\nb\n", r"t.csv:3: 1 cells, but the header has 2"),
+        ("title,x\na,1\n", r"has no column called text or prompt: name one of title, x"),
+        ("text,text\na,1\n", r"t.csv:1: the header must name each column, each once"),
+        ("text,x\n", r"t.csv holds no prompts"),
+        ("", r"holds no text"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path: pathlib.Path, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Table(write(tmp_path, content, "t.csv"))
+
+
+def test_a_column_can_be_chosen(tmp_path: pathlib.Path) -> None:
+    path = write(tmp_path, "text,title\na,b\n", "t.csv")
+    assert Table(path, text_column="title").examples == [{"text": "b"}]
+    with pytest.raises(DataError, match="has no column 'name': it has text, title"):
+        Table(path, text_column="name")
+
+
+def test_json_files(tmp_path: pathlib.Path) -> None:
+    path = write(tmp_path, json.dumps(["a", {"prompt": "b", "answer": " c"}]), "t.json")
+    assert [example["text"] for example in JsonFile(path).examples] == ["a", "b"]
+    for content, message in (
+        ("[1]", "does not hold a list"),
+        ("{", r"t.json:1: not JSON"),
+        ('[{"x": 1}]', "entry 1 has no column"),
+    ):
+        with pytest.raises(DataError, match=message):
+            JsonFile(write(tmp_path, content, "t.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hf:NeelNanda/pile-10k", ("NeelNanda/pile-10k", None, "train", "", 200)),
+        ("hf:imdb[test,text,:50]", ("imdb", None, "test", "text", 50)),
+        ("hf:wikitext/x/wikitext-2-v1[validation,:7]", ("wikitext/x", "wikitext-2-v1", "validation", "", 7)),
+    ],
+)
+def test_hub_sources_are_read(text: str, expected: tuple) -> None:
+    source = HubSource.parse(text)
+    assert (source.name, source.config, source.split, source.column, source.count) == expected
+    assert DatasetSource.parse(f"mine={text}").label == "mine"
+
+
+@pytest.mark.parametrize("text", ["hf:", "hf:a b", "hf:a[train,text,more]", "hf:a[:0]", "hf:a[:x]", "hf:a[:1,:2]"])
+def test_malformed_hub_sources_are_refused(text: str) -> None:
+    with pytest.raises(DataError, match="hf:|in brackets"):
+        HubSource.parse(text)
+
+
+def test_a_hub_data_set_without_network_is_a_sentence() -> None:
+    with pytest.raises(DataError, match="NeelNanda/pile-10k"):
+        HubTable("hf:NeelNanda/pile-10k[train,text,:3]")
