@@ -45,6 +45,8 @@ class TrainConfig:
     warmup_steps: int = 100
     weight_decay: float = 0.01
     random_token_share: float = 0.15
+    short_share: float = 0.6
+    """The first part of the run, with rows of a quarter of the context."""
 
 
 def train_tokenizer(config: TrainConfig) -> tokenizers.Tokenizer:
@@ -106,11 +108,11 @@ def _repeated_random_ids(config: TrainConfig, generator: torch.Generator) -> tup
 
 
 def batches(tokenizer: tokenizers.Tokenizer, config: TrainConfig) -> Iterator[torch.Tensor]:
-    """Ids and labels, `[row, 2, pos]`: short rows for three fifths of the run, then the whole context by turns with half of it."""
+    """Ids and labels, `[row, 2, pos]`: short rows first, then the whole context by turns with half of it."""
     quarter, half, full = (config.n_ctx // part for part in (4, 2, 1))
     sources = {length: rows(tokenizer, config, length, config.seed + 1 + length) for length in (quarter, half, full)}
     for step in range(config.steps):
-        length = quarter if step < 0.6 * config.steps else (half, full)[step % 2]
+        length = quarter if step < config.short_share * config.steps else (half, full)[step % 2]
         yield torch.tensor(list(itertools.islice(sources[length], config.batch_tokens // length)))
 
 
@@ -217,6 +219,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the model to.", r
 _STEPS = flags.DEFINE_integer("steps", TrainConfig.steps, "Optimizer steps.")
 _START_FROM = flags.DEFINE_string("start_from", None, "Folder of an earlier run to go on from.")
 _RATE = flags.DEFINE_float("muon_learning_rate", TrainConfig.muon_learning_rate, "Highest learning rate of Muon.")
+_SHORT = flags.DEFINE_float("short_share", TrainConfig.short_share, "Part of the run with short rows.")
 _SEED = flags.DEFINE_integer("seed", TrainConfig.seed, "Seed of the text, the first weights and the order.")
 
 
@@ -225,7 +228,7 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
     start_from = pathlib.Path(_START_FROM.value) if _START_FROM.value else None
-    config = TrainConfig(steps=_STEPS.value, seed=_SEED.value, muon_learning_rate=_RATE.value)
+    config = TrainConfig(steps=_STEPS.value, seed=_SEED.value, muon_learning_rate=_RATE.value, short_share=_SHORT.value)
     train(config, pathlib.Path(_OUTPUT.value), start_from)
 
 

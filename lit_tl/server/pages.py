@@ -15,9 +15,11 @@ _CDN_LINK = re.compile(r'\s*<link[^>]*href="https?://[^"]*"[^>]*>')
 
 
 def index_page(client_root: str) -> str:
-    """LIT's index page with fonts from here in place of a font CDN, so that icons are icons without a network."""
+    """LIT's index page with fonts from here in place of a font CDN, so that icons are icons without a network, and with a script
+    that puts right what LIT's client gets wrong."""
     page = (pathlib.Path(client_root) / "static" / "index.html").read_text("utf-8")
-    return _CDN_LINK.sub("", page).replace("</head>", f'  <link href="{PREFIX[1:]}fonts.css" rel="stylesheet">\n</head>', 1)
+    page = _CDN_LINK.sub("", page).replace("</head>", f'  <link href="{PREFIX[1:]}fonts.css" rel="stylesheet">\n</head>', 1)
+    return page.replace("</body>", f'  <script src="{PREFIX[1:]}repairs.js"></script>\n</body>', 1)
 
 
 def respond(request: wrappers.Request, client_root: str) -> Optional[wrappers.Response]:

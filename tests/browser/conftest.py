@@ -32,13 +32,14 @@ class LitServer:
     def __init__(self, *arguments: str):
         self.folder = tempfile.mkdtemp(prefix="lit_tl-test-")
         started = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "lit_tl.launch", "--port", "0", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=open(os.path.join(self.folder, "stderr"), "w+"),  # noqa: SIM115  (closed with the process)
-            text=True,
-            cwd=self.folder,
-        )
+        with open(os.path.join(self.folder, "stderr"), "w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lit_tl.launch", "--port", "0", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=self.folder,
+            )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         self.seconds = time.monotonic() - started
@@ -51,7 +52,8 @@ class LitServer:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout=30)
+        self.process.communicate(timeout=30)
+        return self.process.returncode
 
 
 @pytest.fixture(scope="module")

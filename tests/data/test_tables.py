@@ -78,7 +78,7 @@ def test_hub_sources_are_read(text: str, expected: tuple) -> None:
 
 @pytest.mark.parametrize("text", ["hf:", "hf:a b", "hf:a[train,text,more]", "hf:a[:0]", "hf:a[:x]", "hf:a[:1,:2]"])
 def test_malformed_hub_sources_are_refused(text: str) -> None:
-    with pytest.raises(DataError, match="hf:|in brackets"):
+    with pytest.raises(DataError, match=r"hf:|in brackets"):
         HubSource.parse(text)
 
 
