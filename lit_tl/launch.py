@@ -149,6 +149,10 @@ def run(config: LaunchConfig) -> None:
     server = Server(app, listener)
     print(f"LIT is at {server.url}  (Ctrl-C ends it)", flush=True)
     server.run()
+    # A request may still be computing in a thread, inside a library that does not survive the interpreter's end.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _quiet_libraries(debug: bool) -> None:

@@ -63,10 +63,9 @@ class HookedTransformerLIT(lit_model.Model):
     def description(self) -> str:
         """The model's name and shape."""
         cfg = self.model.cfg
-        parameters = sum(parameter.numel() for parameter in self.model.parameters())
         return (
             f"{cfg.model_name} in TransformerLens: {cfg.n_layers} layers, {cfg.n_heads} heads, d_model {cfg.d_model}, "
-            f"d_vocab {cfg.d_vocab}, context {cfg.n_ctx}, {parameters:,} parameters on {cfg.device}"
+            f"d_vocab {cfg.d_vocab}, context {cfg.n_ctx}, on {cfg.device}"
         )
 
     @classmethod

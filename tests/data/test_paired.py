@@ -97,7 +97,7 @@ def test_every_shipped_example_fits_the_bundled_tokenizer(bundled: HookedTransfo
 def test_misfits_are_found_and_explained(bundled: HookedTransformerLIT) -> None:
     example = {"text": "The king", "answer": " queen", "foil": " king", "corrupted_text": "The queen"}
     cases = {
-        "is 2 tokens|is 3 tokens|is 4 tokens": example | {"answer": " zyxw"},
+        r"is \d tokens": example | {"answer": " zyxw"},
         "same token": example | {"foil": " queen"},
         "prompt has 3 tokens, but the corrupted one 4": example | {"corrupted_text": "The old queen"},
     }
