@@ -28,11 +28,13 @@ class Prompts(lit_dataset.Dataset):
     """
 
     def __init__(self, prompts: Iterable[Union[str, Mapping[str, Any]]]):
+        if isinstance(prompts, str):
+            prompts = [prompts]
         records = [{"text": prompt} if isinstance(prompt, str) else prompt for prompt in prompts]
         if not records:
             raise DataError("an empty list of prompts: give at least one text")
         for number, record in enumerate(records, start=1):
-            if not isinstance(record.get("text"), str):
+            if not isinstance(record, Mapping) or not isinstance(record.get("text"), str):
                 raise DataError(f"prompt {number} has no text: give texts, or records like {{'text': '...'}}")
         examples, spec = typed_examples("prompts", list(enumerate(records, start=1)))
         super().__init__(spec=spec, examples=_distinct(examples), description=f"{len(records)} prompts")
@@ -88,7 +90,7 @@ def typed_examples(
     columns: dict[str, list[tuple[int, Any]]] = {}
     for number, record in records:
         for name, value in record.items():
-            if value is not None and not name.startswith("_"):
+            if value is not None and value != [] and not name.startswith("_"):
                 columns.setdefault(name, []).append((number, value))
     spec = {name: _column_type(path, name, values) for name, values in columns.items()}
     missing = {name: _missing(kind) for name, kind in spec.items()}
@@ -102,6 +104,8 @@ def _column_type(path: str, name: str, values: Sequence[tuple[int, Any]]) -> lit
         if _kind(value) != kind:
             raise DataError(f"{path}:{number}: {name!r} is {_kind(value)} here, but {kind} on line {values[0][0]}")
     if name in _TEXT_FIELDS:
+        if kind == "a number":
+            return lit_types.TextSegment(required=False)
         if kind != "text":
             raise DataError(f"{path}:{values[0][0]}: {name!r} is {kind}, but must be text")
         return lit_types.TextSegment(required=name == "text")
@@ -112,7 +116,10 @@ def _column_type(path: str, name: str, values: Sequence[tuple[int, Any]]) -> lit
     if kind == "true or false":
         return lit_types.BooleanLitType(required=False)
     if kind == "a number":
-        numbers = [float(value) for _, value in values]
+        try:
+            numbers = [float(value) for _, value in values]
+        except OverflowError as error:
+            raise DataError(f"{path}: a number in {name!r} is too large") from error
         return lit_types.Scalar(min_val=min(numbers), max_val=max(numbers), required=False)
     labels = sorted({_text(value) for _, value in values})
     if len(labels) <= _MOST_LABELS:

@@ -2,7 +2,7 @@
 
 Every list is cut once into a training part and a held-out part (every fifth word), so that a task can ask for words that the
 bundled model has met, but never in that task. The words were chosen to be single tokens, with a leading space, for GPT-2's
-vocabulary as well as for the bundled one; `lit_tl.data.fit` checks that for any other tokenizer.
+vocabulary as well as for the bundled one; `lit_tl.data.tasks.misfits` checks that for any other tokenizer.
 """
 
 from typing import Sequence, TypeVar

@@ -74,7 +74,7 @@ class DatasetSource:
             DataError: it can't be read.
         """
         if self.name in paired.TASKS:
-            return tasks.PairedTask(self.name, self.seed, self.count or tasks.SHIPPED_COUNT)
+            return tasks.PairedTask(self.name, self.seed, tasks.SHIPPED_COUNT if self.count is None else self.count)
         if self.name.startswith("hf:"):
             return tables.HubTable(self.name)
         file = pathlib.Path(self.name).expanduser()
@@ -83,8 +83,9 @@ class DatasetSource:
             near = difflib.get_close_matches(self.name, paired.TASKS, n=3, cutoff=0.5)
             hint = f"did you mean {', '.join(near)}?" if near else f"the tasks are {', '.join(paired.TASKS)}"
             raise DataError(f"unknown data set {self.name!r}: {hint} (or give a file of prompts)")
-        if file.suffix not in _READERS and file.exists():
+        suffix = file.suffix.lower()
+        if suffix not in _READERS and file.exists():
             raise DataError(
                 f"{self.name}: files are read as {', '.join(sorted(_READERS))}, not as {file.suffix or 'a name without ending'}"
             )
-        return _READERS.get(file.suffix, files.TextLines)(str(file), max_examples)
+        return _READERS.get(suffix, files.TextLines)(str(file), max_examples)

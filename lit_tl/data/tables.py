@@ -48,9 +48,12 @@ class Table(lit_dataset.Dataset):
     def __init__(self, path: str, text_column: str = "", max_examples: int = DEFAULT_MAX_EXAMPLES):
         text = read_text(path)
         header = text.split("\n", 1)[0]
-        delimiter = "\t" if path.endswith(".tsv") else max(",;\t", key=header.count)
+        delimiter = "\t" if path.lower().endswith(".tsv") else max(",;\t", key=header.count)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        names = [name.strip() for name in next(reader, [])]
+        try:
+            names = [name.strip() for name in next(reader, [])]
+        except csv.Error as error:
+            raise DataError(f"{path}:1: {error}") from error
         if len(set(names)) != len(names) or not all(names):
             raise DataError(f"{path}:1: the header must name each column, each once")
         column = _text_column(names, text_column, path)

@@ -54,10 +54,11 @@ class PairedTask(lit_dataset.Dataset):
         if seed is None and count <= SHIPPED_COUNT:
             examples = [json.loads(line) for line in (shipped_folder() / f"{task}.jsonl").read_text("utf-8").splitlines()]
         else:
-            examples = records(paired.TASKS[task](count, SHIPPED_SEED if seed is None else seed, True))
+            examples = records(paired.TASKS[task](4 * count, SHIPPED_SEED if seed is None else seed, True))
         examples = list({example["text"]: example for example in examples}.values())[:count]
         summary = (paired.TASKS[task].__doc__ or "").split("\n")[0]
-        super().__init__(spec=task_spec(task, examples), examples=examples, description=f"{task}: {summary}")
+        fewer = f" There are no more than {len(examples)} different ones." if len(examples) < count else ""
+        super().__init__(spec=task_spec(task, examples), examples=examples, description=f"{task}: {summary}{fewer}")
 
     @classmethod
     def init_spec(cls) -> lit_types.Spec:
@@ -98,7 +99,7 @@ def _misfit(example: Mapping[str, Any], prompter: Prompter) -> Optional[str]:
     for field in ("answer", "foil"):
         if not example.get(field):
             return None
-        ids[field] = prompter.continuation(example[field])
+        ids[field] = prompter.answer(example[field])
         if len(ids[field]) != 1:
             tokens = prompter.vocabulary.strings(ids[field])
             return f"its {field} {example[field]!r} is {len(tokens)} tokens ({', '.join(map(repr, tokens))})"

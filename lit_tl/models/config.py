@@ -78,6 +78,8 @@ class HookedTransformerLITConfig:
         kinds = {field.name: field.type for field in dataclasses.fields(cls)}
         read: dict[str, Any] = {}
         for name, value in values.items():
+            if value is None or value == "":
+                continue
             if name == "embedding_layers":
                 layers = [part.strip() for part in str(value or "").split(",") if part.strip()]
                 if not all(layer.isdigit() for layer in layers):
@@ -85,8 +87,13 @@ class HookedTransformerLITConfig:
                 read[name] = [int(layer) for layer in layers] or None
             elif kinds[name] is bool:
                 read[name] = value if isinstance(value, bool) else str(value).lower() == "true"
+            elif kinds[name] is int:
+                try:
+                    read[name] = int(value)
+                except ValueError as error:
+                    raise ValueError(f"{name} is {value!r}, but must be a whole number") from error
             else:
-                read[name] = int(value) if kinds[name] is int else (value or None)
+                read[name] = value
         return cls(**read)
 
 

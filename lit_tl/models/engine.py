@@ -12,16 +12,17 @@ from lit_tl.models.fields import ExampleView, Field, output_fields
 from lit_tl.models.targets import choose_targets
 from lit_tl.passes import activations, generation
 from lit_tl.passes.batches import plan_batches
+from lit_tl.passes.fair_lock import FairLock
 from lit_tl.passes.prompts import Prompt, Prompter
 
-_LOCKS: "weakref.WeakKeyDictionary[Any, threading.RLock]" = weakref.WeakKeyDictionary()
+_LOCKS: "weakref.WeakKeyDictionary[Any, FairLock]" = weakref.WeakKeyDictionary()
 _LOCKS_GUARD = threading.Lock()
 
 
-def model_lock(model: Any) -> threading.RLock:
+def model_lock(model: Any) -> FairLock:
     """The lock of a model object. Hooks are the model's state, so whatever installs some holds it."""
     with _LOCKS_GUARD:
-        return _LOCKS.setdefault(model, threading.RLock())
+        return _LOCKS.setdefault(model, FairLock())
 
 
 class Engine:

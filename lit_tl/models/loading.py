@@ -1,5 +1,6 @@
 """From the name of a model to the model: bundled, TransformerLens alias, Hub id or local folder."""
 
+import contextlib
 import dataclasses
 import difflib
 import os
@@ -36,9 +37,10 @@ class ModelSource:
             LoadingError: the entry is not of that form.
         """
         label, equals, rest = text.partition("=")
-        if not equals or "@" in label:
+        if not equals or "@" in label or os.sep in label:
             label, rest = "", text
-        name, at, version = rest.strip().partition("@")
+        whole = rest.strip()
+        name, at, version = (whole, "", "") if pathlib.Path(whole).expanduser().is_dir() else whole.partition("@")
         if not name or (at and not version):
             raise LoadingError(f"--models entry {text!r} is not of the form [label=]name[@revision] or [label=]name[@step=N]")
         step = re.fullmatch(r"step=(\d+)", version)
@@ -75,11 +77,13 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     path = name if "hf_model" in model_kwargs else resolve(name)
     if pathlib.Path(path).is_dir():
         transformers.utils.logging.disable_progress_bar()
-    elif "hf_model" not in model_kwargs:
-        _prefer_cache_without_network()
+    hub = not pathlib.Path(path).is_dir() and "hf_model" not in model_kwargs
     try:
-        model = TransformerBridge.boot_transformers(path, **model_kwargs)
-    except (OSError, ValueError, RuntimeError, KeyError, NotImplementedError, safetensors.SafetensorError) as error:
+        with _cache_only_without_network(hub):
+            model = TransformerBridge.boot_transformers(path, **model_kwargs)
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ImportError, AssertionError) as error:
+        raise LoadingError(explain(name, error)) from error
+    except safetensors.SafetensorError as error:
         raise LoadingError(explain(name, error)) from error
     if any(processing.values()):
         model.enable_compatibility_mode(disable_warnings=True, fold_value_biases=False, **processing)
@@ -90,18 +94,23 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     return model
 
 
-def _prefer_cache_without_network() -> None:
-    """Where the Hub does not answer, go offline for the rest of this process: a model that was downloaded before loads at once,
-    and any other fails at once rather than after half a minute of retries."""
+@contextlib.contextmanager
+def _cache_only_without_network(needed: bool) -> Iterator[None]:
+    """Inside, where the Hub does not answer, only what was downloaded before is used: such a model loads at once, and any other
+    fails at once rather than after half a minute of retries."""
     import httpx
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
-        return
+    before = constants.HF_HUB_OFFLINE
+    if needed and not before:
+        try:
+            httpx.head(constants.ENDPOINT, timeout=5.0)
+        except httpx.HTTPError:
+            constants.HF_HUB_OFFLINE = True
     try:
-        httpx.head(constants.ENDPOINT, timeout=5.0)
-    except httpx.HTTPError:
-        constants.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def resolve(name: str) -> str:

@@ -32,11 +32,8 @@ def target_token(prompter: Prompter, text: str) -> int | None:
     """The first token of a continuation, or None for an empty one. A text that reads as one token is that token."""
     if not text:
         return None
-    try:
-        return prompter.vocabulary.ids([text])[0]
-    except ValueError:
-        ids = prompter.continuation(text)
-        return ids[0] if ids else None
+    ids = prompter.answer(text)
+    return ids[0] if ids else None
 
 
 def _marked(example: Mapping[str, Any], prompt: Prompt) -> list[int]:

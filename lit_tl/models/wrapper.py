@@ -19,15 +19,15 @@ _MODEL_MEMBERS = ("cfg", "hooks", "run_with_cache", "run_with_hooks", "to_tokens
 class HookedTransformerLIT(lit_model.Model):
     """A TransformerLens model in LIT: a `TransformerBridge`, or a `HookedTransformer` of TransformerLens 2 or 3.
 
-    Outputs are described by `output_spec()`; all of them come from one forward pass and, where gradients are wanted, one
-    backward pass to the input embeddings. Losses are in nats. Attention is `[head, query_pos, key_pos]`, rows summing to 1.
+    Outputs are described by `output_spec()`; all but generated text come from one forward pass and, where gradients are wanted,
+    one backward pass to the input embeddings. Losses are in nats. Attention is `[head, query_pos, key_pos]`, rows summing to 1.
 
     Args:
         model: the model, with its tokenizer. Its weights are used as they are.
         config: what to compute.
 
     Raises:
-        TypeError: `model` is not a TransformerLens model.
+        TypeError: `model` is not a TransformerLens model, or not a causal one.
         ValueError: the model has no tokenizer, or the config asks for layers that it does not have.
     """
 
@@ -36,6 +36,10 @@ class HookedTransformerLIT(lit_model.Model):
             raise TypeError(
                 f"HookedTransformerLIT takes a TransformerLens model, not {type(model).__qualname__}"
                 + (": for a model's name use HookedTransformerLIT.from_pretrained" if isinstance(model, str) else "")
+            )
+        if getattr(model.cfg, "attention_dir", "causal") != "causal" or getattr(model.cfg, "is_encoder_decoder", False):
+            raise TypeError(
+                f"{model.cfg.model_name} is not a causal language model: lit_tl reads models that predict the next token"
             )
         self.config = config or HookedTransformerLITConfig()
         if self.config.device is not None and torch.device(self.config.device) != activations.model_device(model):
@@ -143,7 +147,7 @@ def load_for_lit(model_name: str, dtype: str = "float32", **settings: Any) -> li
     return HookedTransformerLIT.from_pretrained(
         source.name,
         config,
-        dtype=dtype,
+        dtype=dtype or "float32",
         device=config.device,
         revision=source.revision,
         checkpoint_value=source.checkpoint_value,

@@ -11,13 +11,16 @@ from lit_tl.passes.prompts import Prompt
 
 def continue_greedily(model: Any, prompts: Sequence[Prompt], *, max_new_tokens: int, batch_size: int) -> list[str]:
     """The text that the model goes on with: its top token at each step, up to `max_new_tokens` of them, ending before an
-    end-of-text token, or where the model's context is full.
+    end-of-text token, or where the model's context is full. Empty for a prompt with embeddings of its own, whose tokens say
+    something else.
 
     Prompts of one length run together, so that no padding can change a continuation.
     """
     texts = [""] * len(prompts)
     groups: dict[int, list[int]] = collections.defaultdict(list)
     for i, prompt in enumerate(prompts):
+        if prompt.token_embeddings is not None:
+            continue
         groups[len(prompt)].append(i)
     for length, members in groups.items():
         room = max_new_tokens if not model.cfg.n_ctx else min(max_new_tokens, int(model.cfg.n_ctx) - length)

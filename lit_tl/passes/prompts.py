@@ -61,6 +61,13 @@ class Prompter:
         """The ids of a text that goes on from a prompt: no beginning-of-text token."""
         return self._encode(text, False) if text else []
 
+    def answer(self, text: str) -> list[int]:
+        """The ids of a continuation; a text that reads as one token is that token."""
+        try:
+            return self.vocabulary.ids([text])
+        except ValueError:
+            return self.continuation(text)
+
     def _encode(self, text: str, prepend_bos: bool) -> list[int]:
         # A tokenizer warns of texts longer than the context, which are cut here in any case.
         tokens = self._model.to_tokens(text, prepend_bos=prepend_bos, truncate=False, move_to_device=False)

@@ -14,7 +14,7 @@ from lit_nlp.lib import caching, serialize, utils
 from werkzeug import wrappers
 
 from lit_tl.models.wrapper import HookedTransformerLIT
-from lit_tl.server import pages, replies
+from lit_tl.server import guard, pages, replies
 from lit_tl.server.byte_cache import ByteCache
 from lit_tl.server.lazy_model import LazyModel
 
@@ -46,6 +46,8 @@ class LitTlApp(lit_app.LitApp):
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """WSGI: our pages first, all else is LIT's."""
         request = wrappers.Request(environ)
+        if reason := guard.refusal(request):
+            return replies.respond(request, replies.to_json({"error": reason}), status=403)(environ, start_response)
         response = pages.respond(request, self._client_root)
         return response(environ, start_response) if response else super().__call__(environ, start_response)
 
@@ -56,6 +58,18 @@ class LitTlApp(lit_app.LitApp):
             if isinstance(model, caching.CachingModelWrapper) and isinstance(model.wrapped, HookedTransformerLIT):
                 self._models[name] = LazyModel(model.wrapped, self._predictions)
         return super()._build_metadata()
+
+    def _warm_start(self, rate: float, progress_indicator: Optional[Callable[..., Any]] = None) -> None:
+        """LIT's `--warm_start`: make the cheap fields of a share of each data set before the page opens."""
+        for name, model in self._models.items():
+            if not isinstance(model, LazyModel):
+                continue
+            for dataset_name in self._info["models"][name]["datasets"]:
+                examples = list(self._datasets[dataset_name].examples)
+                chosen = examples[: round(rate * len(examples))]
+                batches = [chosen[i : i + 64] for i in range(0, len(chosen), 64)]
+                for batch in progress_indicator(batches) if progress_indicator else batches:
+                    model.fetch(batch, ["loss"])
 
     def _get_preds(
         self,

@@ -5,6 +5,7 @@ import difflib
 import inspect
 import os
 import pathlib
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,8 +24,8 @@ from lit_tl.models.wrapper import HookedTransformerLIT, engine_of, load_for_lit
 from lit_tl.server import components, layouts
 from lit_tl.server.app import DEFAULT_CACHE_BYTES, LitTlApp
 
-Models = Union[Mapping[str, Any], Sequence[str]]
-Datasets = Union[Mapping[str, Any], Sequence[str]]
+Models = Union[str, Mapping[str, Any], Sequence[Any]]
+Datasets = Union[str, Mapping[str, Any], Sequence[Any]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,8 @@ def load_models(models: Optional[Models], config: BuildConfig, say: Progress) ->
     """
     if models is None:
         models = tuple(BUNDLED_MODELS)
+    if isinstance(models, str) or not isinstance(models, (Mapping, Sequence)):
+        models = [models]
     entries = list(models.items()) if isinstance(models, Mapping) else [(None, entry) for entry in models]
     loaded: dict[str, lit_model.Model] = {}
     for label, entry in entries:
@@ -89,7 +92,9 @@ def load_models(models: Optional[Models], config: BuildConfig, say: Progress) ->
             )
         else:
             model = HookedTransformerLIT(entry, config.wrapper)
-        loaded[_unused(str(label), loaded, "model")] = model
+        if label is None:
+            label = engine_of(model).model.cfg.model_name if isinstance(model, HookedTransformerLIT) else type(model).__name__
+        loaded[_unused(re.sub(r"[^\w.-]", "-", str(label)), loaded, "model")] = model
     return loaded
 
 
@@ -102,6 +107,8 @@ def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: Progre
     """
     if datasets is None:
         datasets = list(paired.TASKS)
+    if isinstance(datasets, (str, lit_dataset.Dataset)):
+        datasets = [datasets]
     entries = list(datasets.items()) if isinstance(datasets, Mapping) else [(None, entry) for entry in datasets]
     loaded: dict[str, lit_dataset.Dataset] = {}
     for label, entry in entries:
@@ -113,7 +120,7 @@ def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: Progre
             data = source.load(config.max_examples)
         else:
             data = Prompts(entry)
-        loaded[_unused(str(label), loaded, "data set")] = data
+        loaded[_unused(str(label or "prompts"), loaded, "data set")] = data
     say(f"{sum(len(data) for data in loaded.values())} prompts in {len(loaded)} data sets")
     return loaded
 

@@ -10,6 +10,7 @@ import numpy as np
 from lit_nlp.api import model as lit_model
 
 from lit_tl.models.wrapper import HookedTransformerLIT, engine_of
+from lit_tl.passes.fair_lock import FairLock
 from lit_tl.server.byte_cache import ByteCache
 
 _SERIAL = itertools.count()
@@ -28,7 +29,7 @@ class LazyModel(lit_model.ModelWrapper):
         super().__init__(model)
         self._cache = cache
         self._serial = next(_SERIAL)
-        self._turn = threading.Lock()
+        self._turn = FairLock()
         self._cheap = [name for name in model.output_spec() if name not in engine_of(model).heavy_fields()]
 
     def predict(self, inputs: Iterable[Mapping[str, Any]], *args: Any, **kw: Any) -> list["LazyPrediction"]:
@@ -71,7 +72,8 @@ class LazyModel(lit_model.ModelWrapper):
                     self._cache.put((key, name), value)
 
     def _keys(self, inputs: Sequence[Mapping[str, Any]]) -> list[str]:
-        state = f"{self._serial}:{_state(self.wrapped.model)}"
+        with engine_of(self.wrapped).lock:
+            state = f"{self._serial}:{_state(self.wrapped.model)}"
         names = sorted(self.wrapped.input_spec())
         return [_digest(state, [example.get(name) for name in names]) for example in inputs]
 
@@ -89,7 +91,7 @@ def _digest(state: str, values: Sequence[Any]) -> str:
 def _state(model: Any) -> int:
     """A number that changes when a weight is written to or replaced, or a hook is added or removed."""
     weights = tuple((parameter.data_ptr(), parameter._version) for parameter in model.parameters())
-    hooks = tuple(name for name, point in model.hook_dict.items() if point.fwd_hooks)
+    hooks = tuple((name, tuple(map(id, point.fwd_hooks))) for name, point in model.hook_dict.items() if point.fwd_hooks)
     return hash((weights, hooks))
 
 

@@ -47,7 +47,6 @@ def test_json_lines_give_each_field_one_type(tmp_path: pathlib.Path) -> None:
         (b'{"prompt": "a"}\n', r"data.jsonl:1: no text"),
         (b'{"text": 5}\n', r"data.jsonl:1: no text"),
         (b'{"text": "a", "x": 1}\n{"text": "b", "x": "y"}\n', r"data.jsonl:2: 'x' is text here, but a number on line 1"),
-        (b'{"text": "a", "answer": 5}\n', r"data.jsonl:1: 'answer' is a number, but must be text"),
         (b'{"text": "a", "x": NaN}\n', r"data.jsonl:1: NaN is not JSON"),
         (b'{"text": "a"}\n{"text": "\xff"}\n', r"data.jsonl:2: not UTF-8: byte 0xff at column 11"),
         (b"\n \n", "holds no text"),
@@ -99,3 +98,22 @@ def test_malformed_and_unknown_sources_are_refused(tmp_path: pathlib.Path) -> No
     path = write(tmp_path, b"x", "data.pkl")
     with pytest.raises(DataError, match="files are read as"):
         DatasetSource.parse(path).load()
+
+
+def test_odd_but_plausible_values(tmp_path: pathlib.Path) -> None:
+    path = write(tmp_path, b'{"text": "a", "tags": ["x"], "answer": 5}\n{"text": "b", "tags": [], "answer": 7}\n')
+    assert JsonLines(path).examples[1] == {"text": "b", "tags": [], "answer": "7"}
+    with pytest.raises(DataError, match="a number in 'n' is too large"):
+        JsonLines(write(tmp_path, b'{"text": "a", "n": 1' + b"0" * 400 + b"}\n"))
+    with pytest.raises(DataError, match="prompt 1 has no text"):
+        Prompts([1, 2])
+    assert len(Prompts("one prompt").examples) == 1
+
+
+def test_a_task_gives_as_many_examples_as_there_are() -> None:
+    assert len(DatasetSource.parse("ioi@seed=7@count=500").load()) == 500
+    few = DatasetSource.parse("capital@seed=7@count=500").load()
+    assert len(few) < 500
+    assert f"There are no more than {len(few)} different ones" in few.description()
+    with pytest.raises(DataError, match="count of 0"):
+        DatasetSource.parse("ioi@count=0").load()

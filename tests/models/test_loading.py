@@ -90,3 +90,10 @@ def test_a_hub_model_without_network_says_so_and_what_works() -> None:
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 1
     assert "gpt2-small is not on this machine, and the Hugging Face Hub can't be reached" in done.stderr
+
+
+def test_folders_with_odd_names_are_folders(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "lr=0.1@final"
+    folder.mkdir()
+    assert ModelSource.parse(str(folder)).name == str(folder)
+    assert ModelSource.parse("./lr=0.1/ckpt").name == "./lr=0.1/ckpt"

@@ -291,3 +291,17 @@ def test_settings_out_of_range_are_refused(bundled_model: object) -> None:
         HookedTransformerLITConfig(batch_size=0)
     with pytest.raises(ValueError, match="embedding layer 9 is out of range: this model has layers 0 to 3"):
         HookedTransformerLIT(bundled_model, HookedTransformerLITConfig(embedding_layers=[9]))
+
+
+def test_empty_fields_of_the_form_keep_their_defaults() -> None:
+    assert HookedTransformerLITConfig.from_form({"top_k": "", "batch_size": None, "device": ""}) == HookedTransformerLITConfig()
+    with pytest.raises(ValueError, match="top_k is 'many', but must be a whole number"):
+        HookedTransformerLITConfig.from_form({"top_k": "many"})
+
+
+def test_generated_text_is_empty_for_embeddings_of_ones_own(bundled: HookedTransformerLIT) -> None:
+    (plain,) = predict(bundled, "The capital of France is")
+    (given,) = predict(bundled, "The capital of France is", token_embeddings=plain["token_embeddings"])
+    assert plain["generated_text"] != ""
+    assert given["generated_text"] == ""
+    assert given["loss"] == pytest.approx(plain["loss"], abs=1e-5)

@@ -195,3 +195,39 @@ def _close(a: Any, b: Any) -> bool:
     if isinstance(a, list):
         return len(a) == len(b) and all(map(_close, a, b))
     return a == b or (isinstance(a, float) and abs(a - b) <= 1e-4 * max(1, abs(a)))
+
+
+def test_a_slow_request_does_not_block_a_quick_one(bundled: HookedTransformerLIT) -> None:
+    settings = build.BuildConfig()
+    many = [f"The capital of France is Paris, and the number is {i}." for i in range(800)]
+    data = build.load_datasets({"many": many, "one": ["The king"]}, settings, build.Progress(quiet=True))
+    app = build.build_app({"tiny": bundled}, data, settings)
+    slow, quick = Client(app), Client(app)
+    everything, (one,) = ids_of(slow, "many"), ids_of(quick, "one")
+    finished: list[str] = []
+
+    def ask_for_all() -> None:
+        ask(slow, "/get_preds", everything, model="tiny", dataset_name="many", requested_types="Scalar,Embeddings")
+        finished.append("slow")
+
+    thread = threading.Thread(target=ask_for_all)
+    thread.start()
+    while app._predictions.bytes == 0:
+        pass
+    ask(quick, "/get_preds", [one], model="tiny", dataset_name="one", requested_types="Scalar")
+    finished.append("quick")
+    thread.join()
+    assert finished == ["quick", "slow"]
+
+
+def test_foreign_requests_get_no_answer(client: Client) -> None:
+    response = client.post("/get_info", json={}, headers={"Origin": "http://evil.example"})
+    assert response.status_code == 403
+    assert response.json == {"error": "requests from other pages are not answered"}
+
+
+def test_warm_start_makes_cheap_fields_before_the_page_opens(bundled: HookedTransformerLIT) -> None:
+    settings = build.BuildConfig()
+    data = build.load_datasets({"two": ["a text", "another"]}, settings, build.Progress(quiet=True))
+    app = build.build_app({"tiny": bundled}, data, settings, warm_start=1.0, warm_start_progress_indicator=None)
+    assert app._predictions.bytes > 0
