@@ -49,11 +49,8 @@ def make_folder(tokenizer_folder: Optional[str]) -> str:
 def prompts(tokenizer: Any, lengths: list[int], seed: int = 0) -> list[str]:
     """Random texts that are so many tokens long, the beginning-of-text token included."""
     rng = random.Random(seed)
-    pool = [
-        i
-        for i, token in enumerate(tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
-        if token and token.isascii() and token.startswith("Ġ")
-    ]
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    pool = [i for i, token in enumerate(tokens) if token.startswith("Ġ") and token[1:].isalpha() and token[1:].isascii()]
     texts = []
     for length in lengths:
         ids: list[int] = []
