@@ -1,5 +1,6 @@
 """The page from Python: `lit_tl.serve(...)`, and `lit_tl.widget(...)` in a notebook."""
 
+import contextlib
 from typing import Any, Optional
 
 from lit_tl.server import build
@@ -40,12 +41,11 @@ def serve(
     listener = bind(host, port)
     say = build.Progress(quiet)
     settings = config or build.BuildConfig()
-    try:
+    with contextlib.ExitStack() as unless_served:
+        unless_served.callback(listener.close)
         loaded_datasets = build.load_datasets(datasets, settings, say)
         app = build.build_app(build.load_models(models, settings, say), loaded_datasets, settings, **lit_options)
-    except BaseException:
-        listener.close()
-        raise
+        unless_served.pop_all()
     server = Server(app, listener)
     if not quiet:
         print(f"LIT is at {server.url}", flush=True)
