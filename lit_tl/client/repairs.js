@@ -19,4 +19,37 @@ function drawGeneratedTextWhenItIsThere() {
   };
 }
 
+/**
+ * Sequence Salience asks for all methods of a span at once, of which one is looked at and some are slow. Here it asks for the
+ * chosen one, and for another when that is chosen.
+ */
+function fetchOneSalienceMethodAtATime() {
+  const module = customElements.get('sequence-salience-module')?.prototype;
+  const {spanToKey, fetchSalience, firstUpdated} = module ?? {};
+  if (![spanToKey, fetchSalience, firstUpdated].every((method) => typeof method === 'function')) return;
+  module.spanToKey = function(/** @type {[number, number]} */ span) {
+    return `${spanToKey.call(this, span)}:${this.selectedSalienceMethod}`;
+  };
+  module.fetchSalience = function(/** @type {[number, number]|undefined} */ span) {
+    const {apiService, selectedSalienceMethod} = this;
+    this.apiService = Object.create(apiService, {
+      getPreds: {
+        value: (/** @type {unknown[]} */ inputs, /** @type {string} */ model, /** @type {string} */ dataset,
+            /** @type {unknown} */ types, /** @type {unknown} */ fields, /** @type {string} */ message) =>
+          apiService.getPreds(inputs, model, dataset, [], [selectedSalienceMethod], message),
+      },
+    });
+    try {
+      return fetchSalience.call(this, span); // asks before it waits for anything
+    } finally {
+      this.apiService = apiService;
+    }
+  };
+  module.firstUpdated = function() {
+    firstUpdated.call(this);
+    this.react(() => this.selectedSalienceMethod, () => this.fetchSalience(this.targetTokenSpan));
+  };
+}
+
 drawGeneratedTextWhenItIsThere();
+fetchOneSalienceMethodAtATime();

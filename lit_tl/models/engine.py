@@ -67,12 +67,13 @@ class Engine:
             part, part_prompts = [examples[i] for i in batch], [prompts[i] for i in batch]
             done, texts = None, [""] * len(batch)
             with self.lock:
-                if any(need.forward for need in needs):
+                if any(need.forward or need.generation for need in needs):
                     done = activations.run(self.model, part_prompts, self._wanted(wanted, part, part_prompts))
-                if any(need.generation for need in needs):
+                if done is not None and any(need.generation for need in needs):
                     texts = generation.continue_greedily(
                         self.model,
                         part_prompts,
+                        done,
                         max_new_tokens=self.config.max_new_tokens,
                         batch_size=self.config.batch_size,
                     )
@@ -89,6 +90,7 @@ class Engine:
             token_embeddings=any(need.token_embeddings for need in needs),
             attention_layers=frozenset(need.attention_layer for need in needs if need.attention_layer is not None),
             residual_layers=frozenset(need.residual_layer for need in needs if need.residual_layer is not None),
+            cache=any(need.generation for need in needs),
             targets=(lambda done: choose_targets(self.prompter, examples, prompts, done)) if gradients else None,
         )
 

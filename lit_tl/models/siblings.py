@@ -4,7 +4,7 @@ Both read the prompt with the chosen `target` after it, and share the one loaded
 """
 
 import dataclasses
-from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
+from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Optional, Sequence
 
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
@@ -113,23 +113,28 @@ class SalienceSibling(lit_model.Model):
         }
 
     def predict(self, inputs: Iterable[Mapping[str, Any]], **unused: Any) -> Iterator[dict[str, Any]]:
-        """Score each prompt with its target.
+        """Score each prompt with its target, by every method.
 
         Raises:
             ValueError: a mask does not fit its prompt.
         """
-        for example in inputs:
-            whole = _whole(example)
-            prompt = self._engine.prompt(whole)
-            output: dict[str, Any] = {
-                "tokens": [token.replace(" ", _SPACE) for token in self._engine.prompter.vocabulary.strings(prompt.ids)]
-            }
-            plain, contrast = self._targets(whole, prompt)
-            for name, method in METHODS.items():
-                explained = explain(self._engine, prompt, contrast if method.contrastive else plain)
-                scores = method.score(explained, int(self._engine.model.cfg.n_layers))
-                output[name] = (scores if name == "grad_dot_input" else abs(scores)).tolist()
-            yield output
+        yield from self.fetch(list(inputs), list(self.output_spec()))
+
+    def fetch(self, inputs: Sequence[Mapping[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
+        """The named fields of each input: no method runs that is not asked for."""
+        return [self._score(_whole(example), names) for example in inputs]
+
+    def _score(self, example: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+        prompt = self._engine.prompt(example)
+        tokens = [token.replace(" ", _SPACE) for token in self._engine.prompter.vocabulary.strings(prompt.ids)]
+        output: dict[str, Any] = {"tokens": tokens} if "tokens" in names else {}
+        plain, contrast = self._targets(example, prompt)
+        for name in (name for name in METHODS if name in names):
+            method = METHODS[name]
+            explained = explain(self._engine, prompt, contrast if method.contrastive else plain)
+            scores = method.score(explained, int(self._engine.model.cfg.n_layers))
+            output[name] = (scores if name == "grad_dot_input" else abs(scores)).tolist()
+        return output
 
     def _targets(self, example: Mapping[str, Any], prompt: Prompt) -> tuple[Targets, Targets]:
         with self._engine.lock:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import inspect
 from typing import Any, Callable, Iterator, Optional, Sequence
 
 import numpy as np
@@ -55,6 +56,8 @@ class Wanted:
     """Layers whose output (`resid_post`) is pooled over positions."""
     targets: Optional[Callable[["Activations"], Targets]] = None
     """Given the forward pass's results, what to take gradients of. None: no backward pass."""
+    cache: bool = False
+    """Keep keys and values to go on from, where the model has a way to."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -70,6 +73,8 @@ class Activations:
     last_residuals: dict[int, Float[torch.Tensor, "batch d_model"]] = dataclasses.field(default_factory=dict)
     mean_residuals: dict[int, Float[torch.Tensor, "batch d_model"]] = dataclasses.field(default_factory=dict)
     targets: Optional[Targets] = None
+    cache: Optional[Any] = None
+    """A Hugging Face cache of the whole padded batch."""
 
 
 def run(model: Any, prompts: Sequence[Prompt], wanted: Wanted) -> Activations:
@@ -100,12 +105,20 @@ def _run(model: Any, prompts: Sequence[Prompt], wanted: Wanted, *, cut_unembed: 
         if needs_graph:
             stack.enter_context(frozen_parameters(model))
         with tape.cut_unembed(model, cut_unembed), model.hooks(fwd_hooks=tape.hooks()):
-            logits = model(ids, return_type="logits", padding_side="right")
+            logits, cache = _forward(model, ids, wanted.cache)
         result = tape.activations(logits.detach())
+        result.cache = cache
         if wanted.targets is not None:
             result.targets = wanted.targets(result)
             result.gradients = tape.gradients(model, logits, result.targets)
     return result
+
+
+def _forward(model: Any, ids: torch.Tensor, keep_cache: bool) -> tuple[torch.Tensor, Optional[Any]]:
+    if keep_cache and "past_key_values" in inspect.signature(model.forward).parameters:
+        logits, cache = model(ids, return_type="logits_and_cache", padding_side="right", use_cache=True)
+        return logits, cache
+    return model(ids, return_type="logits", padding_side="right"), None
 
 
 def target_values(done: Activations, targets: Targets) -> Float[torch.Tensor, " batch"]:

@@ -1,41 +1,91 @@
-"""Greedy continuations, batched without padding."""
+"""Greedy continuations of a batch that has just run."""
 
 import collections
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 import torch
+import transformers
 
-from lit_tl.passes.activations import model_device
+from lit_tl.passes.activations import Activations, model_device
 from lit_tl.passes.prompts import Prompt
 
 
-def continue_greedily(model: Any, prompts: Sequence[Prompt], *, max_new_tokens: int, batch_size: int) -> list[str]:
+def continue_greedily(
+    model: Any, prompts: Sequence[Prompt], done: Activations, *, max_new_tokens: int, batch_size: int
+) -> list[str]:
     """The text that the model goes on with: its top token at each step, up to `max_new_tokens` of them, ending before an
     end-of-text token, or where the model's context is full. Empty for a prompt with embeddings of its own, whose tokens say
     something else.
 
-    Prompts of one length run together, so that no padding can change a continuation.
+    Goes on from the pass's own keys and values where it kept them, one step of all prompts at a time; each row's padding is
+    masked, so that it changes no continuation. Where the model keeps none that can be masked so (TransformerLens 3, a state-space
+    model, a sliding window shorter than the text), prompts of one length are run again together.
     """
-    texts = [""] * len(prompts)
+    room = [_room(model, len(prompt), max_new_tokens) if prompt.token_embeddings is None else 0 for prompt in prompts]
+    if not any(room):
+        return [""] * len(prompts)
+    steps = max(room)
+    rows = _resume(model, done, steps) if _resumable(done, steps) else _run_again(model, prompts, room, batch_size)
+    return [_text(model.tokenizer, row[:count]) for row, count in zip(rows, room, strict=True)]
+
+
+def _room(model: Any, length: int, max_new_tokens: int) -> int:
+    return max(0, min(max_new_tokens, int(model.cfg.n_ctx) - length)) if model.cfg.n_ctx else max_new_tokens
+
+
+def _resumable(done: Activations, steps: int) -> bool:
+    """Whether the cache holds every position of every layer, and will until the last step."""
+    if not isinstance(done.cache, transformers.DynamicCache):
+        return False
+    final_length = max(done.lengths) + steps
+    return all(
+        hasattr(layer, "keys") and final_length < getattr(layer, "sliding_window", final_length + 1) for layer in done.cache.layers
+    )
+
+
+@torch.no_grad()
+def _resume(model: Any, done: Activations, steps: int) -> list[list[int]]:
+    device = model_device(model)
+    lengths = torch.tensor(done.lengths, device=device)
+    width = int(lengths.max())
+    mask = (torch.arange(width, device=device) < lengths[:, None]).long()
+    token = done.logits[torch.arange(len(lengths)), [length - 1 for length in done.lengths]].argmax(-1).to(device)
+    last_position = int(model.cfg.n_ctx) - 1 if model.cfg.n_ctx else width + steps
+    tokens = [token]
+    for step in range(steps - 1):
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        logits, _ = model(
+            token[:, None],
+            return_type="logits_and_cache",
+            past_key_values=done.cache,
+            attention_mask=mask,
+            position_ids=(lengths + step).clamp(max=last_position)[:, None],
+        )
+        token = logits[:, -1].argmax(-1).to(device)
+        tokens.append(token)
+    return torch.stack(tokens, dim=1).tolist()
+
+
+def _run_again(model: Any, prompts: Sequence[Prompt], room: Sequence[int], batch_size: int) -> list[list[int]]:
+    rows: list[list[int]] = [[] for _ in prompts]
+    for batch in _of_one_length(prompts, room, batch_size):
+        ids = torch.tensor([prompts[i].ids for i in batch], device=model_device(model))
+        with torch.no_grad():
+            full = model.generate(
+                ids, max_new_tokens=room[batch[0]], do_sample=False, stop_at_eos=True, return_type="tokens", verbose=False
+            )
+        for i, row in zip(batch, full[:, ids.shape[1] :].tolist(), strict=True):
+            rows[i] = row
+    return rows
+
+
+def _of_one_length(prompts: Sequence[Prompt], room: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     groups: dict[int, list[int]] = collections.defaultdict(list)
     for i, prompt in enumerate(prompts):
-        if prompt.token_embeddings is not None:
-            continue
-        groups[len(prompt)].append(i)
-    for length, members in groups.items():
-        room = max_new_tokens if not model.cfg.n_ctx else min(max_new_tokens, int(model.cfg.n_ctx) - length)
-        if room < 1:
-            continue
-        for first in range(0, len(members), batch_size):
-            batch = members[first : first + batch_size]
-            ids = torch.tensor([prompts[i].ids for i in batch], device=model_device(model))
-            with torch.no_grad():
-                full = model.generate(
-                    ids, max_new_tokens=room, do_sample=False, stop_at_eos=True, return_type="tokens", verbose=False
-                )
-            for i, row in zip(batch, full[:, length:].tolist(), strict=True):
-                texts[i] = _text(model.tokenizer, row)
-    return texts
+        if room[i]:
+            groups[len(prompt)].append(i)
+    for members in groups.values():
+        yield from (members[first : first + batch_size] for first in range(0, len(members), batch_size))
 
 
 def _text(tokenizer: Any, ids: list[int]) -> str:

@@ -13,12 +13,14 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import caching, serialize, utils
 from werkzeug import wrappers
 
+from lit_tl.models.siblings import SalienceSibling
 from lit_tl.models.wrapper import HookedTransformerLIT
 from lit_tl.server import guard, pages, replies
 from lit_tl.server.byte_cache import ByteCache
 from lit_tl.server.lazy_model import LazyModel
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
+_ATTENTION_DIGITS = 3
 
 
 class LitTlApp(lit_app.LitApp):
@@ -55,8 +57,12 @@ class LitTlApp(lit_app.LitApp):
         """LIT comes here after it has put models in its cache of whole predictions, and before it uses them: ours take their
         places."""
         for name, model in self._models.items():
-            if isinstance(model, caching.CachingModelWrapper) and isinstance(model.wrapped, HookedTransformerLIT):
+            if not isinstance(model, caching.CachingModelWrapper):
+                continue
+            if isinstance(model.wrapped, HookedTransformerLIT):
                 self._models[name] = LazyModel(model.wrapped, self._predictions)
+            elif isinstance(model.wrapped, SalienceSibling):
+                self._models[name] = model.wrapped
         return super()._build_metadata()
 
     def _warm_start(self, rate: float, progress_indicator: Optional[Callable[..., Any]] = None) -> None:
@@ -84,11 +90,11 @@ class LitTlApp(lit_app.LitApp):
         if model is None:
             raise ValueError("a request for predictions must name a model")
         lazy = self._models[model]
-        if not isinstance(lazy, LazyModel):
+        if not isinstance(lazy, LazyModel | SalienceSibling):
             return list(super()._get_preds(data, model, requested_types, requested_fields, **kw))
         inputs = [example["data"] for example in data["inputs"]]
         if not requested_types and not requested_fields:
-            return lazy.predict(inputs)
+            return list(lazy.predict(inputs))
         spec = self._get_model_spec(model)["output"]
         names = [name for name in (requested_fields or "").split(",") if name]
         for type_name in (requested_types or "").split(","):
@@ -100,14 +106,24 @@ class LitTlApp(lit_app.LitApp):
             names += utils.find_spec_keys(spec, kind)
         return lazy.fetch(inputs, [name for name in dict.fromkeys(names) if name in spec])
 
+    def _preds_for_a_browser(self, data: lit_types.JsonDict, model: Optional[str] = None, **kw: Any) -> Sequence[Any]:
+        """What `/get_preds` sends: attention with as many digits as a figure shows, which makes it a third of the bytes."""
+        outputs = self._get_preds(data, model, **kw)
+        attention = set(utils.find_spec_keys(self._get_model_spec(model)["output"], lit_types.AttentionHeads))
+        return [
+            {name: replies.rounded(value, _ATTENTION_DIGITS) if name in attention else value for name, value in output.items()}
+            for output in outputs
+        ]
+
     def make_handler(self, fn: Callable[..., Any]) -> Callable[..., wrappers.Response]:
         """A handler of requests from a method on parsed JSON. Any failure is answered in a sentence; its trace is logged."""
+        answer = self._preds_for_a_browser if fn == self._get_preds else fn
 
         @functools.wraps(fn)
         def handler(app: Any, request: wrappers.Request, environ: Any) -> wrappers.Response:
             del app, environ
             try:
-                return replies.respond(request, self._answer(fn, request))
+                return replies.respond(request, self._answer(answer, request))
             except Exception as error:  # noqa: BLE001  (the server's outer edge: whatever failed must be answered)
                 error_id = uuid.uuid4().hex[:8]
                 logging.exception("request %s failed, id %s", request.path, error_id)

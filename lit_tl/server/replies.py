@@ -4,6 +4,7 @@ import gzip
 from typing import Any, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 from lit_nlp.lib import serialize
 from werkzeug import wrappers
@@ -25,6 +26,14 @@ def to_json(value: Any) -> bytes:
     """JSON in which a number that JSON lacks (NaN, an infinity) is null, since one of them makes a browser refuse the whole
     reply; and in which a float32 has the digits that it has, rather than those of a double."""
     return orjson.dumps(value, default=_plain, option=_OPTIONS)
+
+
+def rounded(values: "npt.NDArray[np.float32]", digits: int) -> "npt.NDArray[np.float32]":
+    """The numbers with so many significant digits: what a figure shows, in a fraction of the bytes."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exponents = np.floor(np.log10(np.abs(values)))
+        scale = 10.0 ** (digits - 1 - np.where(np.isfinite(exponents), exponents, 0.0))
+        return np.asarray(np.round(values * scale) / scale, dtype=np.float32)
 
 
 def respond(request: wrappers.Request, body: bytes, *, status: int = 200) -> wrappers.Response:

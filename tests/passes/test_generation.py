@@ -1,0 +1,64 @@
+"""A continuation is what single tokens, each taken after a full forward pass, spell."""
+
+import pathlib
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from lit_tl import HookedTransformerLIT
+from lit_tl.models.loading import load_model
+from lit_tl.passes.activations import Wanted, run
+from lit_tl.passes.generation import continue_greedily
+from lit_tl.passes.prompts import Prompt
+from tests.conftest import FAMILIES
+
+TEXTS = ["The capital of France is", "When Mary and John went to the store, John gave a book to", "", "a"]
+
+
+def one_by_one(model: Any, prompt: Prompt, steps: int) -> str:
+    ids = torch.tensor([prompt.ids])
+    for _ in range(steps):
+        with torch.no_grad():
+            ids = torch.cat([ids, model(ids)[0, -1:].argmax(-1)[None]], dim=1)
+    new = ids[0, len(prompt) :].tolist()
+    return str(model.tokenizer.decode(new[: new.index(0)] if 0 in new else new))
+
+
+def check(model: Any, texts: list[str], steps: int) -> None:
+    prompter = HookedTransformerLIT(model)._engine.prompter
+    prompts = [prompter.from_text(text) for text in texts]
+    done = run(model, prompts, Wanted(cache=True))
+    got = continue_greedily(model, prompts, done, max_new_tokens=steps, batch_size=2)
+    assert got == [one_by_one(model, prompt, steps) for prompt in prompts]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_padded_batch_goes_on_as_each_prompt_alone_does(family: str, models: dict[str, HookedTransformerLIT]) -> None:
+    check(models[family].model, TEXTS, 12)
+
+
+def test_the_bundled_model_goes_on(bundled: HookedTransformerLIT) -> None:
+    check(bundled.model, TEXTS, 10)
+
+
+def test_a_sliding_window_shorter_than_the_text_is_honoured(
+    checkpoint_folders: dict[str, pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    config = transformers.AutoConfig.from_pretrained(checkpoint_folders["gemma2"])
+    config.sliding_window = 6
+    torch.manual_seed(3)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(checkpoint_folders["gemma2"]).save_pretrained(tmp_path)
+    check(load_model(str(tmp_path)), TEXTS, 8)
+
+
+def test_it_ends_where_the_context_is_full(models: dict[str, HookedTransformerLIT]) -> None:
+    model = models["gpt2"].model
+    prompts = [Prompt(ids=tuple(range(2, 2 + length))) for length in (125, 60, 128)]
+    done = run(model, prompts, Wanted(cache=True))
+    texts = continue_greedily(model, prompts, done, max_new_tokens=10, batch_size=8)
+    assert texts[0] == one_by_one(model, prompts[0], 3)
+    assert texts[1] == one_by_one(model, prompts[1], 10)
+    assert texts[2] == ""
