@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import transformers
-from absl import app, flags
+from absl import app, flags, logging
 from gpt2_small_shape import machine, make_folder, prompts
 from werkzeug.test import Client
 
@@ -32,6 +32,7 @@ def resident_mb() -> float:
 def main(argv: list[str]) -> None:
     """Measure and print."""
     del argv
+    logging.set_verbosity(logging.WARNING)
     folder = make_folder(_TOKENIZER.value)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     texts = prompts(tokenizer, [64] * _PROMPTS.value)

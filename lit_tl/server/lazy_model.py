@@ -11,6 +11,7 @@ from lit_nlp.api import model as lit_model
 
 from lit_tl.models.wrapper import HookedTransformerLIT, engine_of
 from lit_tl.passes.fair_lock import FairLock
+from lit_tl.server import freed_memory
 from lit_tl.server.byte_cache import ByteCache
 
 _SERIAL = itertools.count()
@@ -48,13 +49,17 @@ class LazyModel(lit_model.ModelWrapper):
         results: list[dict[str, Any]] = [{} for _ in inputs]
         order = sorted(range(len(inputs)), key=lambda i: len(inputs[i].get("text") or ""))
         size = self.wrapped.max_minibatch_size()
+        computed = False
         for first in range(0, len(order), size):
             chunk = order[first : first + size]
             with self._turn:
-                self._fill([(inputs[i], keys[i], results[i]) for i in chunk], wanted)
+                computed |= self._fill([(inputs[i], keys[i], results[i]) for i in chunk], wanted)
+        if computed:
+            freed_memory.give_back()
         return [{name: result[name] for name in names} for result in results]
 
-    def _fill(self, chunk: Sequence[tuple[Mapping[str, Any], str, dict[str, Any]]], wanted: Sequence[str]) -> None:
+    def _fill(self, chunk: Sequence[tuple[Mapping[str, Any], str, dict[str, Any]]], wanted: Sequence[str]) -> bool:
+        """Whether something had to be computed."""
         misses: dict[tuple[str, ...], list[tuple[Mapping[str, Any], str, dict[str, Any]]]] = {}
         for entry in chunk:
             _, key, result = entry
@@ -70,6 +75,7 @@ class LazyModel(lit_model.ModelWrapper):
                 result.update(output)
                 for name, value in output.items():
                     self._cache.put((key, name), value)
+        return bool(misses)
 
     def _keys(self, inputs: Sequence[Mapping[str, Any]]) -> list[str]:
         with engine_of(self.wrapped).lock:

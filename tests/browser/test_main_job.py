@@ -72,6 +72,20 @@ def test_the_projector_draws_points(watched: Watched, server: LitServer, project
     watched.check()
 
 
+def test_the_nearest_neighbours_of_a_prompt_are_selected(watched: Watched, server: LitServer) -> None:
+    open_page(watched, server)
+    select_first(watched)
+    tab(watched, "Embeddings")
+    with watched.page.expect_response(lambda reply: "nearest" in reply.url and "/get_interpretations" in reply.url) as reply:
+        watched.page.locator("embeddings-module .selected-nearest-button").click()
+    (found,) = reply.value.json()
+    assert len(found["nearest_neighbors"]) == 10
+    neighbours = sorted(neighbour["id"] for neighbour in found["nearest_neighbors"])
+    selection = "new URL(location).searchParams.get('selection').split(',').sort()"
+    watched.page.wait_for_function(f"ids => JSON.stringify({selection}) === JSON.stringify(ids)", arg=neighbours)
+    watched.check()
+
+
 def test_an_edited_text_gets_new_predictions(watched: Watched, server: LitServer) -> None:
     open_page(watched, server)
     select_first(watched)

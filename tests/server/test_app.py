@@ -54,6 +54,31 @@ def test_predictions_have_the_requested_fields_and_no_other(client: Client, bund
     assert set(everything[0]) == set(bundled.output_spec())
 
 
+def test_attention_travels_with_three_digits_and_is_whole_inside(client: Client, bundled: HookedTransformerLIT) -> None:
+    ids = ids_of(client, "ioi")[:1]
+    (row,) = ask(client, "/get_preds", ids, model="tiny", dataset_name="ioi", requested_fields="attention_layer_2")
+    (example,) = [example["data"] for example in ask(client, "/get_dataset", dataset_name="ioi") if example["id"] == ids[0]]
+    (whole,) = bundled.predict([example], fields=["attention_layer_2"])
+    sent = np.array(row["attention_layer_2"])
+    assert np.allclose(sent, whole["attention_layer_2"], rtol=5.1e-3, atol=0)
+    assert max(len(repr(weight)) for weight in sent.ravel().tolist() if weight > 1e-3) <= len("0.00123")
+
+
+def test_salience_of_a_span_runs_only_the_method_asked_for(client: Client) -> None:
+    data = ask(client, "/get_dataset", dataset_name="mine")[0]["data"] | {"target": " end", "_id": ""}
+    (tokens,) = ask(
+        client, "/get_preds", [{"id": "", "data": data}], model="_tiny_tokenizer", dataset_name="mine", requested_types="Tokens"
+    )
+    mask = [0] * (len(tokens["tokens"]) - 1) + [1]
+    marked = [{"id": "", "data": data | {"target_mask": mask}}]
+    query = {"model": "_tiny_salience", "dataset_name": "mine"}
+    (one,) = ask(client, "/get_preds", marked, requested_fields="occlusion", **query)
+    (all_methods,) = ask(client, "/get_preds", marked, requested_types="TokenScores", **query)
+    assert list(one) == ["occlusion"]
+    assert one["occlusion"] == pytest.approx(all_methods["occlusion"], abs=1e-6)
+    assert len(all_methods) == 7
+
+
 def test_salience_and_projections_answer(client: Client) -> None:
     ids = ids_of(client, "ioi")
     query = {"model": "tiny", "dataset_name": "ioi"}
