@@ -1,31 +1,24 @@
 """Salience Maps that LIT lacks or gets wrong: integrated gradients that reach the input, and occlusion."""
 
 import dataclasses
-from typing import Any, Callable, Mapping, Optional, Sequence, cast
+from typing import Any, Callable, Mapping
 
 import numpy as np
-from lit_nlp.api import components as lit_components
-from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import dtypes as lit_dtypes
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
+from lit_tl.interpreters.asking import ExampleInterpreter, wrapped
 from lit_tl.models.engine import Engine
 from lit_tl.models.siblings import explain
 from lit_tl.models.targets import choose_targets, target_token
-from lit_tl.models.wrapper import HookedTransformerLIT, engine_of
+from lit_tl.models.wrapper import engine_of
 from lit_tl.passes import salience
 from lit_tl.passes.activations import Targets, Wanted, run
 
 
-def wrapped(model: lit_model.Model) -> Optional[HookedTransformerLIT]:
-    """The wrapper behind the server's own layers, or None for a model of another kind."""
-    inner = getattr(model, "wrapped", model)
-    return inner if isinstance(inner, HookedTransformerLIT) else None
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenSalience(lit_components.Interpreter):
+class TokenSalience(ExampleInterpreter):
     """A Salience Map for the gradient's target, or for the data's answer against its foil.
 
     Scores are scaled so that their magnitudes add up to 1, as LIT's other maps are.
@@ -39,10 +32,6 @@ class TokenSalience(lit_components.Interpreter):
         """What the method does, and its source."""
         return self.text
 
-    def is_compatible(self, model: lit_model.Model, dataset: lit_dataset.Dataset) -> bool:
-        """TransformerLens models, on any data with a text."""
-        return wrapped(model) is not None and "text" in dataset.spec()
-
     def config_spec(self) -> lit_types.Spec:
         """What can be chosen on the page."""
         contrast = lit_types.CategoryLabel(required=False, default="target", vocab=["target", "answer against foil"])
@@ -52,22 +41,17 @@ class TokenSalience(lit_components.Interpreter):
         """One signed map, run when it is asked for."""
         return {"saliency": lit_types.TokenSalience(autorun=False, signed=True)}
 
-    def run(
-        self,
-        inputs: Sequence[Mapping[str, Any]],
-        model: lit_model.Model,
-        dataset: lit_dataset.Dataset,
-        model_outputs: Optional[Sequence[Mapping[str, Any]]] = None,
-        config: Optional[Mapping[str, Any]] = None,
-    ) -> list[dict[str, lit_dtypes.TokenSalience]]:
-        """A map for each input.
+    def look(
+        self, example: Mapping[str, Any], model: lit_model.Model, config: Mapping[str, Any]
+    ) -> dict[str, lit_dtypes.TokenSalience]:
+        """The map of one example.
 
         Raises:
-            ValueError: the contrast is asked for where an example has no answer and foil.
+            ValueError: the contrast is asked for where the example has no answer and foil.
         """
-        engine = engine_of(cast(HookedTransformerLIT, wrapped(model)))
-        config = config or {}
-        return [{"token_gradients": self._map(example, engine, config)} for example in inputs]
+        inner = wrapped(model)
+        assert inner is not None
+        return {"token_gradients": self._map(example, engine_of(inner), config)}
 
     def _map(self, example: Mapping[str, Any], engine: Engine, config: Mapping[str, Any]) -> lit_dtypes.TokenSalience:
         prompt = engine.prompt(example)

@@ -88,6 +88,12 @@ class ExampleView:
     def token_loss(self) -> list[float]:
         return [0.0, *self._token_loss]
 
+    def token_rank(self) -> list[int]:
+        """Among all tokens, 1 is the likeliest; 1 for the first token too, which nothing predicts."""
+        ids = torch.tensor(self.prompt.ids[1:], device=self._logits.device)
+        own = self._logits[:-1].gather(-1, ids[:, None])
+        return [1, *(1 + (self._logits[:-1] > own).sum(-1)).tolist()]
+
     def loss(self) -> Optional[float]:
         return sum(self._token_loss) / len(self._token_loss) if self._token_loss else None
 
@@ -99,13 +105,13 @@ class ExampleView:
         """The token that should follow, unless the text was cut and the token would follow something else."""
         return None if self.prompt.truncated else target_token(self._prompter, self._example.get(field) or "")
 
-    def answer_prob(self) -> Optional[float]:
-        answer = self._answer("answer")
-        return None if answer is None else float((self._logits[-1, answer] - self._log_normalizer[-1]).exp())
+    def prob(self, field: str) -> Optional[float]:
+        token = self._answer(field)
+        return None if token is None else float((self._logits[-1, token] - self._log_normalizer[-1]).exp())
 
-    def answer_rank(self) -> Optional[int]:
-        answer = self._answer("answer")
-        return None if answer is None else 1 + int((self._logits[-1] > self._logits[-1, answer]).sum())
+    def rank(self, field: str) -> Optional[int]:
+        token = self._answer(field)
+        return None if token is None else 1 + int((self._logits[-1] > self._logits[-1, token]).sum())
 
     def logit_diff(self) -> Optional[float]:
         answer, foil = self._answer("answer"), self._answer("foil")
@@ -163,6 +169,7 @@ def _text_fields(config: HookedTransformerLITConfig) -> dict[str, Field]:
         "next_tokens": Field(lit_type=lit_types.GeneratedTextCandidates(parent="answer"), make=ExampleView.next_tokens),
         "top_k_tokens": Field(lit_type=lit_types.TokenTopKPreds(align="tokens"), make=ExampleView.top_k_tokens, heavy=True),
         "token_loss": Field(lit_type=lit_types.TokenScores(align="tokens"), make=ExampleView.token_loss),
+        "token_rank": Field(lit_type=lit_types.TokenScores(align="tokens"), make=ExampleView.token_rank),
         "truncated": Field(
             lit_type=lit_types.BooleanLitType(), make=lambda view: view.prompt.truncated, needs=Needs(forward=False)
         ),
@@ -182,9 +189,10 @@ def _scalar_fields() -> dict[str, Field]:
         "loss": (ExampleView.loss, 0.0, 20.0),
         "perplexity": (ExampleView.perplexity, 1.0, 1e6),
         "logit_diff": (ExampleView.logit_diff, -20.0, 20.0),
-        "answer_rank": (ExampleView.answer_rank, 1.0, 1e6),
-        "answer_prob": (ExampleView.answer_prob, 0.0, 1.0),
     }
+    for field in ("answer", "foil"):
+        makers[f"{field}_rank"] = (functools.partial(ExampleView.rank, field=field), 1.0, 1e6)
+        makers[f"{field}_prob"] = (functools.partial(ExampleView.prob, field=field), 0.0, 1.0)
     return {
         name: Field(lit_type=lit_types.Scalar(min_val=low, max_val=high, required=False), make=make)
         for name, (make, low, high) in makers.items()

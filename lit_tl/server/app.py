@@ -15,7 +15,7 @@ from werkzeug import wrappers
 
 from lit_tl.models.siblings import SalienceSibling
 from lit_tl.models.wrapper import HookedTransformerLIT
-from lit_tl.server import guard, pages, replies
+from lit_tl.server import guard, plugin, replies
 from lit_tl.server.byte_cache import ByteCache
 from lit_tl.server.lazy_model import LazyModel
 
@@ -50,7 +50,7 @@ class LitTlApp(lit_app.LitApp):
         request = wrappers.Request(environ)
         if reason := guard.refusal(request):
             return replies.respond(request, replies.to_json({"error": reason}), status=403)(environ, start_response)
-        response = pages.respond(request, self._client_root)
+        response = plugin.respond(request, self._client_root)
         return response(environ, start_response) if response else super().__call__(environ, start_response)
 
     def _build_metadata(self) -> lit_types.JsonDict:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from lit_nlp.api import components as lit_components
 from lit_nlp.components import core, gradient_maps, metrics, nearest_neighbors, projection, scrambler, word_replacer
 
-from lit_tl.interpreters import projectors, token_salience
+from lit_tl.interpreters import attention, drawing, predictions, projectors, token_salience
 
 
 def interpreters() -> Mapping[str, lit_components.Interpreter]:
@@ -16,6 +16,9 @@ def interpreters() -> Mapping[str, lit_components.Interpreter]:
         "Grad ⋅ Input": gradient_maps.GradientDotInput(),
         "Integrated Gradients": token_salience.integrated_gradients(),
         "Occlusion": token_salience.occlusion(),
+        "Predictions": predictions.Predictions(),
+        "Attention": attention.Attention(),
+        **drawing.FIGURES,
         "nearest neighbors": nearest_neighbors.NearestNeighbors(),
         "pca": projection.ProjectionManager(projectors.Pca),
         "umap": projection.ProjectionManager(projectors.Umap),

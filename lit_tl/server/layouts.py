@@ -6,35 +6,41 @@ from lit_nlp.api import layout
 
 _modules = layout.LitModuleName
 
+_PREDICTIONS = "lit-tl-predictions-module"
+_ATTENTION = "lit-tl-attention-module"
+_FIGURES = "lit-tl-figure-module"
+
 DEFAULT = layout.LitCanonicalLayout(
     left={
         "Data": [_modules.DataTableModule],
-        "Embeddings": [_modules.EmbeddingsModule],
-    },
-    upper={
-        "Prompt": [_modules.DatapointEditorModule],
         "Compare": [_modules.DiveModule],
     },
+    upper={"Prompt": [_modules.DatapointEditorModule]},
     lower={
-        "Predictions": [_modules.GeneratedTextModule],
+        "Predictions": [_PREDICTIONS, _modules.GeneratedTextModule],
+        "Attention": [_ATTENTION],
         "Salience": [_modules.SalienceMapModule],
         "Sequence Salience": [_modules.SequenceSalienceModule],
-        "Scalars": [_modules.ScalarModule],
+        "Figures": [_FIGURES],
+        "Embeddings": [_modules.EmbeddingsModule],
         "Counterfactuals": [_modules.GeneratorModule],
-        "Metrics": [_modules.MetricsModule],
+        "Metrics": [_modules.MetricsModule, _modules.ScalarModule],
     },
-    layoutSettings=layout.LayoutSettings(leftWidth=42, mainHeight=36),
-    description="Prompts and their embeddings on the left; the selected prompt and what the model makes of it on the right.",
+    layoutSettings=layout.LayoutSettings(leftWidth=34, mainHeight=30),
+    description="Prompts on the left; the selected prompt and what the model makes of it on the right.",
 )
 
 COMPACT = layout.LitCanonicalLayout(
     upper={"Prompts": [_modules.DataTableModule, _modules.DatapointEditorModule]},
     lower={
-        "Predictions": [_modules.GeneratedTextModule],
+        "Predictions": [_PREDICTIONS],
+        "Attention": [_ATTENTION],
         "Salience": [_modules.SalienceMapModule],
+        "Figures": [_FIGURES],
         "Embeddings": [_modules.EmbeddingsModule],
+        "Metrics": [_modules.MetricsModule],
     },
-    layoutSettings=layout.LayoutSettings(mainHeight=40, hideToolbar=False),
+    layoutSettings=layout.LayoutSettings(mainHeight=36, hideToolbar=False),
     description="One column for small screens.",
 )
 

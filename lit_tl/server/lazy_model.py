@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import threading
-from typing import Any, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 from lit_nlp.api import model as lit_model
@@ -33,9 +33,14 @@ class LazyModel(lit_model.ModelWrapper):
         self._turn = FairLock()
         self._cheap = [name for name in model.output_spec() if name not in engine_of(model).heavy_fields()]
 
-    def predict(self, inputs: Iterable[Mapping[str, Any]], *args: Any, **kw: Any) -> list["LazyPrediction"]:
-        """Predictions that are computed when they are read. LIT's progress indicator and keywords have no meaning here."""
+    def predict(
+        self, inputs: Iterable[Mapping[str, Any]], *args: Any, fields: Optional[Collection[str]] = None, **kw: Any
+    ) -> Sequence[Mapping[str, Any]]:
+        """Predictions that are computed when they are read, or these fields at once. LIT's progress indicator and keywords have no
+        meaning here."""
         del args, kw
+        if fields is not None:
+            return self.fetch(list(inputs), fields)
         request = Request(self, list(inputs))
         return [LazyPrediction(request, i) for i in range(len(request.inputs))]
 

@@ -6,13 +6,13 @@ from lit_nlp import app as lit_app
 from werkzeug.test import create_environ
 from werkzeug.wrappers import Request
 
-from lit_tl.server import pages
+from lit_tl.server import plugin
 
 CLIENT_ROOT = str(pathlib.Path(lit_app.__file__).parent / "client" / "build" / "default")
 
 
 def get(path: str, **headers: str) -> object:
-    return pages.respond(Request(create_environ(path, headers=headers)), CLIENT_ROOT)
+    return plugin.respond(Request(create_environ(path, headers=headers)), CLIENT_ROOT)
 
 
 def test_the_index_page_asks_nothing_of_other_hosts() -> None:

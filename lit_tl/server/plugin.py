@@ -1,6 +1,12 @@
-"""What the browser loads besides LIT's own client: the index page, rewritten, and the files in `lit_tl/client`."""
+"""The browser plug-in: LIT's index page, rewritten to load it, and the files that it is made of.
+
+LIT looks its modules up by name when it resolves its layout, after its first reply from the server. The page therefore starts with
+`plugin.js` instead of LIT's `main.js`: it fetches the panels, adds `main.js`, and defines the panels' elements in that script's
+load event, which comes before LIT starts. In whatever order replies arrive, elements exist before they are looked up.
+"""
 
 import functools
+import importlib.util
 import mimetypes
 import pathlib
 import re
@@ -10,16 +16,19 @@ from werkzeug import security, wrappers
 
 CLIENT = pathlib.Path(__file__).parent.parent / "client"
 PREFIX = "/lit_tl/"
+PLOTLY = "plotly.min.js"
+"""Plotly's own script, out of its Python package."""
 
+_MAIN_SCRIPT = re.compile(r'<script[^>]*src="([^"]*main\.js)"[^>]*>\s*</script>')
 _CDN_LINK = re.compile(r'\s*<link[^>]*href="https?://[^"]*"[^>]*>')
 
 
 def index_page(client_root: str) -> str:
-    """LIT's index page with fonts from here in place of a font CDN, so that icons are icons without a network, and with a script
-    that puts right what LIT's client gets wrong."""
+    """LIT's index page with fonts from here in place of a font CDN, so that icons are icons without a network, and with the plug-in
+    in place of `main.js`, which the plug-in adds."""
     page = (pathlib.Path(client_root) / "static" / "index.html").read_text("utf-8")
     page = _CDN_LINK.sub("", page).replace("</head>", f'  <link href="{PREFIX[1:]}fonts.css" rel="stylesheet">\n</head>', 1)
-    return page.replace("</body>", f'  <script src="{PREFIX[1:]}repairs.js"></script>\n</body>', 1)
+    return _MAIN_SCRIPT.sub(rf'<script type="module" src="{PREFIX[1:]}plugin.js" data-main="\1"></script>', page, count=1)
 
 
 def respond(request: wrappers.Request, client_root: str) -> Optional[wrappers.Response]:
@@ -36,14 +45,24 @@ def respond(request: wrappers.Request, client_root: str) -> Optional[wrappers.Re
 
 
 def _client_file(request: wrappers.Request, name: str) -> wrappers.Response:
-    path = security.safe_join(str(CLIENT), name)
+    path = _plotly_script() if name == PLOTLY else security.safe_join(str(CLIENT), name)
     if path is None or not (file := pathlib.Path(path)).is_file():
         return wrappers.Response(f"{PREFIX}{name} is not here", status=404, content_type="text/plain; charset=utf-8")
     content, etag = _read(file, file.stat().st_mtime_ns)
     response = wrappers.Response(content, content_type=_content_type(file))
-    response.headers["Cache-Control"] = "no-cache" if file.suffix in (".js", ".css") else "public, max-age=604800"
+    response.headers["Cache-Control"] = (
+        "no-cache" if file.suffix in (".js", ".css") and name != PLOTLY else "public, max-age=604800"
+    )
     response.set_etag(etag)
     return response.make_conditional(request)
+
+
+@functools.cache
+def _plotly_script() -> str:
+    spec = importlib.util.find_spec("plotly")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(pathlib.Path(spec.origin).parent / "package_data" / PLOTLY)
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,0 +1,73 @@
+// @ts-check
+/**
+ * An element with properties and children; text becomes text and never markup.
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, any>} [properties]  attributes where the name has a dash or is `role`; `onX` listens to an event
+ * @param {...(Node|string|null)} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function el(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (name.includes('-') || name === 'role') element.setAttribute(name, value);
+    else /** @type {any} */ (element)[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/**
+ * A labelled choice.
+ * @param {string} label @param {string[]} options @param {string} value @param {(value: string) => void} onChange
+ */
+export function choice(label, options, value, onChange) {
+  const select = el('select', {onchange: () => onChange(select.value)}, ...options.map((option) => el('option', {value: option}, option)));
+  select.value = value;
+  return el('label', {className: 'control'}, label, select);
+}
+
+/** A labelled switch. @param {string} label @param {boolean} checked @param {(on: boolean) => void} onChange */
+export function toggle(label, checked, onChange) {
+  const box = el('input', {type: 'checkbox', checked, onchange: () => onChange(box.checked)});
+  return el('label', {className: 'control'}, box, label);
+}
+
+/**
+ * A place that shows one of four states: nothing to show yet, waiting, a failure in a sentence, or content.
+ * @param {HTMLElement} place
+ */
+export function states(place) {
+  const say = (/** @type {string} */ className, /** @type {string} */ text) =>
+    place.replaceChildren(el('p', {className, role: className === 'failed' ? 'alert' : 'status'}, text));
+  return {
+    empty: (/** @type {string} */ text) => say('empty', text),
+    loading: (/** @type {string} */ text) => {
+      say('loading', text);
+      place.firstElementChild?.prepend(el('span', {className: 'spinner', 'aria-hidden': 'true'}));
+    },
+    failed: (/** @type {string} */ text) => say('failed', text),
+    done: (/** @type {Node[]} */ ...nodes) => place.replaceChildren(...nodes),
+  };
+}
+
+/**
+ * One tab stop for many buttons: arrow keys, Home and End move among them.
+ * @param {HTMLElement} box @param {string} selector
+ */
+export function roving(box, selector) {
+  const items = () => /** @type {HTMLElement[]} */ ([...box.querySelectorAll(selector)]);
+  box.addEventListener('keydown', (event) => {
+    const all = items();
+    const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
+    /** @type {Record<string, number>} */
+    const to = {ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: all.length - 1};
+    if (at < 0 || !(event.key in to)) return;
+    event.preventDefault();
+    const next = all[Math.max(0, Math.min(all.length - 1, to[event.key]))];
+    for (const item of all) item.tabIndex = item === next ? 0 : -1;
+    next.focus();
+  });
+  items().forEach((item, i) => item.tabIndex = i ? -1 : 0);
+}

@@ -1,0 +1,179 @@
+// @ts-check
+import {choice, el, states, toggle} from '../dom.js';
+import {Latest} from '../request.js';
+import * as target from '../target.js';
+
+/**
+ * @typedef {object} Drawing
+ * @property {{data: any[], layout: any}} figure  Plotly's
+ * @property {string[]} columns @property {any[][]} rows  the same numbers
+ * @property {string} note @property {string} python  what draws it in a notebook
+ * @property {string[]} tokens
+ */
+
+/** @returns {Promise<any>} Plotly, fetched when the first figure is drawn */
+function plotly() {
+  const loaded = /** @type {any} */ (window);
+  loaded.litTlPlotly ??= loaded.Plotly ? Promise.resolve(loaded.Plotly) : new Promise((resolve, reject) => {
+    document.head.append(el('script', {src: new URL('../plotly.min.js', import.meta.url).href, onload: () => resolve(loaded.Plotly),
+      onerror: () => {
+        loaded.litTlPlotly = undefined;
+        reject(new Error('the script that draws figures can\'t be loaded: is the server still running?'));
+      }}));
+  });
+  return loaded.litTlPlotly;
+}
+
+/** @param {string[]} columns @param {any[][]} rows */
+export function csv(columns, rows) {
+  const cell = (/** @type {unknown} */ value) => /[",\n\r]/.test(String(value ?? '')) ? `"${String(value).replace(/"/g, '""')}"` : String(value ?? '');
+  return [columns, ...rows].map((row) => row.map(cell).join(',')).join('\n') + '\n';
+}
+
+/**
+ * What a control of an interpreter's `config_spec` is.
+ * @param {any} field  a LIT type
+ * @returns {'choice'|'switch'|'number'|'text'}
+ */
+export function kindOf(field) {
+  if (Array.isArray(field.vocab)) return 'choice';
+  if (typeof field.default === 'boolean') return 'switch';
+  return 'min_val' in field ? 'number' : 'text';
+}
+
+/** @param {HTMLElement} root @param {import('../bridge.js').Host} host */
+function mount(root, host) {
+  const latest = new Latest();
+  /** @type {import('../bridge.js').View|null} */
+  let view = null;
+  const toolbar = el('div', {className: 'toolbar'});
+  const plot = el('div', {className: 'plot'});
+  const content = el('div', {className: 'figure'});
+  const place = states(content);
+  root.append(toolbar, content);
+  let name = localStorage.getItem('lit_tl.figure') ?? '';
+  const saved = () => JSON.parse(localStorage.getItem(`lit_tl.figure.${name}`) ?? '{}');
+  const resized = new ResizeObserver(() => plot.isConnected && plot.offsetWidth > 0 && /** @type {any} */ (window).Plotly?.Plots.resize(plot));
+  resized.observe(content);
+
+  function remember(/** @type {string} */ key, /** @type {unknown} */ value) {
+    localStorage.setItem(`lit_tl.figure.${name}`, JSON.stringify({...saved(), [key]: value}));
+    run();
+  }
+
+  /** @returns {Record<string, unknown>} */
+  function settings() {
+    const spec = host.interpreters()[name]?.configSpec ?? {};
+    return Object.fromEntries(Object.entries(spec).map(([key, field]) => {
+      const value = saved()[key] ?? field.default;
+      return [key, kindOf(field) === 'choice' && !field.vocab.includes(value) ? field.vocab[0] : value];
+    }));
+  }
+
+  function drawControls(/** @type {Node[]} */ ...buttons) {
+    const all = host.interpreters();
+    if (!(name in all)) [name] = Object.keys(all);
+    const now = settings();
+    const controls = Object.entries(all[name].configSpec).map(([key, field]) => {
+      const label = key.replace(/_/g, ' ');
+      switch (kindOf(field)) {
+        case 'choice': return choice(label, field.vocab, String(now[key]), (value) => remember(key, value));
+        case 'switch': return toggle(label, Boolean(now[key]), (on) => remember(key, on));
+        default: {
+          const numeric = kindOf(field) === 'number';
+          const input = el('input', {type: numeric ? 'number' : 'text', value: String(now[key] ?? ''),
+            onchange: () => remember(key, numeric ? Number(input.value) : input.value)});
+          if (numeric) Object.assign(input, {min: field.min_val, max: field.max_val});
+          return el('label', {className: 'control'}, label, input);
+        }
+      }
+    });
+    toolbar.replaceChildren(choice('Figure', Object.keys(all), name, (value) => {
+      name = value;
+      localStorage.setItem('lit_tl.figure', name);
+      run();
+    }), ...controls, ...buttons);
+    toolbar.title = all[name].description;
+  }
+
+  function run() {
+    drawControls();
+    const looked = view;
+    const example = looked?.example;
+    if (!looked || !example) {
+      latest.drop();
+      place.empty(looked?.pinned ? 'Pin a prompt to compare it here.' : 'Select a prompt to draw it.');
+      return;
+    }
+    latest.run(() => Promise.all([host.ask(name, example, settings(), looked), plotly()]), {
+      loading: () => place.loading(`Computing ${name}.`),
+      failed: place.failed,
+      done: ([drawing, Plotly]) => void draw(drawing, Plotly, example.id),
+    });
+  }
+
+  /** @param {Drawing} drawing @param {any} Plotly @param {string} exampleId */
+  async function draw(drawing, Plotly, exampleId) {
+    const {figure, columns, rows, note, tokens} = drawing;
+    const file = name.toLowerCase().replace(/\W+/g, '-');
+    const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) => el('button', {type: 'button', onclick}, text);
+    drawControls(...['png', 'svg'].map((format) => button(format.toUpperCase(), () => Plotly.downloadImage(plot, {format, filename: file}))),
+        button('CSV', () => save(`${file}.csv`, 'text/csv', csv(columns, rows))),
+        button('JSON', () => save(`${file}.json`, 'application/json', JSON.stringify({figure: name, settings: settings(), columns, rows}))),
+        button('Copy as Python', () => void copy(drawing.python, content)));
+    place.done(...(note ? [el('p', {}, note)] : []), plot);
+    const layout = {...figure.layout, autosize: true, font: {family: 'Roboto, sans-serif', size: 12}, margin: {l: 56, r: 16, t: 36, b: 48}};
+    await Plotly.react(plot, figure.data, layout, {responsive: false, displaylogo: false, displayModeBar: false});
+    adoptStyle(plot);
+    /** @type {any} */ (plot).removeAllListeners?.('plotly_click');
+    /** @type {any} */ (plot).on('plotly_click', (/** @type {{points: any[]}} */ {points: [point]}) => {
+      const pos = figure.layout.meta?.pos === 'x' ? point.pointIndex?.[1] ?? point.pointIndex : null;
+      if (Number.isInteger(pos) && pos > 0) target.set({exampleId, tokens: tokens.length, pos, token: tokens[pos]});
+    });
+  }
+
+  return {
+    show(/** @type {import('../bridge.js').View} */ next) {
+      view = next;
+      run();
+    },
+    close() {
+      latest.drop();
+      resized.disconnect();
+    },
+  };
+}
+
+/** Plotly puts its style into the document's head, from where it does not reach a panel. @param {HTMLElement} plot */
+function adoptStyle(plot) {
+  const root = plot.getRootNode();
+  const style = /** @type {HTMLStyleElement|null} */ (document.getElementById('plotly.js-style-global'));
+  if (!(root instanceof ShadowRoot) || !style?.sheet || root.querySelector('style.plotly')) return;
+  const text = [...style.sheet.cssRules].map((rule) => rule.cssText).join('\n');
+  root.append(el('style', {className: 'plotly', textContent: text}));
+}
+
+/** @param {string} name @param {string} type @param {string} text */
+function save(name, type, text) {
+  const url = URL.createObjectURL(new Blob([text], {type}));
+  el('a', {href: url, download: name}).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+/** To the clipboard, and where that is closed, into a field to copy from. @param {string} text @param {HTMLElement} place */
+async function copy(text, place) {
+  const field = el('textarea', {className: 'snippet', value: text, readOnly: true, 'aria-label': 'Python'});
+  place.querySelector('.snippet')?.remove();
+  place.prepend(field);
+  field.select();
+  await navigator.clipboard?.writeText(text).catch(() => {});
+}
+
+/** @type {import('../bridge.js').Panel} */
+export const panel = {
+  tag: 'lit-tl-figure-module',
+  title: 'Figures',
+  info: 'What an analysis draws of the selected prompt. Click a token in it to explain that token in Salience.',
+  interpreter: '',
+  mount,
+};

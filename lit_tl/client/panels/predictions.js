@@ -1,0 +1,149 @@
+// @ts-check
+import {choice, el, states} from '../dom.js';
+import {Latest} from '../request.js';
+import * as target from '../target.js';
+import {number, strength, tokenStrip, visible} from '../tokens.js';
+
+/**
+ * @typedef {[string, number]} Guess  a token and its probability
+ * @typedef {object} Named  the answer or the foil: the first token of what the data says
+ * @property {string} token @property {number} probability @property {number} rank
+ * @typedef {object} Reply
+ * @property {string[]} tokens
+ * @property {(number|null)[]} loss  nats
+ * @property {(number|null)[]} rank  1 is the likeliest
+ * @property {Guess[][]} top  what the model expected at each position, and last what comes next
+ * @property {Named|null} answer
+ * @property {Named|null} foil
+ * @property {number|null} logit_diff
+ * @property {number} d_vocab
+ * @property {boolean} truncated
+ */
+
+/** @param {HTMLElement} root @param {import('../bridge.js').Host} host */
+function mount(root, host) {
+  const latest = new Latest();
+  const place = states(root);
+  /** @type {'loss'|'rank'|'probability'} */
+  let by = /** @type {any} */ (localStorage.getItem('lit_tl.predictions.by')) ?? 'loss';
+  let forget = () => {};
+  return {
+    show(/** @type {import('../bridge.js').View} */ view) {
+      const {example} = view;
+      forget();
+      if (!example) {
+        latest.drop();
+        place.empty(view.pinned ? 'Pin a prompt to compare it here.' : 'Select a prompt to see what the model predicts.');
+        return;
+      }
+      latest.run(() => host.ask('Predictions', example, {}, view), {
+        loading: () => place.loading('The model is reading the prompt.'),
+        failed: place.failed,
+        done: (/** @type {Reply} */ reply) => {
+          const drawing = draw(reply, example.id, by, (chosen) => {
+            by = chosen;
+            localStorage.setItem('lit_tl.predictions.by', by);
+          });
+          forget = drawing.forget;
+          place.done(drawing.box);
+        },
+      });
+    },
+    close: () => forget(),
+  };
+}
+
+/**
+ * @param {Reply} reply @param {string} exampleId @param {'loss'|'rank'|'probability'} by @param {(by: any) => void} remember
+ */
+function draw(reply, exampleId, by, remember) {
+  const {tokens} = reply;
+  const values = tokens.map((_, pos) => {
+    const loss = reply.loss[pos];
+    return {loss, rank: reply.rank[pos], probability: loss === null ? null : Math.exp(-loss)};
+  });
+  const detail = el('div', {className: 'detail', 'aria-live': 'polite'});
+  const said = el('span', {className: 'target', role: 'status'});
+  const choosePos = (/** @type {number} */ pos) => {
+    if (pos > 0) target.set({exampleId, tokens: tokens.length, pos, token: tokens[pos]});
+  };
+  const chooseNext = (/** @type {string} */ token) => target.set({exampleId, tokens: tokens.length, pos: null, token});
+  const strip = tokenStrip(tokens, {label: 'The prompt, token by token', focus: (pos) => detail.replaceChildren(...about(pos)), choose: choosePos});
+
+  /** @param {number} pos @returns {Node[]} */
+  function about(pos) {
+    const {loss, rank, probability} = values[pos];
+    const heading = el('h4', {}, `${pos}: `, el('code', {}, visible(tokens[pos])));
+    if (loss === null) return [heading, el('p', {}, 'Nothing predicts the first token.')];
+    const line = `loss ${number(loss, 2)} nats, rank ${rank}, probability ${number(probability)}`;
+    return [heading, el('p', {}, line), guesses(reply.top[pos - 1], [{token: tokens[pos], mark: 'here'}], null)];
+  }
+
+  function colour() {
+    strip.buttons.forEach((button, pos) => {
+      const {loss, rank, probability} = values[pos];
+      const alpha = 0.75 * strength(by, values[pos], reply.d_vocab);
+      button.style.backgroundColor = `rgba(${by === 'probability' ? '0, 137, 123' : '230, 81, 0'}, ${alpha.toFixed(3)})`;
+      button.setAttribute('aria-label', loss === null ? tokens[pos] :
+        `${tokens[pos]}: loss ${number(loss, 2)}, rank ${rank}, probability ${number(probability)}`);
+    });
+  }
+
+  function markTarget() {
+    const chosen = target.get();
+    const mine = chosen && chosen.exampleId === exampleId ? chosen : null;
+    strip.buttons.forEach((button, pos) => button.classList.toggle('chosen', mine?.pos === pos));
+    said.replaceChildren(...(mine ? ['Target: ', el('code', {}, visible(mine.token)), mine.pos === null ? ' next ' : ` at ${mine.pos} `,
+      el('button', {type: 'button', onclick: () => target.set(null)}, 'Clear')] : ['Click a token to explain it in Salience.']));
+  }
+
+  const named = [reply.answer && {...reply.answer, mark: 'answer'}, reply.foil && {...reply.foil, mark: 'foil'}].filter((one) => one !== null);
+  const next = el('div', {className: 'next'}, el('h4', {}, 'What comes next'), guesses(reply.top[tokens.length - 1], named, chooseNext),
+      ...(reply.logit_diff === null ? [] : [el('p', {}, `Logit difference of answer and foil: ${number(reply.logit_diff, 2)}`)]));
+  const losses = reply.loss.filter((loss) => loss !== null);
+  const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+  const toolbar = el('div', {className: 'toolbar'},
+      choice('Colour by', ['loss', 'rank', 'probability'], by, (chosen) => {
+        by = /** @type {any} */ (chosen);
+        remember(by);
+        colour();
+      }),
+      el('span', {}, losses.length ? `${tokens.length} tokens, mean loss ${number(mean, 2)} nats, perplexity ${number(Math.exp(mean), 1)}` : ''),
+      reply.truncated ? el('span', {className: 'failed'}, 'The text was cut to what the model reads.') : null, said);
+  colour();
+  markTarget();
+  const forget = target.subscribe(markTarget);
+  detail.replaceChildren(...about(tokens.length - 1));
+  return {box: el('div', {className: 'predictions'}, toolbar, strip.box, el('div', {className: 'columns'}, next, detail)), forget};
+}
+
+/**
+ * The likeliest tokens with bars; marked ones that are not among them follow with their rank.
+ * @param {Guess[]} top
+ * @param {{token: string, mark: string, probability?: number, rank?: number}[]} marked
+ * @param {((token: string) => void)|null} choose
+ */
+function guesses(top, marked, choose) {
+  const rows = top.map(([token, probability], i) => ({token, probability, rank: i + 1}));
+  for (const {token, probability, rank} of marked) {
+    if (probability !== undefined && rank !== undefined && !rows.some((row) => row.token === token)) rows.push({token, probability, rank});
+  }
+  return el('ol', {className: 'guesses'}, ...rows.map(({token, probability, rank}) => {
+    const marks = marked.filter((one) => one.token === token).map((one) => one.mark);
+    const name = choose ? el('button', {type: 'button', className: 'name', title: 'Make it the target', onclick: () => choose(token)}, visible(token)) :
+      el('code', {className: 'name'}, visible(token));
+    const bar = el('span', {className: 'bar'}, el('span', {}));
+    /** @type {HTMLElement} */ (bar.firstElementChild).style.width = `${(100 * probability).toFixed(2)}%`;
+    return el('li', {className: marks.join(' '), value: rank}, name, bar, el('span', {className: 'value'}, number(probability)),
+        el('span', {className: 'mark'}, marks.join(', ')));
+  }));
+}
+
+/** @type {import('../bridge.js').Panel} */
+export const panel = {
+  tag: 'lit-tl-predictions-module',
+  title: 'Predictions',
+  info: 'The prompt coloured by how well the model predicts it, and what it expects at each place. Click a token to explain it.',
+  interpreter: 'Predictions',
+  mount,
+};

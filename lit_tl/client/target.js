@@ -1,0 +1,35 @@
+// @ts-check
+/**
+ * What the user has chosen to explain, for all panels: a token of the prompt, or a token that may come after it.
+ * @typedef {{exampleId: string, tokens: number, pos: number|null, token: string}} Target
+ *   `pos` is the token's place in the prompt, null for one that comes next; `tokens` is the prompt's length.
+ */
+
+/** @type {Target|null} */
+let current = null;
+const listeners = new Set(/** @type {((target: Target|null) => void)[]} */ ([]));
+
+/** @returns {Target|null} */
+export const get = () => current;
+
+/** @param {Target|null} target */
+export function set(target) {
+  current = target;
+  for (const listener of listeners) listener(target);
+}
+
+/** @param {(target: Target|null) => void} listener @returns {() => void} what ends it */
+export function subscribe(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/**
+ * The fields of an example that make a salience method explain a target.
+ * @param {Target} target
+ * @returns {{target_mask: number[], target: string}}
+ */
+export function asFields({pos, tokens, token}) {
+  if (pos === null) return {target_mask: [], target: token};
+  return {target_mask: Array.from({length: tokens}, (_, i) => Number(i === pos)), target: ''};
+}

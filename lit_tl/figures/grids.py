@@ -1,0 +1,20 @@
+"""Figures with a cell for each layer and something else."""
+
+from typing import Optional, Sequence
+
+import plotly.graph_objects as go
+
+
+def layer_by_head(values: Sequence[Sequence[Optional[float]]], *, name: str, unit: str) -> go.Figure:
+    """A heat map of `values[layer][head]`, layer 0 at the top."""
+    heat = go.Heatmap(
+        z=values,
+        colorscale="Teal",
+        zmin=0,
+        colorbar={"title": {"text": unit}},
+        hovertemplate=f"layer %{{y}}, head %{{x}}<br>{name} %{{z:.3f}}<extra></extra>",
+    )
+    figure = go.Figure(heat)
+    figure.update_xaxes(title="head", dtick=1)
+    figure.update_yaxes(title="layer", dtick=1, autorange="reversed")
+    return figure

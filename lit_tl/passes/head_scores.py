@@ -1,0 +1,45 @@
+"""What an attention head does on a prompt, in a number for each kind of head."""
+
+from typing import Optional, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+
+HEAD_SCORES = ("induction", "previous token", "duplicate token", "first token", "entropy")
+
+
+def head_scores(pattern: Float[torch.Tensor, "head query_pos key_pos"], ids: Sequence[int]) -> dict[str, list[Optional[float]]]:
+    """For each of `HEAD_SCORES`, a number for each head, a mean over the prompt's queries but the first.
+
+    induction: the attention from a token that stood before to the tokens that followed it there (Olsson et al. 2022, "Per-token
+    losses" and "prefix matching"); previous token, first token: to these; duplicate token: to earlier copies of the token itself
+    (Wang et al. 2022, section 3); all are probabilities, over those queries for which such a key exists. entropy: of the
+    attention, in nats. None where no query qualifies.
+    """
+    n = len(ids)
+    token = torch.tensor(ids, device=pattern.device)
+    query, key = torch.arange(n, device=pattern.device)[:, None], torch.arange(n, device=pattern.device)[None]
+    earlier_copy = (token[:, None] == token[None]) & (key < query)
+    followed = torch.zeros_like(earlier_copy)
+    followed[:, 1:] = earlier_copy[:, :-1]
+    keys = {
+        "induction": followed & (key < query),
+        "previous token": key == query - 1,
+        "duplicate token": earlier_copy,
+        "first token": (key == 0) & (query > 0),
+    }
+    scores = {name: _mean_attention(pattern, mask) for name, mask in keys.items()}
+    pattern = pattern.float()
+    entropy = -torch.special.xlogy(pattern, pattern).sum(-1)
+    scores["entropy"] = entropy[:, 1:].mean(-1).tolist() if n > 1 else [None] * len(pattern)
+    return scores
+
+
+def _mean_attention(
+    pattern: Float[torch.Tensor, "head query_pos key_pos"], mask: Bool[torch.Tensor, "query_pos key_pos"]
+) -> list[Optional[float]]:
+    queries = mask.any(-1).nonzero()[:, 0]
+    if not len(queries):
+        return [None] * len(pattern)
+    chosen = pattern[:, queries].float()  # head query key
+    return torch.einsum("hqk,qk->h", chosen, mask[queries].float()).div(len(queries)).tolist()
