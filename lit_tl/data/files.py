@@ -1,15 +1,18 @@
 """Prompts in files: lines of text, and JSON lines."""
 
 import json
+import math
 import pathlib
-from typing import Any, Iterable, Iterator, Mapping, Sequence, Union
+from typing import Any, Iterable, Iterator, Mapping, Sequence, TypeVar, Union
 
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import types as lit_types
 
 DEFAULT_MAX_EXAMPLES = 2000
+_Record = TypeVar("_Record")
 
 _TEXT_FIELDS = ("text", "answer", "foil", "target", "corrupted_text")
+_LIST_FIELDS = {"tokens": "a list of texts", "target_mask": "a list of numbers", "token_embeddings": "a list of lists of numbers"}
 _MOST_LABELS = 30
 
 
@@ -53,7 +56,7 @@ class TextLines(lit_dataset.Dataset):
 
     def __init__(self, path: str, max_examples: int = DEFAULT_MAX_EXAMPLES):
         prompts = [{"text": line} for _, line in _lines(path) if line.strip()]
-        super().__init__(spec={"text": lit_types.TextSegment()}, examples=_distinct(prompts)[:max_examples])
+        super().__init__(spec={"text": lit_types.TextSegment()}, examples=at_most(_distinct(prompts), max_examples))
         self._description = _describe(path, len(self._examples), len(prompts))
 
 
@@ -75,8 +78,19 @@ class JsonLines(lit_dataset.Dataset):
     def __init__(self, path: str, max_examples: int = DEFAULT_MAX_EXAMPLES):
         records = [(number, _record(path, number, line)) for number, line in _lines(path) if line.strip()]
         examples, spec = typed_examples(path, records)
-        super().__init__(spec=spec, examples=_distinct(examples)[:max_examples])
+        super().__init__(spec=spec, examples=at_most(_distinct(examples), max_examples))
         self._description = _describe(path, len(self._examples), len(records))
+
+
+def at_most(records: Sequence[_Record], max_examples: int) -> list[_Record]:
+    """The first of them.
+
+    Raises:
+        DataError: fewer than one is asked for.
+    """
+    if max_examples < 1:
+        raise DataError(f"max_examples is {max_examples}: give 1 or more")
+    return list(records[:max_examples])
 
 
 def typed_examples(
@@ -98,9 +112,25 @@ def typed_examples(
     return examples, spec
 
 
+def _check(path: str, number: int, name: str, value: Any) -> None:
+    """What JSON for a browser can hold."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{path}:{number}: {name!r} holds half a character: {error.reason}") from error
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise DataError(f"{path}:{number}: {name!r} is {value}, which is no number")
+
+
 def _column_type(path: str, name: str, values: Sequence[tuple[int, Any]]) -> lit_types.LitType:
     kind = _kind(values[0][1])
+    if name in _LIST_FIELDS and kind != _LIST_FIELDS[name]:
+        raise DataError(
+            f"{path}:{values[0][0]}: {name!r} is {kind}, but models read it as {_LIST_FIELDS[name]}: give it another name"
+        )
     for number, value in values:
+        _check(path, number, name, value)
         if _kind(value) != kind:
             raise DataError(f"{path}:{number}: {name!r} is {_kind(value)} here, but {kind} on line {values[0][0]}")
     if name in _TEXT_FIELDS:
@@ -154,6 +184,8 @@ def _missing(kind: lit_types.LitType) -> Any:
 def _value(value: Any, kind: lit_types.LitType, missing: Any) -> Any:
     if value is None:
         return missing
+    if isinstance(kind, lit_types.Scalar):
+        return float(value) if abs(value) >= 2**53 else value
     return _text(value) if isinstance(kind, (lit_types.TextSegment, lit_types.CategoryLabel)) else value
 
 
@@ -162,6 +194,8 @@ def _record(path: str, number: int, line: str) -> Mapping[str, Any]:
         record = json.loads(line, parse_constant=lambda name: _refuse(path, number, f"{name} is not JSON"))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise DataError(f"{path}:{number}: nested too deeply") from error
     if not isinstance(record, dict):
         raise DataError(f'{path}:{number}: not a JSON object: each line must be like {{"text": "..."}}')
     if not isinstance(record.get("text"), str):

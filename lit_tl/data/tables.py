@@ -10,8 +10,9 @@ from typing import Any, Mapping, Optional
 
 from lit_nlp.api import dataset as lit_dataset
 
-from lit_tl.data.files import DEFAULT_MAX_EXAMPLES, DataError, read_text, typed_dataset
+from lit_tl.data.files import DEFAULT_MAX_EXAMPLES, DataError, at_most, read_text, typed_dataset
 
+_LONGEST_CELL = 2**30
 _TEXT_COLUMNS = ("text", "prompt", "sentence", "content", "question", "input")
 
 
@@ -34,7 +35,8 @@ def _text_column(names: list[str], asked: str, where: str) -> str:
 
 
 class Table(lit_dataset.Dataset):
-    """Prompts in a CSV or TSV file with a header line. A number column becomes a scalar, text with few values a label.
+    """Prompts in a CSV or TSV file with a header line. A number column becomes a scalar, text with few values a label; columns
+    without a name (pandas' index) are left out.
 
     Args:
         path: the file; one that ends in .tsv is cut at tabs, any other at the commas, semicolons or tabs of its header.
@@ -46,7 +48,8 @@ class Table(lit_dataset.Dataset):
     """
 
     def __init__(self, path: str, text_column: str = "", max_examples: int = DEFAULT_MAX_EXAMPLES):
-        text = read_text(path)
+        text = read_text(path).lstrip("\n")
+        csv.field_size_limit(_LONGEST_CELL)
         header = text.split("\n", 1)[0]
         delimiter = "\t" if path.lower().endswith(".tsv") else max(",;\t", key=header.count)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -54,20 +57,20 @@ class Table(lit_dataset.Dataset):
             names = [name.strip() for name in next(reader, [])]
         except csv.Error as error:
             raise DataError(f"{path}:1: {error}") from error
-        if len(set(names)) != len(names) or not all(names):
-            raise DataError(f"{path}:1: the header must name each column, each once")
-        column = _text_column(names, text_column, path)
+        named = [name for name in names if name]
+        if len(set(named)) != len(named):
+            raise DataError(f"{path}:1: the header names a column twice")
+        column = _text_column(named, text_column, path)
         records: list[tuple[int, Mapping[str, Any]]] = []
         try:
-            for cells in itertools.islice(reader, max_examples):
-                if not cells:
-                    continue
+            for cells in filter(None, reader):
                 if len(cells) != len(names):
                     raise DataError(f"{path}:{reader.line_num}: {len(cells)} cells, but the header has {len(names)}")
-                records.append((reader.line_num, _with_text(dict(zip(names, cells, strict=True)), column)))
+                row = {name: cell for name, cell in zip(names, cells, strict=True) if name}
+                records.append((reader.line_num, _with_text(row, column)))
         except csv.Error as error:
             raise DataError(f"{path}:{reader.line_num}: {error}") from error
-        typed_dataset(self, path, _numbers(records))
+        typed_dataset(self, path, _numbers(at_most(records, max_examples)))
 
 
 def _numbers(records: list[tuple[int, Mapping[str, Any]]]) -> list[tuple[int, Mapping[str, Any]]]:
@@ -95,12 +98,14 @@ class JsonFile(lit_dataset.Dataset):
     def __init__(self, path: str, text_column: str = "", max_examples: int = DEFAULT_MAX_EXAMPLES):
         try:
             entries = json.loads(read_text(path))
+        except RecursionError as error:
+            raise DataError(f"{path} is nested too deeply") from error
         except json.JSONDecodeError as error:
             raise DataError(f"{path}:{error.lineno}: not JSON: {error.msg} at column {error.colno}") from error
         if not isinstance(entries, list) or not all(isinstance(entry, (str, dict)) for entry in entries):
             raise DataError(f"{path} does not hold a list of texts or of objects")
         records: list[tuple[int, Mapping[str, Any]]] = []
-        for number, entry in enumerate(entries[:max_examples], start=1):
+        for number, entry in enumerate(at_most(entries, max_examples), start=1):
             record = {"text": entry} if isinstance(entry, str) else entry
             column = _text_column(list(record), "" if isinstance(entry, str) else text_column, f"{path}, entry {number}")
             if not isinstance(record[column], str):
@@ -126,16 +131,18 @@ class HubSource:
         Raises:
             DataError: it is not of that form.
         """
-        match = re.fullmatch(r"hf:([\w.-]+(?:/[\w.-]+)?)(?:/([\w.-]+))?(?:\[([^\]]*)\])?", text)
+        match = re.fullmatch(r"hf:([\w.-]+(?:/[\w.-]+)?)(?:/([\w.-]+))?(?:\[(.*)\])?", text)
         if match is None:
             raise DataError(f"{text!r} is not of the form hf:owner/name[split,column,:count]")
-        parts = [part.strip() for part in (match[3] or "").split(",") if part.strip()]
+        parts = [part.strip() for part in (match[3] or "").split(",")]
         counts = [part for part in parts if part.startswith(":")]
         names = [part for part in parts if not part.startswith(":")]
         if len(counts) > 1 or len(names) > 2 or not all(count[1:].isdigit() and int(count[1:]) for count in counts):
             raise DataError(f"{text!r}: in brackets go a split, a column and a count, as in [train,text,:200]")
-        split, column = [*names, "train", ""][:2] if len(names) != 1 else (names[0], "")
-        return cls(name=match[1], config=match[2], split=split, column=column, count=int(counts[0][1:]) if counts else 200)
+        split, column = [*names, "", ""][:2]
+        return cls(
+            name=match[1], config=match[2], split=split or "train", column=column, count=int(counts[0][1:]) if counts else 200
+        )
 
 
 class HubTable(lit_dataset.Dataset):

@@ -20,7 +20,7 @@ class HeadScores(FigureInterpreter):
 
     def description(self) -> str:
         """What the numbers are."""
-        return "Attention that goes to earlier copies' successors (induction), the previous, a duplicate or the first token; its entropy."
+        return "Attention to what followed an earlier copy (induction), to the previous, duplicate or first token, or its entropy."
 
     def config_spec(self) -> lit_types.Spec:
         """Which score."""

@@ -1,10 +1,14 @@
 """Projections of embeddings for LIT's projector: scikit-learn's PCA and umap-learn's UMAP, for any number of points."""
 
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, Mapping, Optional
 
 import numpy as np
+from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
+from lit_nlp.components import projection
+
+_MOST_PROJECTIONS = 8
 
 
 class _Projector(lit_model.ProjectorModel):
@@ -41,6 +45,27 @@ class _Projector(lit_model.ProjectorModel):
     def _rows(self, projected: np.ndarray) -> list[lit_types.JsonDict]:
         missing = self._n_components - projected.shape[1]
         return [{"z": row.tolist()} for row in np.pad(projected.astype(np.float64), ((0, 0), (0, missing)))]
+
+
+class Projections(projection.ProjectionManager):
+    """LIT's projections, of which the last few are kept, and none past the weights, hooks and settings that it was made with."""
+
+    def run(
+        self,
+        inputs: list[lit_types.JsonDict],
+        model: lit_model.Model,
+        dataset: lit_dataset.Dataset,
+        model_outputs: Optional[list[lit_types.JsonDict]] = None,
+        config: Optional[lit_types.JsonDict] = None,
+    ) -> Any:
+        """Fit where nothing is fitted for this config and model state, and place the inputs."""
+        state = getattr(model, "state", None)
+        keyed = {**(config or {}), "model_state": state() if state else ""}
+        with self._lock:
+            placed = super().run(inputs, model, dataset, model_outputs, keyed)
+            while len(self._instances) > _MOST_PROJECTIONS:
+                del self._instances[next(iter(self._instances))]
+        return placed
 
 
 class Pca(_Projector):

@@ -104,7 +104,10 @@ class Engine:
         if tokens is not None and len(tokens):
             prompt = self.prompter.from_tokens(tokens)
         else:
-            prompt = self.prompter.from_text(example["text"])
+            text = example.get("text")
+            if not isinstance(text, str):
+                raise ValueError("an example must have a text, a string" + ("" if text is None else f", and not {text!r}"))
+            prompt = self.prompter.from_text(text)
         embeddings = example.get("token_embeddings")
         if embeddings is None or len(embeddings) == 0:
             return prompt

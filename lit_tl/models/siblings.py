@@ -35,11 +35,27 @@ def _whole(example: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _prompt(engine: Engine, example: Mapping[str, Any]) -> Prompt:
+    """The whole of prompt and target.
+
+    Raises:
+        ValueError: together they are longer than the model reads.
+    """
+    prompt = engine.prompt(_whole(example))
+    if prompt.truncated:
+        raise ValueError(f"prompt and response are longer than the {len(prompt)} tokens that are read: shorten the prompt")
+    return prompt
+
+
+def _tokens(engine: Engine, prompt: Prompt) -> list[str]:
+    return [token.replace(" ", _SPACE) for token in engine.prompter.vocabulary.strings(prompt.ids)]
+
+
 class TokenizerSibling(lit_model.Model):
     """The tokens of prompt and target, a leading space written as LIT's client reads it."""
 
     def __init__(self, model: HookedTransformerLIT):
-        self._model = model
+        self._engine = engine_of(model)
 
     def description(self) -> str:
         """What this is for."""
@@ -55,8 +71,8 @@ class TokenizerSibling(lit_model.Model):
 
     def predict(self, inputs: Iterable[Mapping[str, Any]], **unused: Any) -> Iterator[dict[str, Any]]:
         """Tokenize each prompt with its target."""
-        for output in self._model.predict([_whole(example) for example in inputs], fields=["tokens"]):
-            yield {"tokens": [token.replace(" ", _SPACE) for token in output["tokens"]]}
+        for example in inputs:
+            yield {"tokens": _tokens(self._engine, _prompt(self._engine, example))}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,13 +138,12 @@ class SalienceSibling(lit_model.Model):
 
     def fetch(self, inputs: Sequence[Mapping[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
         """The named fields of each input: no method runs that is not asked for."""
-        return [self._score(_whole(example), names) for example in inputs]
+        return [self._score(example, names) for example in inputs]
 
     def _score(self, example: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        prompt = self._engine.prompt(example)
-        tokens = [token.replace(" ", _SPACE) for token in self._engine.prompter.vocabulary.strings(prompt.ids)]
-        output: dict[str, Any] = {"tokens": tokens} if "tokens" in names else {}
-        plain, contrast = self._targets(example, prompt)
+        prompt = _prompt(self._engine, example)
+        output: dict[str, Any] = {"tokens": _tokens(self._engine, prompt)} if "tokens" in names else {}
+        plain, contrast = self._targets(_whole(example), prompt)
         for name in (name for name in METHODS if name in names):
             method = METHODS[name]
             explained = explain(self._engine, prompt, contrast if method.contrastive else plain)

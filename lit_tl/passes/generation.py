@@ -9,6 +9,12 @@ import transformers
 from lit_tl.passes.activations import Activations, model_device
 from lit_tl.passes.prompts import Prompt
 
+_PLACE_IS_POSITION = frozenset(
+    """gpt2 gptj gpt_neox codegen opt xglm llama mistral mixtral qwen2 qwen3 gemma gemma2 gemma3_text phi phi3 stablelm
+    olmo olmo2""".split()
+)
+"""Architectures, by Hugging Face's `model_type`, whose attention knows where a key stands by its position embedding or rotation."""
+
 
 def continue_greedily(
     model: Any, prompts: Sequence[Prompt], done: Activations, *, max_new_tokens: int, batch_size: int
@@ -17,15 +23,16 @@ def continue_greedily(
     end-of-text token, or where the model's context is full. Empty for a prompt with embeddings of its own, whose tokens say
     something else.
 
-    Goes on from the pass's own keys and values where it kept them, one step of all prompts at a time; each row's padding is
-    masked, so that it changes no continuation. Where the model keeps none that can be masked so (TransformerLens 3, a state-space
-    model, a sliding window shorter than the text), prompts of one length are run again together.
+    Goes on from the pass's own keys and values, one step of all prompts at a time; each row's padding is masked. That is done
+    where it changes no continuation: for prompts of one length, and for architectures that take a token's place from its
+    position alone. Others count keys (GPT-Neo's local attention, ALiBi), have a window shorter than the text, or keep no such
+    cache (state-space models, TransformerLens 3): there prompts of one length are run again together.
     """
     room = [_room(model, len(prompt), max_new_tokens) if prompt.token_embeddings is None else 0 for prompt in prompts]
     if not any(room):
         return [""] * len(prompts)
     steps = max(room)
-    rows = _resume(model, done, steps) if _resumable(done, steps) else _run_again(model, prompts, room, batch_size)
+    rows = _resume(model, done, steps) if _resumable(model, done, steps) else _run_again(model, prompts, room, batch_size)
     return [_text(model.tokenizer, row[:count]) for row, count in zip(rows, room, strict=True)]
 
 
@@ -33,11 +40,16 @@ def _room(model: Any, length: int, max_new_tokens: int) -> int:
     return max(0, min(max_new_tokens, int(model.cfg.n_ctx) - length)) if model.cfg.n_ctx else max_new_tokens
 
 
-def _resumable(done: Activations, steps: int) -> bool:
-    """Whether the cache holds every position of every layer, and will until the last step."""
+def _resumable(model: Any, done: Activations, steps: int) -> bool:
+    """Whether the cache holds every position of every layer until the last step, and padding in it can be masked."""
     if not isinstance(done.cache, transformers.DynamicCache):
         return False
     final_length = max(done.lengths) + steps
+    if model.cfg.n_ctx and final_length - 1 > int(model.cfg.n_ctx):
+        return False
+    family = getattr(getattr(model.original_model, "config", None), "model_type", "")
+    if min(done.lengths) < max(done.lengths) and family not in _PLACE_IS_POSITION:
+        return False
     return all(
         hasattr(layer, "keys") and final_length < getattr(layer, "sliding_window", final_length + 1) for layer in done.cache.layers
     )

@@ -104,14 +104,16 @@ def integrated_gradients(explained: Explained, steps: int = 32) -> Scores:
 
 
 def occlusion(explained: Explained) -> Scores:
-    """The drop of the target when a token is replaced by the filler (Zeiler and Fergus 2014), signed: one token at a time."""
+    """The drop of the target when a token is replaced by the filler (Zeiler and Fergus 2014), signed: one token at a time. Tokens
+    after what predicts the last of the target have no part in it."""
     ids = explained.prompt.ids
+    seen = max(explained.targets.pos) + 1
     plain = dataclasses.replace(explained.prompt, token_embeddings=None)
-    prompts = [dataclasses.replace(plain, ids=(*ids[:pos], explained.filler_id, *ids[pos + 1 :])) for pos in range(len(ids))]
+    prompts = [dataclasses.replace(plain, ids=(*ids[:pos], explained.filler_id, *ids[pos + 1 :])) for pos in range(seen)]
     values = np.zeros(len(prompts) + 1, np.float32)
     for batch, targets, done in explained.runs([*prompts, plain], lambda _: Wanted()):
         values[batch] = target_values(done, targets).cpu().numpy()
-    return values[-1] - values[:-1]
+    return np.pad(values[-1] - values[:-1], (0, len(ids) - seen))
 
 
 def attention_value(explained: Explained, layers: Sequence[int]) -> Scores:

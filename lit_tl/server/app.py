@@ -1,6 +1,7 @@
 """LIT's application with our models: fields made when they are asked for, threads, replies that browsers can take."""
 
 import functools
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
@@ -106,6 +107,16 @@ class LitTlApp(lit_app.LitApp):
             names += utils.find_spec_keys(spec, kind)
         return lazy.fetch(inputs, [name for name in dict.fromkeys(names) if name in spec])
 
+    def _create_model(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:
+        """As LIT's, under a name that its client can handle."""
+        _name_for_a_url(data, self._models)
+        return super()._create_model(data, *args, **kw)
+
+    def _create_dataset(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:
+        """As LIT's, under a name that its client can handle."""
+        _name_for_a_url(data, self._datasets)
+        return super()._create_dataset(data, *args, **kw)
+
     def _preds_for_a_browser(self, data: lit_types.JsonDict, model: Optional[str] = None, **kw: Any) -> Sequence[Any]:
         """What `/get_preds` sends: attention with as many digits as a figure shows, which makes it a third of the bytes."""
         outputs = self._get_preds(data, model, **kw)
@@ -134,10 +145,21 @@ class LitTlApp(lit_app.LitApp):
     def _answer(self, fn: Callable[..., Any], request: wrappers.Request) -> bytes:
         query = request.args.to_dict()
         simple = utils.coerce_bool(query.pop("response_simple_json", True))
-        data = serialize.from_json(request.get_data(as_text=True))
-        if data and data.get("inputs") and "dataset_name" in query:
+        data = serialize.from_json(request.get_data(as_text=True) or "{}")
+        if not isinstance(data, dict) or not isinstance(data.get("inputs") or [], list):
+            raise ValueError('the body of a request must be a JSON object with a list of "inputs"')
+        if data.get("inputs") and "dataset_name" in query:
             data["inputs"] = self._reconstitute_inputs(data["inputs"], query["dataset_name"])
             if any(example["id"] != example["data"].get("_id") for example in data["inputs"]):
                 raise ValueError("malformed example: its id differs from the one in its data")
         outputs = fn(data, **query)
         return replies.to_json(outputs) if simple else serialize.to_json(outputs).encode()
+
+
+def _name_for_a_url(data: lit_types.JsonDict, taken: Mapping[str, Any]) -> None:
+    """LIT's client puts names into addresses as they are: other characters than these would end them."""
+    config = data.get("config") or {}
+    if name := config.get("new_name"):
+        config["new_name"] = re.sub(r"[^\w.-]", "-", str(name).strip())
+        if config["new_name"] in taken:
+            raise ValueError(f"the name {config['new_name']!r} is taken: choose another")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from lit_nlp.api import components as lit_components
-from lit_nlp.components import core, gradient_maps, metrics, nearest_neighbors, projection, scrambler, word_replacer
+from lit_nlp.components import core, gradient_maps, metrics, nearest_neighbors, scrambler, word_replacer
 
 from lit_tl.interpreters import attention, drawing, predictions, projectors, token_salience
 
@@ -20,8 +20,8 @@ def interpreters() -> Mapping[str, lit_components.Interpreter]:
         "Attention": attention.Attention(),
         **drawing.FIGURES,
         "nearest neighbors": nearest_neighbors.NearestNeighbors(),
-        "pca": projection.ProjectionManager(projectors.Pca),
-        "umap": projection.ProjectionManager(projectors.Umap),
+        "pca": projectors.Projections(projectors.Pca),
+        "umap": projectors.Projections(projectors.Umap),
     }
 
 

@@ -7,6 +7,7 @@ import threading
 from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
+import torch
 from lit_nlp.api import model as lit_model
 
 from lit_tl.models.wrapper import HookedTransformerLIT, engine_of
@@ -52,7 +53,7 @@ class LazyModel(lit_model.ModelWrapper):
         wanted = list(dict.fromkeys([*names, *(self._cheap if any(name in self._cheap for name in names) else ())]))
         keys = self._keys(inputs)
         results: list[dict[str, Any]] = [{} for _ in inputs]
-        order = sorted(range(len(inputs)), key=lambda i: len(inputs[i].get("text") or ""))
+        order = sorted(range(len(inputs)), key=lambda i: len(str(inputs[i].get("text"))))
         size = self.wrapped.max_minibatch_size()
         computed = False
         for first in range(0, len(order), size):
@@ -82,9 +83,13 @@ class LazyModel(lit_model.ModelWrapper):
                     self._cache.put((key, name), value)
         return bool(misses)
 
-    def _keys(self, inputs: Sequence[Mapping[str, Any]]) -> list[str]:
+    def state(self) -> str:
+        """What changes when the model object, its weights, its hooks or its settings do."""
         with engine_of(self.wrapped).lock:
-            state = f"{self._serial}:{_state(self.wrapped.model)}"
+            return f"{self._serial}:{_state(self.wrapped.model)}:{self.wrapped.config}"
+
+    def _keys(self, inputs: Sequence[Mapping[str, Any]]) -> list[str]:
+        state = self.state()
         names = sorted(self.wrapped.input_spec())
         return [_digest(state, [example.get(name) for name in names]) for example in inputs]
 
@@ -100,10 +105,16 @@ def _digest(state: str, values: Sequence[Any]) -> str:
 
 
 def _state(model: Any) -> int:
-    """A number that changes when a weight is written to or replaced, or a hook is added or removed."""
+    """A number that changes when a weight is written to or replaced, or a hook is added or removed.
+
+    Writing through `.data` leaves no trace but the numbers: the first and the middle one of each weight are looked at.
+    """
     weights = tuple((parameter.data_ptr(), parameter._version) for parameter in model.parameters())
-    hooks = tuple((name, tuple(map(id, point.fwd_hooks))) for name, point in model.hook_dict.items() if point.fwd_hooks)
-    return hash((weights, hooks))
+    samples = [parameter.detach().flatten()[[0, parameter.numel() // 2]].float().cpu() for parameter in model.parameters()]
+    modules = ((id(module), (*module._forward_hooks, *module._forward_pre_hooks)) for module in model.modules())
+    hooks = tuple((module, tuple(hooks)) for module, hooks in modules if hooks)
+    points = tuple((name, tuple(map(id, point.fwd_hooks))) for name, point in model.hook_dict.items() if point.fwd_hooks)
+    return hash((weights, torch.cat(samples).numpy().tobytes(), hooks, points))
 
 
 class Request:

@@ -6,6 +6,7 @@ load event, which comes before LIT starts. In whatever order replies arrive, ele
 """
 
 import functools
+import gzip
 import importlib.util
 import mimetypes
 import pathlib
@@ -39,17 +40,23 @@ def respond(request: wrappers.Request, client_root: str) -> Optional[wrappers.Re
         return wrappers.Response(
             index_page(client_root), content_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"}
         )
+    if request.path == "/main.js":
+        return _file(request, "main.js", client_root)
     if request.path.startswith(PREFIX):
-        return _client_file(request, request.path.removeprefix(PREFIX))
+        name = request.path.removeprefix(PREFIX)
+        return _file(request, name, _plotly_folder() if name == PLOTLY else str(CLIENT))
     return None
 
 
-def _client_file(request: wrappers.Request, name: str) -> wrappers.Response:
-    path = _plotly_script() if name == PLOTLY else security.safe_join(str(CLIENT), name)
+def _file(request: wrappers.Request, name: str, folder: str) -> wrappers.Response:
+    path = security.safe_join(folder, name)
     if path is None or not (file := pathlib.Path(path)).is_file():
-        return wrappers.Response(f"{PREFIX}{name} is not here", status=404, content_type="text/plain; charset=utf-8")
-    content, etag = _read(file, file.stat().st_mtime_ns)
-    response = wrappers.Response(content, content_type=_content_type(file))
+        return wrappers.Response(f"{request.path} is not here", status=404, content_type="text/plain; charset=utf-8")
+    packed = file.suffix in (".js", ".css") and request.accept_encodings.quality("gzip") > 0
+    content, etag = _read(file, file.stat().st_mtime_ns, packed)
+    response = wrappers.Response(content, content_type=_content_type(file), headers={"Vary": "Accept-Encoding"})
+    if packed:
+        response.headers["Content-Encoding"] = "gzip"
     response.headers["Cache-Control"] = (
         "no-cache" if file.suffix in (".js", ".css") and name != PLOTLY else "public, max-age=604800"
     )
@@ -58,16 +65,17 @@ def _client_file(request: wrappers.Request, name: str) -> wrappers.Response:
 
 
 @functools.cache
-def _plotly_script() -> str:
+def _plotly_folder() -> str:
     spec = importlib.util.find_spec("plotly")
     assert spec is not None
     assert spec.origin is not None
-    return str(pathlib.Path(spec.origin).parent / "package_data" / PLOTLY)
+    return str(pathlib.Path(spec.origin).parent / "package_data")
 
 
 @functools.lru_cache(maxsize=64)
-def _read(file: pathlib.Path, changed: int) -> tuple[bytes, str]:
-    return file.read_bytes(), f"{changed:x}"
+def _read(file: pathlib.Path, changed: int, packed: bool) -> tuple[bytes, str]:
+    content = file.read_bytes()
+    return (gzip.compress(content), f"{changed:x}-gz") if packed else (content, f"{changed:x}")
 
 
 def _content_type(file: pathlib.Path) -> str:

@@ -51,7 +51,7 @@ def respond_error(request: wrappers.Request, error: BaseException, error_id: str
     """A failed request in one sentence, with the id under which the log has the trace."""
     expected = isinstance(error, (ValueError, LookupError, TypeError))
     sentence = str(error).strip().split("\n")[0] if expected else ""
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError) and " " not in sentence:
         sentence = f"there is no {sentence} on this server"
     body = {"error": sentence or f"the server failed ({type(error).__name__}); its log has the reason", "id": error_id}
     return respond(request, to_json(body), status=400 if expected else 500)

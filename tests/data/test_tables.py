@@ -33,7 +33,7 @@ def test_rows_become_prompts(tmp_path: pathlib.Path, name: str, delimiter: str) 
     [
         ("text,x\na,1\nb\n", r"t.csv:3: 1 cells, but the header has 2"),
         ("title,x\na,1\n", r"has no column called text or prompt: name one of title, x"),
-        ("text,text\na,1\n", r"t.csv:1: the header must name each column, each once"),
+        ("text,text\na,1\n", r"t.csv:1: the header names a column twice"),
         ("text,x\n", r"t.csv holds no prompts"),
         ("", r"holds no text"),
     ],
@@ -85,3 +85,39 @@ def test_malformed_hub_sources_are_refused(text: str) -> None:
 def test_a_hub_data_set_without_network_is_a_sentence() -> None:
     with pytest.raises(DataError, match="NeelNanda/pile-10k"):
         HubTable("hf:NeelNanda/pile-10k[train,text,:3]")
+
+
+def test_tables_as_other_programs_write_them(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "pandas.csv"
+    file.write_text("\n,text,score,\n0,one,1,\n\n1," + "long " * 40_000 + ",2,\n2,three,3,\n")
+    table = Table(str(file), max_examples=2)
+    assert [example["score"] for example in table.examples] == [1.0, 2.0]
+    assert list(table.spec()) == ["text", "score"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text,tokens\nfoo,bar\n", "'tokens' is text, but models read it as a list of texts"),
+        ("a.json", '[{"text": "\\ud800"}]', "half a character"),
+        ("a.json", '[{"text": "a", "x": NaN}]', "'x' is nan, which is no number"),
+        ("a.json", "[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_what_a_page_could_not_show_is_refused_when_it_is_read(
+    name: str, content: str, message: str, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        (Table if name.endswith("csv") else JsonFile)(str(tmp_path / name))
+
+
+def test_fewer_than_one_example_is_refused(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.csv").write_text("text\na\n")
+    with pytest.raises(DataError, match="max_examples is -3: give 1 or more"):
+        Table(str(tmp_path / "a.csv"), max_examples=-3)
+
+
+def test_a_column_of_the_hub_can_be_named_without_a_split() -> None:
+    source = HubSource.parse("hf:squad[,question,:5]")
+    assert (source.split, source.column, source.count) == ("train", "question", 5)

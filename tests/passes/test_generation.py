@@ -62,3 +62,28 @@ def test_it_ends_where_the_context_is_full(models: dict[str, HookedTransformerLI
     assert texts[0] == one_by_one(model, prompts[0], 3)
     assert texts[1] == one_by_one(model, prompts[1], 10)
     assert texts[2] == ""
+
+
+@pytest.mark.parametrize("kind", ["gpt_neo", "mpt"])
+def test_attention_that_counts_keys_is_honoured(
+    kind: str, checkpoint_folders: dict[str, pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    shape = {"vocab_size": 2048, "bos_token_id": 0, "eos_token_id": 0}
+    if kind == "gpt_neo":
+        layers = {"num_layers": 2, "attention_types": [[["global", "local"], 1]], "window_size": 6, "max_position_embeddings": 64}
+        config = transformers.GPTNeoConfig(hidden_size=32, num_heads=4, initializer_range=0.2, **layers, **shape)
+    else:
+        config = transformers.MptConfig(d_model=32, n_heads=4, n_layers=2, max_seq_len=64, initializer_range=0.2, **shape)
+    torch.manual_seed(5)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(checkpoint_folders["gpt2"]).save_pretrained(tmp_path)
+    check(load_model(str(tmp_path)), TEXTS, 8)
+
+
+def test_one_full_prompt_does_not_stop_the_others(models: dict[str, HookedTransformerLIT]) -> None:
+    for family in FAMILIES:
+        model = models[family].model
+        prompts = [Prompt(ids=tuple(range(2, 130))), Prompt(ids=(5, 6, 7))]
+        done = run(model, prompts, Wanted(cache=True))
+        full, short = continue_greedily(model, prompts, done, max_new_tokens=6, batch_size=8)
+        assert (full, short) == ("", one_by_one(model, prompts[1], 6))

@@ -45,7 +45,9 @@ def test_predictions_have_the_requested_fields_and_no_other(client: Client, bund
     ids = ids_of(client, "ioi")[:3]
     query = {"model": "tiny", "dataset_name": "ioi"}
     got = ask(client, "/get_preds", ids, requested_types="Scalar", requested_fields="tokens", **query)
-    assert [set(row) for row in got] == [{"tokens", "loss", "perplexity", "logit_diff", "answer_rank", "answer_prob"}] * 3
+    assert [set(row) for row in got] == [
+        {"tokens", "loss", "perplexity", "logit_diff", "answer_rank", "answer_prob", "foil_rank", "foil_prob"}
+    ] * 3
     examples = {example["id"]: example["data"] for example in ask(client, "/get_dataset", dataset_name="ioi")}
     for row, expected in zip(got, bundled.predict([examples[i] for i in ids]), strict=True):
         assert row["loss"] == pytest.approx(expected["loss"], abs=1e-5)
@@ -179,6 +181,67 @@ def test_a_changed_weight_or_hook_is_not_answered_from_the_cache(bundled: Hooked
     assert handle is None
     assert hooked["loss"] != before["loss"]
     assert model.fetch(example, ["loss"])[0] == before
+    weight = next(iter(bundled.model.parameters()))
+    kept = weight.detach().clone()
+    weight.data.mul_(1.5)
+    try:
+        assert model.fetch(example, ["loss"])[0] != before, "written through .data"
+    finally:
+        weight.data.copy_(kept)
+    handle = bundled.model.blocks[1].register_forward_hook(lambda module, given, output: None)
+    assert model.state() != (handle.remove(), model.state())[1]
+
+
+def test_a_projection_does_not_outlive_the_weights_it_was_made_with(bundled: HookedTransformerLIT) -> None:
+    data = build.load_datasets({"capital": "capital@count=8"}, settings := build.BuildConfig(), build.Progress(quiet=True))
+    own = Client(build.build_app({"tiny": bundled}, data, settings))
+    config = {
+        "dataset_name": "capital",
+        "model_name": "tiny",
+        "field_name": "embedding_layer_3_last",
+        "proj_kw": {"n_components": 3},
+    }
+
+    def points() -> np.ndarray:
+        query = {"model": "tiny", "dataset_name": "capital", "interpreter": "pca"}
+        return np.array([row["z"] for row in ask(own, "/get_interpretations", ids_of(own, "capital"), config, **query)])
+
+    before = points()
+    bundled.model.add_hook("blocks.3.hook_resid_post", lambda value, hook: value * 2)
+    try:
+        doubled = points()
+    finally:
+        bundled.model.reset_hooks()
+    assert np.allclose(np.abs(doubled), 2 * np.abs(before), rtol=1e-3, atol=1e-3)
+    assert np.allclose(points(), before)
+
+
+def test_bodies_that_are_no_requests_are_answered_in_a_sentence(client: Client) -> None:
+    for body in ("null", "[]", "5", '{"inputs": 3}'):
+        response = client.post("/get_preds?model=tiny&dataset_name=mine&requested_fields=loss", data=body)
+        assert (response.status_code, "must be a JSON object" in response.json["error"]) == (400, True), body
+    for text in (5, None):
+        data = {"_id": "", **({} if text is None else {"text": text})}
+        response = client.post(
+            "/get_preds?model=tiny&dataset_name=mine&requested_fields=loss", json={"inputs": [{"id": "", "data": data}]}
+        )
+        assert (response.status_code, response.json["error"][:25]) == (400, "an example must have a te")
+
+
+def test_names_given_on_the_page_are_made_fit_for_addresses(client: Client) -> None:
+    config = {"task": "capital", "seed": 4, "count": 5, "new_name": "a:b & c"}
+    info, name = ask(client, "/create_dataset", config=config, dataset_name="paired task")
+    assert name == "a-b---c"
+    assert name in info["datasets"]
+    again = client.post("/create_dataset?dataset_name=paired task", json={"config": {**config, "new_name": name}})
+    assert "is taken: choose another" in again.json["error"]
+
+
+def test_a_response_that_does_not_fit_beside_its_prompt_says_so(client: Client) -> None:
+    long = {"text": "the king and " * 400, "target": " queen", "_id": ""}
+    query = "/get_preds?model=_tiny_tokenizer&dataset_name=mine&requested_types=Tokens"
+    response = client.post(query, json={"inputs": [{"id": "", "data": long}]})
+    assert "prompt and response are longer than the 512 tokens" in response.json["error"]
 
 
 def test_threads_get_the_answers_of_one_thread(client: Client) -> None:

@@ -1,5 +1,7 @@
 """Which requests are answered."""
 
+import socket
+
 import pytest
 from werkzeug.test import create_environ
 from werkzeug.wrappers import Request
@@ -26,6 +28,11 @@ def test_other_pages_are_refused() -> None:
     assert ask(Origin="http://evil.example") == "requests from other pages are not answered"
     assert ask(Origin="http://127.0.0.1:9999") is not None
     assert ask(Origin="null") is not None
+    assert ask(Origin="http://[") is not None
+
+
+def test_the_name_that_the_start_prints_is_served() -> None:
+    assert ask(host=f"{socket.gethostname()}:5432") is None
 
 
 def test_paths_of_the_clients_choosing_are_closed() -> None:

@@ -1,5 +1,6 @@
 """The index page and the client's files."""
 
+import gzip
 import pathlib
 
 from lit_nlp import app as lit_app
@@ -20,6 +21,8 @@ def test_the_index_page_asks_nothing_of_other_hosts() -> None:
     assert "<lit-app>" in page
     assert "http" not in page.split("<body>")[0].split("-->")[1]
     assert 'href="lit_tl/fonts.css"' in page
+    assert '<script type="module" src="lit_tl/plugin.js" data-main="main.js"></script>' in page
+    assert page.count("<script") == 1, "the plug-in adds LIT's own script"
 
 
 def test_files_are_served_with_type_and_etag() -> None:
@@ -35,3 +38,16 @@ def test_paths_do_not_leave_the_folder() -> None:
     for path in ("/lit_tl/../__init__.py", "/lit_tl/%2e%2e/__init__.py", "/lit_tl//etc/passwd", "/lit_tl/fonts", "/lit_tl/"):
         assert get(path).status_code == 404
     assert get("/get_info") is None
+
+
+def test_scripts_are_packed_where_the_browser_takes_it() -> None:
+    plain, packed = get("/main.js"), get("/main.js", **{"Accept-Encoding": "gzip, br"})
+    assert gzip.decompress(packed.data) == plain.data
+    assert len(packed.data) < len(plain.data) / 2
+    assert packed.headers["ETag"] != plain.headers["ETag"]
+
+
+def test_plotly_comes_out_of_its_python_package() -> None:
+    response = get("/lit_tl/plotly.min.js")
+    assert b"plotly.js v" in response.data[:400]
+    assert "max-age" in response.headers["Cache-Control"]

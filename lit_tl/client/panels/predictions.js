@@ -76,7 +76,7 @@ function draw(reply, exampleId, by, remember) {
     const heading = el('h4', {}, `${pos}: `, el('code', {}, visible(tokens[pos])));
     if (loss === null) return [heading, el('p', {}, 'Nothing predicts the first token.')];
     const line = `loss ${number(loss, 2)} nats, rank ${rank}, probability ${number(probability)}`;
-    return [heading, el('p', {}, line), guesses(reply.top[pos - 1], [{token: tokens[pos], mark: 'here'}], null)];
+    return [heading, el('p', {}, line), guesses(reply.top[pos - 1], [{token: tokens[pos], mark: 'here', probability: probability ?? 0, rank: rank ?? 0}], null)];
   }
 
   function colour() {
