@@ -6,6 +6,7 @@ import weakref
 from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
+import torch
 
 from lit_tl.models.config import HookedTransformerLITConfig
 from lit_tl.models.fields import ExampleView, Field, output_fields
@@ -82,6 +83,13 @@ class Engine:
                 view.generated = texts[row]
                 outputs[i] = {name: self.fields[name].make(view) for name in wanted}
         return outputs
+
+    def embedding_table(self) -> torch.Tensor:
+        """The embeddings that the model reads for its tokens, `[d_vocab, d_model]` float32, on the CPU."""
+        ids = torch.arange(int(self.model.cfg.d_vocab), device=activations.model_device(self.model))[None]
+        with self.lock, torch.no_grad():
+            table: torch.Tensor = self.model.embed(ids)[0].float().cpu()
+        return table
 
     def _wanted(self, names: Sequence[str], examples: Sequence[Mapping[str, Any]], prompts: Sequence[Prompt]) -> activations.Wanted:
         needs = [self.fields[name].needs for name in names]

@@ -112,10 +112,7 @@ class HookedTransformerLIT(lit_model.Model):
 
     def get_embedding_table(self) -> tuple[list[str], "npt.NDArray[np.float32]"]:
         """The vocabulary's readable strings, and the embeddings that the model reads for them, `[d_vocab, d_model]` float32."""
-        strings = self._engine.prompter.vocabulary.all_strings()
-        ids = torch.arange(len(strings), device=activations.model_device(self.model))[None]
-        with self._engine.lock, torch.no_grad():
-            return strings, self.model.embed(ids)[0].float().cpu().numpy()
+        return self._engine.prompter.vocabulary.all_strings(), self._engine.embedding_table().numpy()
 
     def predict(self, inputs: Iterable[Mapping[str, Any]], *, fields: Optional[Collection[str]] = None) -> Iterator[dict[str, Any]]:
         """Predictions, one for each input, in the inputs' order.

@@ -68,6 +68,15 @@ class Prompter:
         except ValueError:
             return self.continuation(text)
 
+    def beginning(self, ids: Sequence[int]) -> int:
+        """How many tokens of a prompt come before its text: 1 where it begins with a beginning-of-text token, else 0."""
+        return int(self._prepend_bos and len(ids) > 0 and ids[0] == self._model.tokenizer.bos_token_id)
+
+    def to_text(self, ids: Sequence[int]) -> str:
+        """The text of a prompt's ids, without the beginning-of-text token."""
+        tokenizer = self._model.tokenizer
+        return str(tokenizer.decode(list(ids[self.beginning(ids) :]), clean_up_tokenization_spaces=False))
+
     def _encode(self, text: str, prepend_bos: bool) -> list[int]:
         # A tokenizer warns of texts longer than the context, which are cut here in any case.
         tokens = self._model.to_tokens(text, prepend_bos=prepend_bos, truncate=False, move_to_device=False)

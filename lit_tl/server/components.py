@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 from lit_nlp.api import components as lit_components
-from lit_nlp.components import core, gradient_maps, metrics, nearest_neighbors, scrambler, word_replacer
+from lit_nlp.components import core, gradient_maps, nearest_neighbors, word_replacer
 
+from lit_tl.generators import hotflip, swap_names, token_edits
 from lit_tl.interpreters import attention, drawing, predictions, projectors, token_salience
+from lit_tl.metrics import language_model
 
 
 def interpreters() -> Mapping[str, lit_components.Interpreter]:
@@ -27,9 +29,15 @@ def interpreters() -> Mapping[str, lit_components.Interpreter]:
 
 def generators() -> Mapping[str, lit_components.Generator]:
     """Ways to make new prompts out of a selected one."""
-    return {"Scrambler": scrambler.Scrambler(), "Word Replacer": word_replacer.WordReplacer()}
+    return {
+        "Swap names": swap_names.SwapNames(),
+        "Replace a token": token_edits.ReplaceToken(),
+        "Shuffle tokens": token_edits.ShuffleTokens(),
+        "HotFlip": hotflip.HotFlip(),
+        "Word Replacer": word_replacer.WordReplacer(),
+    }
 
 
 def lit_metrics() -> Mapping[str, lit_components.Metrics]:
     """Metrics over a data set or a slice of it."""
-    return {"exact match": metrics.ExactMatchMetrics()}
+    return {"language model": language_model.LanguageModelMetrics()}
