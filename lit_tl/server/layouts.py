@@ -14,6 +14,7 @@ DEFAULT = layout.LitCanonicalLayout(
     left={
         "Data": [_modules.DataTableModule],
         "Compare": [_modules.DiveModule],
+        "Scalars": [_modules.ScalarModule],
     },
     upper={"Prompt": [_modules.DatapointEditorModule]},
     lower={
@@ -24,7 +25,7 @@ DEFAULT = layout.LitCanonicalLayout(
         "Figures": [_FIGURES],
         "Embeddings": [_modules.EmbeddingsModule],
         "Counterfactuals": [_modules.GeneratorModule],
-        "Metrics": [_modules.MetricsModule, _modules.ScalarModule],
+        "Metrics": [_modules.MetricsModule],
     },
     layoutSettings=layout.LayoutSettings(leftWidth=34, mainHeight=30),
     description="Prompts on the left; the selected prompt and what the model makes of it on the right.",

@@ -1,6 +1,7 @@
 """The real command, and a real browser on it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -85,6 +87,23 @@ class Watched:
         aborted = [text for text in self.complaints if "ERR_ABORTED" not in text]
         assert aborted == []
         assert self.page.locator("app-statusbar .error").count() == 0
+
+
+def open_page(page: Any, server: LitServer, query: str = "") -> None:
+    page.goto(server.url + query)
+    page.locator("lit-data-table tbody tr").first.wait_for()
+
+
+def tab(page: Any, name: str) -> None:
+    page.locator(".tab", has_text=re.compile(f"^\\s*{name}\\s*$")).first.click()
+
+
+def select_first(page: Any) -> str:
+    """Select the table's first prompt, and give its text."""
+    page.locator("lit-data-table tbody tr").first.click()
+    editor = page.locator("datapoint-editor-module textarea").first
+    page.wait_for_function("e => e.value.length > 0", arg=editor.element_handle())
+    return str(editor.input_value())
 
 
 @pytest.fixture(scope="session")

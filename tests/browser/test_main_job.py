@@ -1,11 +1,10 @@
 """The main job: the page that the command opens, in a real browser."""
 
-import re
 from collections.abc import Callable
 
 import pytest
 
-from tests.browser.conftest import LitServer, Watched
+from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
 
 
 @pytest.fixture(scope="module")
@@ -13,25 +12,8 @@ def server(start_server: Callable[..., LitServer]) -> LitServer:
     return start_server()
 
 
-def open_page(watched: Watched, server: LitServer) -> None:
-    watched.page.goto(server.url)
-    watched.page.locator("lit-data-table tbody tr").first.wait_for()
-
-
-def tab(watched: Watched, name: str) -> None:
-    watched.page.locator(".tab", has_text=re.compile(f"^\\s*{name}\\s*$")).first.click()
-
-
-def select_first(watched: Watched) -> str:
-    row = watched.page.locator("lit-data-table tbody tr").first
-    row.click()
-    editor = watched.page.locator("datapoint-editor-module textarea").first
-    watched.page.wait_for_function("e => e.value.length > 0", arg=editor.element_handle())
-    return editor.input_value()
-
-
 def test_the_page_opens_with_icons_and_without_complaints(watched: Watched, server: LitServer) -> None:
-    open_page(watched, server)
+    open_page(watched.page, server)
     page = watched.page
     page.wait_for_function("document.fonts.ready.then(() => document.fonts.check('24px \"Material Icons\"'))")
     widths = [icon.bounding_box()["width"] for icon in page.locator("mwc-icon:visible").all()]
@@ -42,9 +24,9 @@ def test_the_page_opens_with_icons_and_without_complaints(watched: Watched, serv
 
 
 def test_salience_maps_show_a_score_for_each_token(watched: Watched, server: LitServer) -> None:
-    open_page(watched, server)
-    text = select_first(watched)
-    tab(watched, "Salience")
+    open_page(watched.page, server)
+    text = select_first(watched.page)
+    tab(watched.page, "Salience")
     chips = watched.page.locator("salience-map-module lit-token-chips").first.locator(".salient-token")
     chips.first.wait_for()
     words = [chip.inner_text().strip() for chip in chips.all()]
@@ -57,8 +39,8 @@ def test_salience_maps_show_a_score_for_each_token(watched: Watched, server: Lit
 
 @pytest.mark.parametrize("projector", ["pca", "umap"])
 def test_the_projector_draws_points(watched: Watched, server: LitServer, projector: str) -> None:
-    open_page(watched, server)
-    tab(watched, "Embeddings")
+    open_page(watched.page, server)
+    tab(watched.page, "Embeddings")
     module = watched.page.locator("embeddings-module")
     with watched.page.expect_response(lambda reply: f"interpreter={projector}" in reply.url, timeout=120_000) as reply:
         module.locator("select").first.select_option(projector)
@@ -73,9 +55,9 @@ def test_the_projector_draws_points(watched: Watched, server: LitServer, project
 
 
 def test_the_nearest_neighbours_of_a_prompt_are_selected(watched: Watched, server: LitServer) -> None:
-    open_page(watched, server)
-    select_first(watched)
-    tab(watched, "Embeddings")
+    open_page(watched.page, server)
+    select_first(watched.page)
+    tab(watched.page, "Embeddings")
     with watched.page.expect_response(lambda reply: "nearest" in reply.url and "/get_interpretations" in reply.url) as reply:
         watched.page.locator("embeddings-module .selected-nearest-button").click()
     (found,) = reply.value.json()
@@ -87,8 +69,8 @@ def test_the_nearest_neighbours_of_a_prompt_are_selected(watched: Watched, serve
 
 
 def test_an_edited_text_gets_new_predictions(watched: Watched, server: LitServer) -> None:
-    open_page(watched, server)
-    select_first(watched)
+    open_page(watched.page, server)
+    select_first(watched.page)
     watched.page.locator("generated-text-module", has_text="next_tokens").first.wait_for()
     editor = watched.page.locator("datapoint-editor-module textarea").first
     editor.fill("The capital of France is")
@@ -102,7 +84,7 @@ def test_an_edited_text_gets_new_predictions(watched: Watched, server: LitServer
 
 
 def test_a_second_model_is_loaded_through_lits_dialog(watched: Watched, server: LitServer) -> None:
-    open_page(watched, server)
+    open_page(watched.page, server)
     page = watched.page
     page.get_by_text("Configure").first.click()
     dialog = page.locator("#global-settings")
@@ -117,8 +99,8 @@ def test_a_second_model_is_loaded_through_lits_dialog(watched: Watched, server: 
     if "second" not in dialog.locator("#state").inner_text():
         line.locator("lit-checkbox .checkbox-label").dispatch_event("click")
     dialog.get_by_text("Submit").click()
-    select_first(watched)
-    tab(watched, "Salience")
+    select_first(watched.page)
+    tab(watched.page, "Salience")
     maps = page.locator("salience-map-module")
     for i in range(2):
         maps.nth(i).locator("lit-token-chips .salient-token").first.wait_for()
@@ -129,7 +111,7 @@ def test_a_second_model_is_loaded_through_lits_dialog(watched: Watched, server: 
 def test_a_table_is_loaded_through_lits_dialog(watched: Watched, server: LitServer) -> None:
     with open(f"{server.folder}/mine.csv", "w") as file:
         file.write("prompt,answer,kind\nThe capital of Spain is, Madrid,city\nThe capital of Peru is, Lima,city\n")
-    open_page(watched, server)
+    open_page(watched.page, server)
     page = watched.page
     page.get_by_text("Configure").first.click()
     dialog = page.locator("#global-settings")
@@ -149,10 +131,10 @@ def test_a_table_is_loaded_through_lits_dialog(watched: Watched, server: LitServ
 
 
 def test_a_token_clicked_in_sequence_salience_shows_where_it_came_from(watched: Watched, server: LitServer) -> None:
-    open_page(watched, server)
+    open_page(watched.page, server)
     page = watched.page
-    select_first(watched)
-    tab(watched, "Sequence Salience")
+    select_first(watched.page)
+    tab(watched.page, "Sequence Salience")
     module = page.locator("sequence-salience-module")
     module.locator(".interstitial-target-option").first.dispatch_event("click")
     chips = module.locator("sequence-salience-chips .salient-token")

@@ -1,0 +1,297 @@
+"""The panels of ours, in a real browser against the real server."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from lit_tl import HookedTransformerLIT
+from lit_tl.data.tasks import PairedTask
+from lit_tl.passes.head_scores import head_scores
+from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
+
+EXAMPLE = PairedTask("ioi").examples[0]
+
+
+@pytest.fixture(scope="module")
+def server(start_server: Callable[..., LitServer]) -> LitServer:
+    return start_server("--models", "first=lit-tl-tiny,second=lit-tl-tiny", "--datasets", "ioi")
+
+
+@pytest.fixture
+def page(watched: Watched, server: LitServer) -> Any:
+    """The page with one model and the first prompt."""
+    open_page(watched.page, server, "?models=first&dataset=ioi")
+    select_first(watched.page)
+    yield watched.page
+    watched.check()
+
+
+def test_predictions_show_the_models_own_numbers(page: Any, bundled: HookedTransformerLIT) -> None:
+    (output,) = bundled.predict([EXAMPLE])
+    panel = page.locator("lit-tl-predictions-module")
+    panel.locator(".next .guesses li").first.wait_for()
+    token, probability = output["next_tokens"][0]
+    assert token == EXAMPLE["answer"]
+    row = panel.locator(".next .guesses li").first
+    assert row.locator(".name").inner_text() == token.replace(" ", "·")
+    assert float(row.locator(".value").inner_text()) == pytest.approx(probability, abs=6e-4)
+    assert row.locator(".mark").inner_text() == "answer"
+    assert panel.locator(".next li.foil").get_attribute("value") == str(output["foil_rank"])
+    assert panel.locator(".token").count() == len(output["tokens"])
+
+    panel.locator(".token").nth(4).hover()
+    panel.locator(".detail h4", has_text="4:").wait_for()
+    said = panel.locator(".detail p").first.inner_text()
+    assert said.startswith(f"loss {output['token_loss'][4]:.2f} nats, rank {output['token_rank'][4]}, ")
+    expected = [name.replace(" ", "·") for name, _ in output["top_k_tokens"][3]]
+    assert panel.locator(".detail .guesses .name").all_inner_texts()[: len(expected)] == expected
+
+    panel.locator(".token").nth(4).focus()
+    page.keyboard.press("ArrowRight")
+    panel.locator(".detail h4", has_text="5:").wait_for()
+
+    def background(pos: int) -> str:
+        return panel.locator(".token").nth(pos).evaluate("e => getComputedStyle(e).backgroundColor")
+
+    before = background(4)
+    panel.locator(".toolbar select").select_option("probability")
+    assert background(4) != before
+
+
+def test_a_chosen_token_is_what_salience_explains(page: Any) -> None:
+    panel = page.locator("lit-tl-predictions-module")
+    panel.locator(".token").nth(4).click()
+    assert "at 4" in panel.locator(".target").inner_text()
+    with page.expect_request(lambda request: "/get_interpretations" in request.url and "Grad" in request.url) as asked:
+        tab(page, "Salience")
+    (sent,) = json.loads(asked.value.post_data)["inputs"]
+    assert [pos for pos, marked in enumerate(sent["data"]["target_mask"]) if marked] == [4]
+    maps = page.locator("salience-map-module lit-token-chips").first.locator(".salient-token")
+    maps.first.wait_for()
+
+    def later_tokens_are_white() -> bool:
+        return maps.nth(6).evaluate("e => getComputedStyle(e).backgroundColor") in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
+
+    page.wait_for_timeout(500)
+    assert later_tokens_are_white(), "nothing after a token explains it"
+    tab(page, "Predictions")
+    panel.get_by_text("Clear").click()
+    tab(page, "Salience")
+    page.wait_for_timeout(1500)
+    assert not later_tokens_are_white()
+
+
+def test_the_head_with_the_highest_score_comes_first(page: Any, bundled: HookedTransformerLIT) -> None:
+    (output,) = bundled.predict([EXAMPLE])
+    ids = bundled.model.to_tokens(EXAMPLE["text"])[0].tolist()
+    scores = [head_scores(torch.from_numpy(output[f"attention_layer_{layer}"]), ids)["induction"] for layer in range(4)]
+    best = max((score, layer, head) for layer, row in enumerate(scores) for head, score in enumerate(row))
+    tab(page, "Attention")
+    panel = page.locator("lit-tl-attention-module")
+    panel.locator(".control select").select_option("induction")
+    first = panel.locator(".head").first
+    assert first.get_attribute("data-head") == f"{best[1]}.{best[2]}"
+    assert f"{best[0]:.2f}" in first.inner_text()
+    panel.locator(".head[data-drawn]").nth(8).wait_for()
+    colours = first.locator("canvas").evaluate(
+        "e => new Set(new Uint32Array(e.getContext('2d').getImageData(0, 0, e.width, e.height).data.buffer)).size"
+    )
+    assert colours > 10, "a map and not an empty canvas"
+
+
+def test_hovered_weights_equal_the_models(page: Any, bundled: HookedTransformerLIT) -> None:
+    (output,) = bundled.predict([EXAMPLE], fields=["attention_layer_2", "tokens"])
+    pattern, n = output["attention_layer_2"][3], len(output["tokens"])
+    tab(page, "Attention")
+    panel = page.locator("lit-tl-attention-module")
+    panel.locator(".head[data-head='2.3']").click()
+    panel.locator("h4", has_text="Head 2.3").wait_for()
+    canvas = panel.locator(".large canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    for query, key in ((n - 1, n - 1), (8, 5), (10, 2)):
+        canvas.hover(position={"x": (key + 0.5) / n * box["width"], "y": (query + 0.5) / n * box["height"]})
+        cell = panel.locator(".readout .cell").inner_text()
+        assert cell.startswith(f"{query} ")
+        shown = float(cell.split(": ")[-1])
+        assert shown == pytest.approx(float(pattern[query, key]), abs=6e-5)
+
+    panel.locator(".tokens .token").nth(8).focus()
+    line = panel.locator(".readout p", has_text="looks at").first.inner_text()
+    strongest = int(pattern[8].argmax())
+    assert re.search(rf"looks at: {strongest} .* {pattern[8, strongest]:.3f}", line)
+
+    panel.get_by_text("Mean of layer").click()
+    panel.locator("h4", has_text="Mean over the heads of layer 2").wait_for()
+    panel.get_by_label("Value-weighted").check()
+    panel.locator("h4", has_text="times the norm of the value").wait_for()
+
+
+def test_only_what_is_on_screen_is_fetched(watched: Watched, server: LitServer) -> None:
+    asked: list[dict] = []
+    watched.page.on(
+        "request",
+        lambda request: asked.append(json.loads(request.post_data)["config"]) if "interpreter=Attention" in request.url else None,
+    )
+    open_page(watched.page, server, "?models=first&dataset=ioi")
+    select_first(watched.page)
+    assert asked == [], "a hidden panel asks for nothing"
+    tab(watched.page, "Attention")
+    watched.page.locator("lit-tl-attention-module .head[data-drawn]").nth(3).wait_for()
+    assert [config["want"] for config in asked].count("head") == 1
+    watched.check()
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "png", "svg"])
+def test_downloads_hold_the_numbers(page: Any, bundled: HookedTransformerLIT, kind: str) -> None:
+    (output,) = bundled.predict([EXAMPLE], fields=["token_loss", "tokens"])
+    tab(page, "Figures")
+    panel = page.locator("lit-tl-figure-module")
+    panel.locator("select").first.select_option("Loss along the prompt")
+    panel.locator(".plot .bars path").nth(1).wait_for()
+    with page.expect_download() as download:
+        panel.get_by_text(kind.upper(), exact=True).click()
+    content = download.value.path().read_bytes()
+    expected = [[pos, output["tokens"][pos], loss] for pos, loss in enumerate(output["token_loss"]) if pos]
+    if kind == "csv":
+        head, *rows = csv.reader(content.decode().splitlines())
+        assert head == ["position", "token", "loss"]
+        assert [[int(pos), token] for pos, token, _ in rows] == [row[:2] for row in expected]
+        assert [float(loss) for *_, loss in rows] == pytest.approx([row[2] for row in expected], rel=1e-6)
+    elif kind == "json":
+        told = json.loads(content)
+        assert (told["figure"], told["settings"]) == ("Loss along the prompt", {"quantity": "loss"})
+        assert [row[2] for row in told["rows"]] == pytest.approx([row[2] for row in expected], rel=1e-6)
+    else:
+        assert content.startswith(b"\x89PNG" if kind == "png" else b"<svg")
+        assert len(content) > 5000
+
+
+def test_a_figure_remembers_its_settings_and_gives_its_python(page: Any) -> None:
+    tab(page, "Figures")
+    panel = page.locator("lit-tl-figure-module")
+    panel.locator("select").first.select_option("Head scores")
+    panel.locator(".plot .heatmaplayer image").first.wait_for()
+    panel.locator(".control select").nth(1).select_option("entropy")
+    panel.locator(".plot .infolayer", has_text="nats").wait_for()
+    page.reload()
+    panel.locator(".plot .infolayer", has_text="nats").wait_for()
+    panel.get_by_text("Copy as Python").click()
+    snippet = panel.locator(".snippet").input_value()
+    assert "lit_tl.draw('Head scores', model, {" in snippet
+    assert "score='entropy'" in snippet
+
+
+def test_a_click_in_a_figure_chooses_the_target_and_resizing_redraws_it(page: Any) -> None:
+    tab(page, "Figures")
+    panel = page.locator("lit-tl-figure-module")
+    panel.locator("select").first.select_option("Loss along the prompt")
+    panel.locator(".plot .bars path").nth(1).wait_for()
+    box = panel.locator(".plot .bars .point").nth(4).bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    wide = panel.locator(".plot .main-svg").first.bounding_box()["width"]
+    page.set_viewport_size({"width": 1200, "height": 800})
+    page.wait_for_function(
+        "([panel, wide]) => panel.shadowRoot.querySelector('.main-svg').getBoundingClientRect().width < wide - 50",
+        arg=[panel.element_handle(), wide],
+    )
+    tab(page, "Predictions")
+    page.locator("lit-tl-predictions-module .target", has_text="at 4").wait_for()
+
+
+def test_two_models_and_a_pinned_prompt_stand_side_by_side(watched: Watched, server: LitServer) -> None:
+    page = watched.page
+    open_page(watched.page, server, "?models=first,second&dataset=ioi")
+    select_first(watched.page)
+    for name, tag in (("Predictions", "lit-tl-predictions-module"), ("Attention", "lit-tl-attention-module")):
+        tab(page, name)
+        for i in range(2):
+            page.locator(tag).nth(i).locator(".token").first.wait_for()
+        assert page.locator(tag).count() == 2
+    page.locator("lit-main-toolbar").get_by_text("Pin datapoint").first.click()
+    page.locator("lit-data-table tbody tr").nth(3).click()
+    tab(page, "Predictions")
+    panels = page.locator("lit-tl-predictions-module")
+    panels.nth(3).locator(".token").first.wait_for()
+    texts = {panels.nth(i).locator(".tokens").inner_text() for i in range(4)}
+    assert len(texts) == 2, "the selected and the pinned prompt, for each of two models"
+    tab(page, "Figures")
+    for i in range(4):
+        page.locator("lit-tl-figure-module").nth(i).locator(".plot .main-svg").first.wait_for()
+    watched.check()
+
+
+@pytest.mark.parametrize("late", ["panels", "get_info"])
+def test_panels_are_there_whichever_reply_comes_first(watched: Watched, server: LitServer, late: str) -> None:
+    order: list[str] = []
+    pattern = re.compile(r"/lit_tl/panels/|/lit_tl/bridge" if late == "panels" else r"/get_info")
+
+    def slowly(route: Any) -> None:
+        watched.page.wait_for_timeout(1500)
+        route.continue_()
+
+    watched.page.route(pattern, slowly)
+    watched.page.on("requestfinished", lambda request: order.append(request.url))
+    open_page(watched.page, server, "?models=first&dataset=ioi")
+    select_first(watched.page)
+    watched.page.locator("lit-tl-predictions-module .token").first.wait_for()
+    assert any("/get_info" in url for url in order)
+    assert any("/panels/predictions.js" in url for url in order)
+    watched.check()
+
+
+def test_a_client_that_the_bridge_does_not_know_still_works(watched: Watched, server: LitServer) -> None:
+    def another_build(route: Any) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, body=reply.text().replace("reactImmediately", "reactAtOnce"))
+
+    watched.page.route("**/main.js", another_build)
+    open_page(watched.page, server, "?models=first&dataset=ioi")
+    select_first(watched.page)
+    notice = watched.page.get_by_role("alert")
+    assert "panels are off, because this LIT client is not one that they know (no reactImmediately)" in notice.inner_text()
+    assert notice.count() == 1
+    assert watched.page.locator("lit-tl-predictions-module").count() == 0
+    tab(watched.page, "Salience")
+    watched.page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()
+    notice.get_by_text("Close").click()
+    watched.check()
+
+
+def test_a_panel_that_does_not_arrive_leaves_the_others(watched: Watched, server: LitServer) -> None:
+    watched.page.route("**/panels/attention.js", lambda route: route.abort())
+    open_page(watched.page, server, "?models=first&dataset=ioi")
+    select_first(watched.page)
+    watched.page.locator("lit-tl-predictions-module .token").first.wait_for()
+    assert "could not load attention" in watched.page.get_by_role("alert").inner_text()
+
+
+def test_a_failure_is_said_in_the_panel(watched: Watched, server: LitServer) -> None:
+    refused = json.dumps({"error": "the model is on fire", "id": "1"})
+    watched.page.route("**interpreter=Predictions**", lambda route: route.fulfill(status=400, body=refused))
+    open_page(watched.page, server, "?models=first&dataset=ioi")
+    select_first(watched.page)
+    assert watched.page.locator("lit-tl-predictions-module .failed").inner_text() == "the model is on fire"
+
+
+def test_counterfactuals_and_metrics_work_on_the_page(page: Any, bundled: HookedTransformerLIT) -> None:
+    tab(page, "Counterfactuals")
+    generators = page.locator("generator-module")
+    with page.expect_response(lambda reply: "/get_generated" in reply.url) as reply:
+        swap = generators.locator("lit-interpreter-controls", has_text="Swap names").first
+        swap.locator(".expansion-header").click()
+        swap.locator("button.filled-button").click()
+    ((twin,),) = reply.value.json()
+    assert twin["data"]["answer"] == EXAMPLE["foil"]
+    tab(page, "Metrics")
+    for name in ("perplexity", "answer_accuracy", "logit_diff"):
+        page.locator("metrics-module", has_text=name).first.wait_for()
+    cells = page.locator("metrics-module lit-data-table tbody tr", has_text="selection").locator("td").all_inner_texts()
+    (output,) = bundled.predict([EXAMPLE], fields=["loss", "logit_diff"])
+    assert f"{output['loss']:.3f}" in [cell.strip() for cell in cells]
+    assert f"{output['logit_diff']:.3f}" in [cell.strip() for cell in cells]

@@ -1,0 +1,65 @@
+"""Figures: the page and a notebook draw the same from the same numbers."""
+
+import plotly.graph_objects as go
+import pytest
+
+import lit_tl
+from lit_tl import HookedTransformerLIT
+from lit_tl.data.files import Prompts
+from lit_tl.interpreters.drawing import FIGURES
+from lit_tl.interpreters.predictions import Predictions
+
+EXAMPLE = {"text": "The king and the queen saw the king and the", "answer": " queen", "foil": " dog"}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_snippet_makes_the_figure_of_the_page(
+    name: str, bundled: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (reply,) = FIGURES[name].run([EXAMPLE], bundled, Prompts([EXAMPLE]), config={})
+    shown: list[go.Figure] = []
+    monkeypatch.setattr(go.Figure, "show", lambda figure: shown.append(figure))
+    exec(compile(reply["python"], "snippet", "exec"), {})
+    assert shown[0].to_plotly_json()["layout"]["xaxis"] is not None
+    assert go.Figure(reply["figure"]).to_json() == go.Figure(shown[0]).to_json()
+    assert reply["rows"]
+    assert {len(row) for row in reply["rows"]} == {len(reply["columns"])}
+
+
+def test_head_scores_are_drawn_cell_for_cell(bundled: HookedTransformerLIT) -> None:
+    (reply,) = FIGURES["Head scores"].run([EXAMPLE], bundled, Prompts([EXAMPLE]), config={"score": "entropy"})
+    grid = lit_tl.draw("Head scores", bundled, EXAMPLE, score="entropy").data[0].z
+    assert [value for row in grid for value in row] == [row[2] for row in reply["rows"]]
+    assert reply["columns"] == ["layer", "head", "entropy"]
+
+
+def test_values_along_the_prompt_are_the_models(bundled: HookedTransformerLIT) -> None:
+    (output,) = bundled.predict([EXAMPLE], fields=["token_loss", "token_rank", "tokens"])
+    figure = lit_tl.draw("Loss along the prompt", bundled, EXAMPLE, quantity="rank")
+    assert list(figure.data[0].y)[1:] == output["token_rank"][1:]
+    assert figure.data[0].y[0] is None
+    assert "·king" in figure.data[0].customdata
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("Head scoers", {}, "there is no figure 'Head scoers': did you mean 'Head scores'"),
+        ("Head scores", {"scroe": "entropy"}, "has no setting 'scroe'; it has score"),
+        ("Head scores", {"score": "size"}, "score='size' is none of induction"),
+    ],
+)
+def test_wrong_names_are_said(bundled: HookedTransformerLIT, name: str, settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        lit_tl.draw(name, bundled, EXAMPLE, **settings)
+
+
+def test_predictions_name_answer_and_foil(bundled: HookedTransformerLIT) -> None:
+    (reply,) = Predictions().run([EXAMPLE], bundled, Prompts([EXAMPLE]))
+    (output,) = bundled.predict([EXAMPLE])
+    assert reply["answer"] == {"token": " queen", "probability": output["answer_prob"], "rank": output["answer_rank"]}
+    assert reply["foil"]["rank"] == output["foil_rank"]
+    assert (reply["loss"][0], reply["rank"][0]) == (None, None)
+    assert reply["top"][-1] == output["next_tokens"]
+    (bare,) = Predictions().run([{"text": ""}], bundled, Prompts(["x"]))
+    assert (bare["answer"], bare["foil"], bare["logit_diff"], len(bare["tokens"])) == (None, None, None, 1)
