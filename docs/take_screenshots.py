@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -12,26 +13,53 @@ IMAGES = pathlib.Path(__file__).parent / "images"
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
+def tab(page: sync_api.Page, name: str) -> None:
+    """Open a tab by its whole name."""
+    page.locator(".tab", has_text=re.compile(rf"^\s*{name}\s*$")).first.click()
+
+
 def take(page: sync_api.Page) -> None:
     """Walk through the page, one picture a panel."""
-    page.locator("lit-data-table tbody tr").nth(2).click()
-    page.locator("generated-text-module", has_text="next_tokens").first.wait_for()
-    page.screenshot(path=IMAGES / "predictions.png")
-    page.locator(".tab", has_text="Salience").first.click()
+
+    def picture(name: str, wait: int = 1500) -> None:
+        page.wait_for_timeout(wait)
+        page.screenshot(path=IMAGES / f"{name}.png")
+
+    page.locator("lit-data-table tbody tr").nth(2).click(position={"x": 60, "y": 12})
+    predictions = page.locator("lit-tl-predictions-module")
+    predictions.locator(".token").nth(8).click()
+    picture("predictions")
+    tab(page, "Attention")
+    attention = page.locator("lit-tl-attention-module")
+    attention.locator(".control select").select_option("induction")
+    attention.locator(".head").first.click()
+    attention.locator(".token").nth(11).hover()
+    picture("attention", 2500)
+    tab(page, "Salience")
     page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()
-    page.wait_for_timeout(2000)
-    page.screenshot(path=IMAGES / "salience.png")
-    page.locator(".tab", has_text="Sequence Salience").first.click()
+    picture("salience")
+    tab(page, "Predictions")
+    predictions.get_by_text("Clear").click()
+    tab(page, "Figures")
+    page.locator("lit-tl-figure-module .plot .main-svg").first.wait_for()
+    picture("figures")
+    tab(page, "Sequence Salience")
     page.locator(".interstitial-target-option").first.dispatch_event("click")
     chips = page.locator("sequence-salience-chips .salient-token")
     chips.first.wait_for()
     chips.last.dispatch_event("click")
-    page.wait_for_timeout(4000)
-    page.screenshot(path=IMAGES / "sequence_salience.png")
-    page.locator(".tab", has_text="Embeddings").first.click()
+    picture("sequence_salience", 4000)
+    tab(page, "Embeddings")
     page.locator("embeddings-module select").first.select_option("pca")
-    page.wait_for_timeout(5000)
-    page.screenshot(path=IMAGES / "embeddings.png")
+    picture("embeddings", 5000)
+    tab(page, "Counterfactuals")
+    swap = page.locator("generator-module lit-interpreter-controls", has_text="Swap names").first
+    swap.locator(".expansion-header").click()
+    swap.locator("button.filled-button").click()
+    picture("counterfactuals", 3000)
+    tab(page, "Metrics")
+    page.locator("metrics-module", has_text="answer_accuracy").first.wait_for()
+    picture("metrics")
 
 
 def main() -> None:
