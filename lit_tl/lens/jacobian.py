@@ -1,0 +1,51 @@
+"""TransformerLens' Jacobian lens behind the interface of the others."""
+
+from typing import Any, Optional
+
+from transformer_lens.tools import analysis
+
+from lit_tl.lens.artifacts import LensError
+from lit_tl.lens.lenses import Hidden, Lens
+from lit_tl.lens.unembed import Unembed
+
+
+class JacobianLens(Lens):
+    """A lens whose map at each layer is the mean Jacobian of the final residual with respect to that layer's.
+
+    Args:
+        unembed: of the model.
+        fitted: TransformerLens' `JacobianLens`, whose matrix `l` reads the output of block `l`.
+
+    Raises:
+        LensError: its width is not the model's.
+    """
+
+    def __init__(self, unembed: Unembed, fitted: analysis.JacobianLens):
+        super().__init__(unembed)
+        if fitted.d_model != unembed.readout.d_model:
+            raise LensError(
+                f"a Jacobian lens of d_model {fitted.d_model} does not fit {unembed.readout.name}: it has {unembed.readout.d_model}"
+            )
+        self.fitted = fitted
+
+    @classmethod
+    def from_model_and_pretrained(cls, model: Any, lens_resource_id: Optional[str] = None, **kwargs: Any) -> "JacobianLens":
+        """A fitted lens: a `.pt` file of TransformerLens or the reference implementation, or a published one.
+
+        Raises:
+            LensError: there is none, or it can't be read.
+        """
+        unembed = Unembed(model)
+        name = lens_resource_id or unembed.readout.name
+        try:
+            if name.endswith(".pt"):
+                fitted = analysis.JacobianLens.load(name)
+            else:
+                fitted = analysis.JacobianLens.from_pretrained(name, **kwargs)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise LensError(f"the Jacobian lens {name} can't be loaded: {str(error).splitlines()[0]}") from error
+        return cls(unembed, fitted)
+
+    def transform_hidden(self, h: Hidden, idx: int) -> Hidden:
+        """`J h`. The embeddings (`idx` 0), and layers that the lens was not fitted to, are taken as they are."""
+        return self.fitted.transport(h, idx - 1) if idx - 1 in self.fitted.jacobians else h

@@ -1,0 +1,213 @@
+"""Lenses: from a layer's hidden state to logits."""
+
+import abc
+import dataclasses
+import pathlib
+from typing import Any, Mapping, Optional, Union
+
+import torch
+from jaxtyping import Float, Int
+
+from lit_tl.lens import artifacts
+from lit_tl.lens.streams import last_hidden
+from lit_tl.lens.unembed import Unembed
+
+Hidden = Float[torch.Tensor, "*batch d_model"]
+Logits = Float[torch.Tensor, "*batch d_vocab"]
+
+
+class Lens(abc.ABC, torch.nn.Module):
+    """Decodes the residual stream at the input of layer `idx`."""
+
+    def __init__(self, unembed: Unembed):
+        super().__init__()
+        self.unembed = unembed
+
+    @abc.abstractmethod
+    def transform_hidden(self, h: Hidden, idx: int) -> Hidden:
+        """What stands for the final residual: the hidden state just before norm and unembedding."""
+
+    def forward(self, h: Hidden, idx: int) -> Logits:
+        """Logits, float32. `idx` counts layers by their inputs: 0 reads the embeddings."""
+        logits: torch.Tensor = self.unembed(self.transform_hidden(h, idx))
+        return logits
+
+
+class LogitLens(Lens):
+    """The unembedding of every layer's residual as it is (nostalgebraist 2020)."""
+
+    @classmethod
+    def from_model(cls, model: Any) -> "LogitLens":
+        """A logit lens for a TransformerLens or Hugging Face model."""
+        return cls(Unembed(model))
+
+    def transform_hidden(self, h: Hidden, idx: int) -> Hidden:
+        """The hidden state itself."""
+        del idx
+        return h
+
+
+@dataclasses.dataclass
+class TunedLensConfig:
+    """What a lens folder's `config.json` says."""
+
+    base_model_name_or_path: str
+    d_model: int
+    num_hidden_layers: int
+    bias: bool = True
+    base_model_revision: Optional[str] = None
+    unembed_hash: Optional[str] = None
+    lens_type: str = "linear_tuned_lens"
+
+    @classmethod
+    def from_dict(cls, config_dict: Mapping[str, Any]) -> "TunedLensConfig":
+        """From JSON; keys of other programs are passed over.
+
+        Raises:
+            LensError: a key is missing, or it is another kind of lens.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        missing = {"base_model_name_or_path", "d_model", "num_hidden_layers"} - set(config_dict)
+        if missing:
+            raise artifacts.LensError(f"the lens's config has no {sorted(missing)[0]}")
+        config = cls(**{name: value for name, value in config_dict.items() if name in names})
+        if config.lens_type != "linear_tuned_lens":
+            raise artifacts.LensError(f"lens_type {config.lens_type!r} is not known: linear_tuned_lens is")
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return dataclasses.asdict(self)
+
+
+class TunedLens(Lens):
+    """An affine translator for each layer, `h + W h + b`, fitted so that the unembedding says what the model ends up saying
+    (Belrose et al. 2023, arXiv 2303.08112, section 3). New translators are zero: the logit lens.
+
+    Args:
+        unembed: of the model.
+        config: its shape.
+
+    Raises:
+        LensError: the config's shape is not the model's.
+    """
+
+    def __init__(self, unembed: Unembed, config: TunedLensConfig):
+        super().__init__(unembed)
+        readout = unembed.readout
+        for name, mine, its in (
+            ("d_model", config.d_model, readout.d_model),
+            ("num_hidden_layers", config.num_hidden_layers, readout.n_layers),
+        ):
+            if mine != its:
+                raise artifacts.LensError(
+                    f"a lens of {config.base_model_name_or_path} does not fit {readout.name}: {name} is {mine}, the model has {its}"
+                )
+        self.config = config
+        self.translators = torch.nn.ModuleList(
+            torch.nn.Linear(config.d_model, config.d_model, bias=config.bias) for _ in range(config.num_hidden_layers)
+        )
+        for parameter in self.translators.parameters():
+            torch.nn.init.zeros_(parameter)
+
+    def __len__(self) -> int:
+        """How many layers have a translator."""
+        return len(self.translators)
+
+    @classmethod
+    def from_model(cls, model: Any, model_revision: Optional[str] = None, bias: bool = True) -> "TunedLens":
+        """A new lens, equal to the logit lens, for a TransformerLens or Hugging Face model."""
+        unembed = Unembed(model)
+        config = TunedLensConfig(
+            base_model_name_or_path=unembed.readout.name,
+            d_model=unembed.readout.d_model,
+            num_hidden_layers=unembed.readout.n_layers,
+            bias=bias,
+            base_model_revision=model_revision,
+            unembed_hash=unembed.unembedding_hash(),
+        )
+        return cls(unembed, config).to(unembed.readout.weight.device)
+
+    @classmethod
+    def from_model_and_pretrained(cls, model: Any, lens_resource_id: Optional[str] = None, **kwargs: Any) -> "TunedLens":
+        """A fitted lens of a folder or the Hub; without an id, the one that is named after the model. See
+        `from_unembed_and_pretrained` for the rest."""
+        unembed = Unembed(model)
+        return cls.from_unembed_and_pretrained(unembed, lens_resource_id or unembed.readout.name, **kwargs)
+
+    @classmethod
+    def from_unembed_and_pretrained(
+        cls, unembed: Unembed, lens_resource_id: str, *, strict: bool = True, map_location: Any = None, **kwargs: Any
+    ) -> "TunedLens":
+        """A fitted lens of a folder or the Hub.
+
+        Args:
+            unembed: of the model that the lens was fitted to.
+            lens_resource_id: a folder, or a name on the Hub.
+            strict: refuse a lens of another unembedding; False goes on with a warning.
+            map_location: the device for the translators; None for the unembedding's.
+            **kwargs: as for `load_lens_artifacts`.
+
+        Raises:
+            LensError: there is no such lens, its files are damaged, or it is of another model; the message says which.
+        """
+        config_path, ckpt_path = artifacts.load_lens_artifacts(lens_resource_id, **kwargs)
+        told = artifacts.read_config(config_path)
+        lens = cls(unembed, TunedLensConfig.from_dict(told))
+        artifacts.check_unembedding(told, unembed, strict=strict)
+        artifacts.fill(lens.translators, artifacts.read_tensors(ckpt_path), ckpt_path)
+        return lens.to(map_location or unembed.readout.weight.device)
+
+    def save(self, path: Union[str, pathlib.Path], ckpt: str = "params.pt", config: str = "config.json") -> None:
+        """Write the translators and the config into a folder, which readers of the published lenses take too.
+
+        The config carries `unembed_hash`, and a hash of the whole unembedding as `unembed_full_hash` beside it.
+        """
+        told = self.config.to_dict() | {
+            "unembed_hash": self.unembed.unembedding_hash(),
+            "unembed_full_hash": self.unembed.full_hash(),
+        }
+        artifacts.write(pathlib.Path(path), self.translators.state_dict(), told, ckpt=ckpt, config=config)
+
+    def transform_hidden(self, h: Hidden, idx: int) -> Hidden:
+        """`h + W h + b`; the final residual (`idx` = number of layers) as it is.
+
+        Raises:
+            IndexError: there is no such layer.
+        """
+        if idx == len(self):
+            return h
+        if not 0 <= idx < len(self):
+            raise IndexError(f"layer {idx} is out of range: this lens has layers 0 to {len(self) - 1}")
+        weight = next(self.translators[idx].parameters())
+        h = h.to(weight.device, weight.dtype)
+        moved: torch.Tensor = h + self.translators[idx](h)
+        return moved
+
+    @torch.no_grad()
+    def generate(
+        self,
+        model: Any,
+        layer: int,
+        input_ids: Int[torch.Tensor, "batch prompt_len"],
+        do_sample: bool = True,
+        temp: float = 1.0,
+        max_new_tokens: int = 100,
+        *,
+        generator: Optional[torch.Generator] = None,
+    ) -> Int[torch.Tensor, "batch len"]:
+        """Go on with what the lens reads at the input of `layer`: the prompt with the new tokens, one forward pass each.
+
+        Raises:
+            ValueError: `temp` is not above 0.
+        """
+        if temp <= 0:
+            raise ValueError(f"temp is {temp}: give a temperature above 0, or do_sample=False for the likeliest token")
+        for _ in range(max_new_tokens):
+            logits = self(last_hidden(model, input_ids, layer), layer)
+            if do_sample:
+                new = torch.multinomial((logits / temp).softmax(-1), 1, generator=generator)
+            else:
+                new = logits.argmax(-1, keepdim=True)
+            input_ids = torch.cat([input_ids, new.to(input_ids.device)], dim=-1)
+        return input_ids

@@ -1,0 +1,102 @@
+"""Statistics of predictions, each a function of log-probabilities `[..., pos, d_vocab]` in nats; results `[..., pos]`.
+
+All take `model`, `targets`, `anti_targets` and `other` as keywords, and use what they need.
+"""
+
+from typing import Any, Callable
+
+import torch
+
+
+def _of(log_probs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    return log_probs.gather(-1, tokens[..., None])[..., 0]
+
+
+def cross_entropy(log_probs: torch.Tensor, *, targets: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """-log q(target)."""
+    return -_of(log_probs, targets)
+
+
+def entropy(log_probs: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """-sum q log q."""
+    return -_expected(log_probs, log_probs)
+
+
+def forward_kl(log_probs: torch.Tensor, *, model: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """KL(model || q)."""
+    return _kl(model, log_probs)
+
+
+def max_probability(log_probs: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """max q."""
+    return log_probs.amax(-1).exp()
+
+
+def rank(log_probs: torch.Tensor, *, targets: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """1 + how many tokens are likelier than the target."""
+    return 1 + (log_probs > _of(log_probs, targets)[..., None]).sum(-1)
+
+
+def log_prob_diff(log_probs: torch.Tensor, *, targets: torch.Tensor, anti_targets: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """log q(target) - log q(anti-target)."""
+    return _of(log_probs, targets) - _of(log_probs, anti_targets)
+
+
+def kl_divergence(log_probs: torch.Tensor, *, other: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """KL(p || other)."""
+    return _kl(log_probs, other)
+
+
+def symmetric_kl(log_probs: torch.Tensor, *, other: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """The mean of both KL divergences."""
+    return 0.5 * ((log_probs.exp() - other.exp()) * (log_probs - other)).nan_to_num(0.0).sum(-1)
+
+
+def js_divergence(log_probs: torch.Tensor, *, other: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """Jensen-Shannon."""
+    mean = torch.logaddexp(log_probs, other) - torch.log(torch.tensor(2.0))
+    return (0.5 * (_kl(log_probs, mean) + _kl(other, mean))).clamp_min(0.0)
+
+
+def total_variation(log_probs: torch.Tensor, *, other: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """Half the sum of |p - q|."""
+    return 0.5 * (log_probs.exp() - other.exp()).abs().sum(-1)
+
+
+def max_abs_difference(log_probs: torch.Tensor, *, other: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """max |p - q|."""
+    return (log_probs.exp() - other.exp()).abs().amax(-1)
+
+
+def _expected(log_p: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    return (log_p.exp() * values).nan_to_num(0.0).sum(-1)  # 0 log 0 = 0
+
+
+def _kl(log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
+    return _expected(log_p, log_p - log_q)
+
+
+def top_tokens(log_probs: torch.Tensor, count: int, **rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The likeliest tokens and their probabilities, `[..., pos, count]`."""
+    values, ids = log_probs.topk(count, dim=-1)
+    return ids, values.exp()
+
+
+def largest_changes(log_probs: torch.Tensor, count: int, *, other: torch.Tensor, **rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens whose probability differs most from the other's, and by how much, `[..., pos, count]`."""
+    change = log_probs.exp() - other.exp()
+    ids = change.abs().topk(count, dim=-1).indices
+    return ids, change.gather(-1, ids)
+
+
+def pick(measure: Callable[..., tuple[torch.Tensor, torch.Tensor]], count: int, part: int) -> Callable[..., torch.Tensor]:
+    """One of a pair's parts as a measure of its own; the pair is computed once for both."""
+    last: list[Any] = [None, None]
+
+    def picked(log_probs: torch.Tensor, **known: Any) -> torch.Tensor:
+        if last[0] is not log_probs:
+            last[:] = [log_probs, measure(log_probs, count, **known)]
+        found: torch.Tensor = last[1][part]
+        return found
+
+    return picked

@@ -1,0 +1,84 @@
+"""The residual stream of each layer, with whatever hooks are in force."""
+
+import functools
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+
+from lit_tl.lens.readout import find_readout
+
+ResidualComponent = Literal["resid_pre", "resid_mid", "resid_post"]
+"""TransformerLens' names: before attention, between attention and MLP, after the MLP."""
+
+
+def check_component(component: str) -> None:
+    """Refuse any other name.
+
+    Raises:
+        ValueError: it is none of `ResidualComponent`.
+    """
+    if component not in get_args(ResidualComponent):
+        raise ValueError(f"residual_component={component!r} is none of {', '.join(get_args(ResidualComponent))}")
+
+
+def lens_index(component: str, layer: int) -> int:
+    """Which translator reads a layer's component: that of the layer's input, and of the next one's for its output."""
+    return layer + 1 if component == "resid_post" else layer
+
+
+@torch.no_grad()
+def residual_streams(
+    model: Any, input_ids: Int[torch.Tensor, "batch pos"], component: str = "resid_pre"
+) -> tuple[Float[torch.Tensor, "batch layer pos d_model"], Float[torch.Tensor, "batch pos d_vocab"]]:
+    """One forward pass: every layer's residual, and the model's logits.
+
+    Hooks and interventions that are on the model take part. The caller holds the model's lock where other threads use it.
+
+    Raises:
+        ValueError: the component is unknown, or a Hugging Face model is asked for `resid_mid`.
+    """
+    check_component(component)
+    if hasattr(model, "hooks") and hasattr(model, "unembed"):
+        kept: dict[int, torch.Tensor] = {}
+
+        def keep(residual: torch.Tensor, hook: Any, layer: int) -> None:
+            del hook
+            kept[layer] = residual.detach()
+
+        n_layers = int(model.cfg.n_layers)
+        hooks = [(f"blocks.{layer}.hook_{component}", functools.partial(keep, layer=layer)) for layer in range(n_layers)]
+        with model.hooks(fwd_hooks=hooks):
+            logits = model(input_ids, return_type="logits")
+        device = kept[n_layers - 1].device
+        return torch.stack([kept[layer].to(device) for layer in range(n_layers)], dim=1), logits
+    return _of_hugging_face(model, input_ids, component)
+
+
+def _of_hugging_face(model: Any, input_ids: torch.Tensor, component: str) -> tuple[torch.Tensor, torch.Tensor]:
+    if component == "resid_mid":
+        raise ValueError("resid_mid is read by TransformerLens' hooks: load the model with TransformerLens")
+    final: list[torch.Tensor] = []
+    handle = find_readout(model).norm.register_forward_pre_hook(lambda module, args: final.append(args[0].detach()))
+    try:
+        output = model(input_ids, output_hidden_states=True, use_cache=False)
+    finally:
+        handle.remove()
+    hidden = list(output.hidden_states[:-1])
+    if component == "resid_post":
+        hidden = [*hidden[1:], final[-1]]
+    return torch.stack([state.detach().to(final[-1].device) for state in hidden], dim=1), output.logits
+
+
+def last_hidden(model: Any, input_ids: Int[torch.Tensor, "batch pos"], layer: int) -> Float[torch.Tensor, "batch d_model"]:
+    """The residual at the input of a layer, at the last position; of `n_layers`, the final residual.
+
+    Raises:
+        IndexError: there is no such layer.
+    """
+    n_layers = find_readout(model).n_layers
+    if not 0 <= layer <= n_layers:
+        raise IndexError(f"layer {layer} is out of range: this model has layers 0 to {n_layers - 1}, and {n_layers} for its output")
+    if layer == n_layers:
+        return residual_streams(model, input_ids, "resid_post")[0][:, -1, -1]
+    return residual_streams(model, input_ids)[0][:, layer, -1]

@@ -1,0 +1,348 @@
+"""What a lens and a model predict at each layer and position, and statistics of it.
+
+Nothing of the size layers x positions x vocabulary is held: statistics go through the unembedding in chunks of positions, several
+of them in one sweep. `log_probs` makes the whole when it is asked for.
+"""
+
+import dataclasses
+from typing import Any, Callable, Literal, Mapping, Optional, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+
+from lit_tl.lens import measures
+from lit_tl.lens.labels import TokenFormatter, TrajectoryLabels
+from lit_tl.lens.lenses import Lens
+from lit_tl.lens.sources import Dense, Read, Source
+from lit_tl.lens.statistic import TrajectoryStatistic
+from lit_tl.lens.streams import check_component, residual_streams
+
+Units = Literal["nats", "bits"]
+Measure = Callable[..., torch.Tensor]
+_PER_UNIT: Mapping[str, float] = {"nats": 1.0, "bits": 1.0 / float(np.log(2.0))}
+Ids = "npt.NDArray[np.int64]"
+
+
+def _ids(values: Any, name: str, shape: Optional[tuple[int, ...]] = None) -> "npt.NDArray[np.int64]":
+    array = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values, dtype=np.int64)
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, but the input ids have {shape}")
+    return array
+
+
+@dataclasses.dataclass(init=False)
+class PredictionTrajectory:
+    """Predictions of next tokens for each layer's input, and last the model's own, `[..., layer, pos]`.
+
+    Args:
+        log_probs: `[..., n_layers + 1, pos, d_vocab]`, in nats, the model's last; or a `Source` that gives them in parts.
+        input_ids: `[..., pos]`.
+        targets: `[..., pos]`, what should come next.
+        anti_targets: `[..., pos]`, what should not.
+        tokenizer: to write tokens.
+
+    Raises:
+        ValueError: shapes do not fit.
+    """
+
+    input_ids: "npt.NDArray[np.int64]"
+    targets: Optional["npt.NDArray[np.int64]"]
+    anti_targets: Optional["npt.NDArray[np.int64]"]
+    tokenizer: Any
+
+    def __init__(
+        self, log_probs: Any, input_ids: Any, targets: Any = None, anti_targets: Any = None, tokenizer: Any = None
+    ) -> None:
+        self.source: Source = log_probs if isinstance(log_probs, Source) else Dense(torch.as_tensor(np.asarray(log_probs)))
+        self.input_ids = _ids(input_ids, "input_ids")
+        shape = self.input_ids.shape
+        if (*self.source.batch_shape, self.source.n_pos) != shape:
+            raise ValueError(f"input_ids has shape {shape}, but the predictions {(*self.source.batch_shape, self.source.n_pos)}")
+        self.targets = None if targets is None else _ids(targets, "targets", shape)
+        self.anti_targets = None if anti_targets is None else _ids(anti_targets, "anti_targets", shape)
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def from_lens_and_model(
+        cls,
+        lens: Lens,
+        model: Any,
+        input_ids: Any,
+        tokenizer: Any = None,
+        targets: Any = None,
+        anti_targets: Any = None,
+        residual_component: str = "resid_pre",
+        mask_input: bool = False,
+    ) -> "PredictionTrajectory":
+        """One forward pass of the model, with the hooks that are on it; the lens reads when statistics are asked for.
+
+        Args:
+            lens: fitted to the model.
+            model: a TransformerLens or Hugging Face model.
+            input_ids: `[pos]`, or `[batch, pos]` without padding.
+            tokenizer: None for the model's own, if it has one.
+            targets: as in the class.
+            anti_targets: as in the class.
+            residual_component: `resid_pre`, `resid_mid` (after attention), `resid_post` (after the MLP).
+            mask_input: give no probability to tokens of the input.
+        """
+        ids = _ids(input_ids, "input_ids")
+        device = lens.unembed.readout.weight.device
+        hidden, logits = residual_streams(model, torch.from_numpy(np.atleast_2d(ids)).to(device), residual_component)
+        if ids.ndim == 1:
+            hidden, logits = hidden[0], logits[0]
+        source = Read(lens, hidden, logits.detach(), residual_component, _masked(ids, mask_input))
+        return cls(source, ids, targets, anti_targets, tokenizer if tokenizer is not None else getattr(model, "tokenizer", None))
+
+    @classmethod
+    def from_lens_and_cache(
+        cls,
+        lens: Lens,
+        input_ids: Any,
+        cache: Any,
+        model_logits: Float[torch.Tensor, "*batch pos d_vocab"],
+        targets: Any = None,
+        anti_targets: Any = None,
+        residual_component: str = "resid_pre",
+        mask_input: bool = False,
+        tokenizer: Any = None,
+    ) -> "PredictionTrajectory":
+        """From TransformerLens' `run_with_cache`; `cache[f"blocks.{layer}.hook_{residual_component}"]` is read.
+
+        Raises:
+            KeyError: the cache lacks the component.
+            ValueError: shapes do not fit.
+        """
+        check_component(residual_component)
+        ids = _ids(input_ids, "input_ids")
+        layers = [cache[f"blocks.{layer}.hook_{residual_component}"] for layer in range(lens.unembed.readout.n_layers)]
+        hidden = torch.stack([layer.detach().reshape(*ids.shape, layer.shape[-1]) for layer in layers], dim=-3)
+        logits = model_logits.detach().reshape(*ids.shape, model_logits.shape[-1])
+        source = Read(lens, hidden, logits, residual_component, _masked(ids, mask_input))
+        return cls(source, ids, targets, anti_targets, tokenizer)
+
+    # Shapes
+
+    @property
+    def batch_shape(self) -> Sequence[int]:
+        """The shape before layers and positions."""
+        return self.source.batch_shape
+
+    @property
+    def n_batch_axis(self) -> int:
+        """How many batch axes there are."""
+        return len(self.batch_shape)
+
+    @property
+    def batch_axes(self) -> Sequence[int]:
+        """Their places."""
+        return tuple(range(self.n_batch_axis))
+
+    @property
+    def num_layers(self) -> int:
+        """Layers that the lens reads, the model's output not among them."""
+        return self.source.n_rows - 1
+
+    @property
+    def num_tokens(self) -> int:
+        """Positions."""
+        return self.source.n_pos
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens that could come."""
+        return self.source.d_vocab
+
+    @property
+    def log_probs(self) -> "npt.NDArray[np.float32]":
+        """All of it, `[..., n_layers + 1, pos, d_vocab]`, in nats: mind the memory."""
+        rows = [self.source.read(row, slice(None)).cpu() for row in range(self.source.n_rows)]
+        return torch.stack(rows, dim=-3).numpy()
+
+    @property
+    def probs(self) -> "npt.NDArray[np.float32]":
+        """The exponential of `log_probs`."""
+        return np.exp(self.log_probs)
+
+    @property
+    def model_log_probs(self) -> "npt.NDArray[np.float32]":
+        """The model's own, `[..., pos, d_vocab]`."""
+        return self.source.read(self.source.n_rows - 1, slice(None)).cpu().numpy()
+
+    def slice_sequence(self, slice: slice) -> "PredictionTrajectory":
+        """The same for some positions."""
+        cut = [None if ids is None else ids[..., slice] for ids in (self.input_ids, self.targets, self.anti_targets)]
+        return PredictionTrajectory(self.source.sliced(slice), cut[0], cut[1], cut[2], self.tokenizer)
+
+    # Statistics
+
+    def sweep(
+        self, reduces: Mapping[str, Measure], other: Optional["PredictionTrajectory"] = None
+    ) -> dict[str, "npt.NDArray[Any]"]:
+        """Several measures in one pass over the predictions: `[..., layer, pos, ...]` for each.
+
+        Each is called with log-probabilities `[..., chunk, d_vocab]` of one layer, `model`, `targets` and `anti_targets` of the
+        same positions, and, where there is another trajectory, its log-probabilities as `other`.
+        """
+        if other is not None and (other.source.n_rows, other.input_ids.shape[-1]) != (self.source.n_rows, self.num_tokens):
+            mine, its = (self.source.n_rows, self.num_tokens), (other.source.n_rows, other.num_tokens)
+            raise ValueError(
+                f"trajectories of {mine[0]} x {mine[1]} and {its[0]} x {its[1]} layers and positions can't be compared"
+            )
+        parts: dict[str, list[list[torch.Tensor]]] = {name: [[] for _ in range(self.source.n_rows)] for name in reduces}
+        for chunk in self.source.chunks():
+            model = self.source.read(self.source.n_rows - 1, chunk)
+            known = {name: self._known(name, chunk, model.device) for name in ("targets", "anti_targets")}
+            for row in range(self.source.n_rows):
+                log_probs = model if row == self.source.n_rows - 1 else self.source.read(row, chunk)
+                against = None if other is None else other.source.read(row, chunk).to(log_probs.device)
+                for name, reduce in reduces.items():
+                    parts[name][row].append(reduce(log_probs, model=model, other=against, **known).cpu())
+        axis = self.n_batch_axis
+        return {name: torch.stack([torch.cat(row, dim=axis) for row in rows], dim=axis).numpy() for name, rows in parts.items()}
+
+    def _known(self, name: str, chunk: slice, device: torch.device) -> Optional[torch.Tensor]:
+        ids = getattr(self, name)
+        return None if ids is None else torch.from_numpy(np.ascontiguousarray(ids[..., chunk])).to(device)
+
+    def _statistic(
+        self,
+        name: str,
+        measure: Measure,
+        *,
+        units: Optional[str] = None,
+        other: Optional["PredictionTrajectory"] = None,
+        scale: float = 1.0,
+        formatter: Optional[TokenFormatter] = None,
+        topk: int = 10,
+        low: Optional[float] = None,
+        high: Optional[float] = None,
+    ) -> TrajectoryStatistic:
+        topk = min(topk, self.vocab_size)
+        labelled = self.tokenizer is not None and self.n_batch_axis == 0
+        reduces: dict[str, Measure] = {"stats": measure}
+        if labelled:
+            top = measures.top_tokens if other is None else measures.largest_changes
+            reduces |= {key: measures.pick(top, topk, i) for i, key in enumerate(("ids", "values"))}
+        got = self.sweep(reduces, other)
+        labels = self._labels(got["ids"], got["values"], formatter or TokenFormatter()) if labelled else None
+        return TrajectoryStatistic(
+            name=name,
+            stats=got["stats"] * scale if scale != 1.0 else got["stats"],
+            sequence_labels=self._tokens(self.input_ids, formatter or TokenFormatter()) if labelled else None,
+            trajectory_labels=labels,
+            units=units,
+            min=low,
+            max=high,
+        )
+
+    def _tokens(self, ids: "npt.NDArray[np.int64]", formatter: TokenFormatter) -> "npt.NDArray[np.str_]":
+        known = {int(i): formatter.format(self.tokenizer.convert_ids_to_tokens(int(i))) for i in np.unique(ids)}
+        return np.vectorize(known.__getitem__, otypes=[str])(ids)
+
+    def _labels(
+        self, ids: "npt.NDArray[np.int64]", values: "npt.NDArray[np.float32]", formatter: TokenFormatter
+    ) -> TrajectoryLabels:
+        percent = np.vectorize(lambda value: f"{100 * value:.2f}%", otypes=[str])(values)
+        tokens = self._tokens(ids, formatter)
+        return TrajectoryLabels(label_strings=tokens[..., 0], hover_over_entries=np.stack([tokens, percent], axis=-1))
+
+    def cross_entropy(self, units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
+        """`-log q(target)`.
+
+        Raises:
+            ValueError: there are no targets.
+        """
+        self._need("targets", "cross_entropy")
+        return self._statistic("Cross Entropy", measures.cross_entropy, units=units, scale=_PER_UNIT[units], **kwargs)
+
+    def entropy(self, units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
+        """`-sum q log q`."""
+        return self._statistic("Entropy", measures.entropy, units=units, scale=_PER_UNIT[units], **kwargs)
+
+    def forward_kl(self, units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
+        """`KL(p || q)` of the model's p against the lens's q; 0 in the last row."""
+        return self._statistic("Forward KL", measures.forward_kl, units=units, scale=_PER_UNIT[units], **kwargs)
+
+    def max_probability(self, **kwargs: Any) -> TrajectoryStatistic:
+        """`max q`."""
+        return self._statistic("Max Probability", measures.max_probability, units="probability", low=0.0, high=1.0, **kwargs)
+
+    def rank(self, show_ranks: bool = False, **kwargs: Any) -> TrajectoryStatistic:
+        """The target's rank, 1 where it is the likeliest.
+
+        Args:
+            show_ranks: write the rank into the cells rather than the likeliest token.
+            **kwargs: `formatter` and `topk` of the labels.
+
+        Raises:
+            ValueError: there are no targets.
+        """
+        self._need("targets", "rank")
+        found = self._statistic("Rank", measures.rank, low=1.0, high=float(self.vocab_size), **kwargs)
+        if show_ranks and found.trajectory_labels is not None:
+            found.trajectory_labels.label_strings = np.vectorize(str, otypes=[str])(found.stats)
+        return found
+
+    def log_prob_diff(self, delta: bool = False, units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
+        """`log q(target) - log q(anti_target)`, or, with `delta`, what each layer adds to it: one row fewer.
+
+        Raises:
+            ValueError: there are no targets or no anti-targets.
+        """
+        self._need("targets", "log_prob_diff")
+        self._need("anti_targets", "log_prob_diff")
+        found = self._statistic("Log Prob. Difference", measures.log_prob_diff, units=units, scale=_PER_UNIT[units], **kwargs)
+        if not delta:
+            return found
+        labels = found.trajectory_labels
+        if labels is not None:
+            hover = labels.hover_over_entries
+            labels = TrajectoryLabels(labels.label_strings[1:], None if hover is None else hover[1:])
+        return TrajectoryStatistic(
+            name="Change of Log Prob. Difference",
+            stats=np.diff(found.stats, axis=-2),
+            sequence_labels=found.sequence_labels,
+            trajectory_labels=labels,
+            units=units,
+            includes_output=False,
+        )
+
+    def kl_divergence(self, other: "PredictionTrajectory", units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
+        """`KL(self || other)`."""
+        return self._against("KL divergence", measures.kl_divergence, other, units, **kwargs)
+
+    def js_divergence(self, other: "PredictionTrajectory", units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
+        """The Jensen-Shannon divergence (Lin 1991): `(KL(p || m) + KL(q || m)) / 2` with `m = (p + q) / 2`; at most ln 2 nats."""
+        return self._against("JS divergence", measures.js_divergence, other, units, **kwargs)
+
+    def symmetric_kl(self, other: "PredictionTrajectory", units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
+        """`(KL(p || q) + KL(q || p)) / 2`: what the tuned-lens package calls its JS divergence. Unbounded."""
+        return self._against("Symmetric KL", measures.symmetric_kl, other, units, **kwargs)
+
+    def total_variation(self, other: "PredictionTrajectory", **kwargs: Any) -> TrajectoryStatistic:
+        """`sum |p - q| / 2`, between 0 and 1."""
+        return self._statistic(
+            "Total variation", measures.total_variation, units="probability", other=other, low=0.0, high=1.0, **kwargs
+        )
+
+    def max_abs_difference(self, other: "PredictionTrajectory", **kwargs: Any) -> TrajectoryStatistic:
+        """`max |p - q|`: what the tuned-lens package calls its total variation."""
+        return self._statistic(
+            "Max |p - q|", measures.max_abs_difference, units="probability", other=other, low=0.0, high=1.0, **kwargs
+        )
+
+    def _against(
+        self, name: str, measure: Measure, other: "PredictionTrajectory", units: str, **kwargs: Any
+    ) -> TrajectoryStatistic:
+        return self._statistic(name, measure, units=units, other=other, scale=_PER_UNIT[units], **kwargs)
+
+    def _need(self, name: str, statistic: str) -> None:
+        if getattr(self, name) is None:
+            raise ValueError(f"{statistic} needs {name}=: token ids, one for each position")
+
+
+def _masked(ids: "npt.NDArray[np.int64]", mask_input: bool) -> Optional[torch.Tensor]:
+    return torch.from_numpy(ids) if mask_input else None
