@@ -29,6 +29,9 @@ _MAX_SEQ_LENGTH = flags.DEFINE_integer("max_seq_length", 512, "Longest prompt in
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Most prompts in one forward pass.", lower_bound=1)
 _TOP_K = flags.DEFINE_integer("top_k", 10, "How many next tokens to show.", lower_bound=1)
 _MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 10, "Longest generated text in tokens; 0 for none.", lower_bound=0)
+_LENS = flags.DEFINE_string(
+    "lens", "auto", "Lens of the models: auto, none, a folder or Hub id; for each model label=lens, separated by commas."
+)
 _MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 2000, "Most prompts to read from a file.", lower_bound=1)
 _CACHE_MB = flags.DEFINE_integer("cache_mb", 256, "Bound on what is kept of predictions, in MB.", lower_bound=0)
 _CHECK = flags.DEFINE_bool("check", False, "Load everything, say what would be served, and exit.")
@@ -47,6 +50,7 @@ class LaunchConfig:
     batch_size: int = 8
     top_k: int = 10
     max_new_tokens: int = 10
+    lens: str = "auto"
     max_examples: int = 2000
     cache_mb: int = 256
     check: bool = False
@@ -90,6 +94,7 @@ def read_flags(argv: Sequence[str]) -> LaunchConfig:
         batch_size=_BATCH_SIZE.value,
         top_k=_TOP_K.value,
         max_new_tokens=_MAX_NEW_TOKENS.value,
+        lens=_LENS.value,
         max_examples=_MAX_EXAMPLES.value,
         cache_mb=_CACHE_MB.value,
         check=_CHECK.value,
@@ -135,6 +140,7 @@ def run(config: LaunchConfig) -> None:
             batch_size=config.batch_size,
             top_k=config.top_k,
             max_new_tokens=config.max_new_tokens,
+            lens=config.lens,
         ),
     )
     datasets = build.load_datasets(config.datasets, settings, say)

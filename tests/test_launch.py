@@ -14,6 +14,7 @@ import pytest
 from absl import flags
 
 from lit_tl import launch
+from tests.browser.conftest import end_by_ctrl_c
 
 OFFLINE = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HOME": "/nonexistent"}
 
@@ -100,7 +101,9 @@ def test_check_says_what_would_be_served(tmp_path: pathlib.Path, checkpoint_fold
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
 def test_local_folders_are_served(tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path], family: str) -> None:
     line = [sys.executable, "-m", "lit_tl.launch", "--port", "0", "--models", str(checkpoint_folders[family])]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=end_by_ctrl_c
+    )
     try:
         url = process.stdout.readline().split()[3]
         with urllib.request.urlopen(url) as page:
@@ -117,7 +120,9 @@ def test_local_folders_are_served(tmp_path: pathlib.Path, checkpoint_folders: di
 
 def test_ctrl_c_while_loading_leaves_quietly(tmp_path: pathlib.Path) -> None:
     line = [sys.executable, "-m", "lit_tl.launch", "--port", "0"]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=end_by_ctrl_c
+    )
     time.sleep(2.0)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

@@ -6,8 +6,9 @@
  * @typedef {{id: string, data: Record<string, any>, meta: Record<string, any>}} Example
  * @typedef {{model: string, dataset: string, example: Example|null, pinned: boolean}} View
  * @typedef {object} Host
- * @property {(interpreter: string, example: Example, config: Record<string, unknown>, view: View) => Promise<any>} ask
- *   one example's result from an interpreter
+ * @property {(interpreter: string, example: Example, config: Record<string, unknown>, view: View, ...more: Example[]) => Promise<any>} ask
+ *   one example's result from an interpreter, which may want more examples to compare it with
+ * @property {() => Example|null} pinned
  * @property {() => Record<string, {configSpec: Record<string, any>, description: string}>} interpreters
  *   those that the model can be asked with
  * @typedef {object} Panel
@@ -72,6 +73,7 @@ function usable(panel, names, all) {
 /** @param {{Base: any, appState: any}} known @param {Panel} panel */
 function makeModule({Base, appState}, panel) {
   const element = template(`<${panel.tag} model=`, ' .shouldReact=', ' selectionServiceIndex=', `></${panel.tag}>`);
+  const pinnedSelection = Object.assign(/** @type {any} */ (document.createElement('salience-map-module')), {selectionServiceIndex: 1});
   const inside = template(`<link rel="stylesheet" href="${STYLE}">`, '');
   return class extends Base {
     static title = panel.title;
@@ -94,8 +96,10 @@ function makeModule({Base, appState}, panel) {
 
     firstUpdated() {
       const mounted = panel.mount(this.box, {
-        ask: (/** @type {string} */ interpreter, /** @type {Example} */ example, /** @type {object} */ config, /** @type {View} */ view) => this.apiService.getInterpretations(
-            [example], view.model, view.dataset, interpreter, config, `Running ${interpreter}`, true).then((/** @type {any[]} */ results) => results[0]),
+        ask: (/** @type {string} */ interpreter, /** @type {Example} */ example, /** @type {object} */ config, /** @type {View} */ view,
+            /** @type {Example[]} */ ...more) => this.apiService.getInterpretations(
+            [example, ...more], view.model, view.dataset, interpreter, config, `Running ${interpreter}`, true).then((/** @type {any[]} */ results) => results[0]),
+        pinned: () => pinnedSelection.selectionService.primarySelectedInputData,
         interpreters: () => {
           const all = appState.metadata.interpreters;
           return Object.fromEntries(usable(panel, appState.metadata.models[this.model].interpreters, all).map((name) => [name, all[name]]));
@@ -127,7 +131,7 @@ function applyLayoutSettings() {
   if (typeof render !== 'function') return;
   /** @type {unknown} */
   let applied = null;
-  modules.render = function() {
+  modules.render = /** @this {any} */ function() {
     const declared = this.modulesService?.declaredLayout;
     if (declared && declared !== applied) { // once: the user may move the dividers
       applied = declared;

@@ -8,9 +8,11 @@ from lit_nlp.api import model as lit_model
 
 from lit_tl.interpreters.figure import FigureInterpreter
 from lit_tl.interpreters.heads import HeadScores
+from lit_tl.interpreters.lenses import LensGrid, LensOverData, LensTrajectory
 from lit_tl.interpreters.token_values import TokenValues
 
-FIGURES: Mapping[str, FigureInterpreter] = {figure.name: figure for figure in (HeadScores(), TokenValues())}
+_ALL = (LensGrid(), LensTrajectory(), LensOverData(), HeadScores(), TokenValues())
+FIGURES: Mapping[str, FigureInterpreter] = {figure.name: figure for figure in _ALL}
 
 
 def draw(name: str, model: lit_model.Model, example: Mapping[str, Any], **settings: Any) -> go.Figure:

@@ -38,8 +38,9 @@ def ridge(lens: TunedLens, model: Any, batches: Iterable[torch.Tensor], penalty:
     ridge_term[:, -1, -1] = 0.0  # the bias is free
     solved = torch.linalg.solve(gram + penalty * scale[:, None, None] * ridge_term, moment)
     for translator, solution in zip(lens.translators, solved, strict=True):
+        assert isinstance(translator, torch.nn.Linear)
         translator.weight.copy_(solution[:-1].T)
-        if translator.bias is not None:
+        if lens.config.bias:
             translator.bias.copy_(solution[-1])
     return count
 

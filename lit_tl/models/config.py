@@ -28,6 +28,8 @@ class HookedTransformerLITConfig:
         max_new_tokens: longest greedy continuation in the `generated_text` output; 0 leaves that output away.
         token_budget: most tokens in one forward pass, padding included. It bounds the memory that logits take:
             token_budget x d_vocab numbers.
+        lens: `auto` (the bundled or published tuned lens if there is one), `none`, or a folder or Hub id of a tuned lens, or
+            the `.pt` file of a Jacobian lens; several with a `+` between them. The logit lens is always there.
 
     Raises:
         ValueError: a number is out of its range.
@@ -45,6 +47,7 @@ class HookedTransformerLITConfig:
     device: Optional[str] = None
     max_new_tokens: int = 10
     token_budget: int = 2048
+    lens: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("max_seq_length", "batch_size", "top_k", "token_budget"):

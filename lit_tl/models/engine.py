@@ -1,5 +1,6 @@
 """What works inside the model wrapper: a model with its lock, its prompts and its fields."""
 
+import functools
 import itertools
 import threading
 import weakref
@@ -10,6 +11,7 @@ import torch
 
 from lit_tl.models.config import HookedTransformerLITConfig
 from lit_tl.models.fields import ExampleView, Field, output_fields
+from lit_tl.models.lens_choice import LensChoice, choose_lenses
 from lit_tl.models.targets import choose_targets
 from lit_tl.passes import activations, generation
 from lit_tl.passes.batches import plan_batches
@@ -43,6 +45,15 @@ class Engine:
         self.lock = model_lock(model)
         self.prompter = Prompter(model, max_length=config.max_seq_length, prepend_bos=config.prepend_bos)
         self.fields: Mapping[str, Field] = output_fields(config, int(model.cfg.n_layers))
+
+    @functools.cached_property
+    def lenses(self) -> LensChoice:
+        """The lenses that the config asks for; a published one is looked for when somebody first looks through it.
+
+        Raises:
+            LensError: a lens that is named can't be loaded.
+        """
+        return choose_lenses(self.model, self.config.lens)
 
     def heavy_fields(self) -> set[str]:
         """Outputs that should be made for a selection only: they grow with the text's length or cost another pass."""

@@ -79,7 +79,7 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
         transformers.utils.logging.disable_progress_bar()
     hub = not pathlib.Path(path).is_dir() and "hf_model" not in model_kwargs
     try:
-        with _cache_only_without_network(hub):
+        with with_the_hub_if_it_answers(hub):
             model = TransformerBridge.boot_transformers(path, **model_kwargs)
     except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ImportError, AssertionError) as error:
         raise LoadingError(explain(name, error)) from error
@@ -95,7 +95,7 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _cache_only_without_network(needed: bool) -> Iterator[None]:
+def with_the_hub_if_it_answers(needed: bool) -> Iterator[None]:
     """Inside, where the Hub does not answer, only what was downloaded before is used: such a model loads at once, and any other
     fails at once rather than after half a minute of retries."""
     import httpx

@@ -45,6 +45,9 @@ class LitTlApp(lit_app.LitApp):
         self._predictions = ByteCache(cache_bytes)
         self._client_root: str = kw["client_root"]
         super().__init__(models, datasets, **kw)
+        for interpreter in self._interpreters.values():
+            if hasattr(interpreter, "peers"):
+                interpreter.peers = self._models
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """WSGI: our pages first, all else is LIT's."""

@@ -84,18 +84,26 @@ def load_models(models: Optional[Models], config: BuildConfig, say: Progress) ->
             say(f"loading model {label}" + (f" from {source.name}" if label != source.name else ""))
             model = HookedTransformerLIT.from_pretrained(
                 source.name,
-                config.wrapper,
+                dataclasses.replace(config.wrapper, lens=_lens_of(label, config.wrapper.lens)),
                 device=config.device,
                 dtype=config.dtype,
                 revision=source.revision,
                 checkpoint_value=source.checkpoint_value,
             )
         else:
-            model = HookedTransformerLIT(entry, config.wrapper)
+            model = HookedTransformerLIT(entry, dataclasses.replace(config.wrapper, lens=_lens_of(str(label), config.wrapper.lens)))
         if label is None:
             label = engine_of(model).model.cfg.model_name if isinstance(model, HookedTransformerLIT) else type(model).__name__
+        if isinstance(model, HookedTransformerLIT) and model.config.lens not in ("auto", "none"):
+            say(engine_of(model).lenses.note)  # what is named must be there
         loaded[_unused(re.sub(r"[^\w.-]", "-", str(label)), loaded, "model")] = model
     return loaded
+
+
+def _lens_of(label: str, lens: str) -> str:
+    """A model's entry in `label=lens,...`, or what all have."""
+    entries = dict(entry.split("=", 1) for entry in lens.split(",") if "=" in entry)
+    return entries.get(label, "auto") if entries else lens
 
 
 def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: Progress) -> dict[str, lit_dataset.Dataset]:

@@ -28,6 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=ADVICE))
 
 
+def end_by_ctrl_c() -> None:
+    """In the child: Ctrl-C ends it, also where these tests themselves run in the background, which children inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class LitServer:
     """`python -m lit_tl.launch` in a process of its own, on a free port, from an empty folder."""
 
@@ -41,6 +46,7 @@ class LitServer:
                 stderr=errors,
                 text=True,
                 cwd=self.folder,
+                preexec_fn=end_by_ctrl_c,
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -1,6 +1,6 @@
 // @ts-check
 import {choice, el, states, toggle} from '../dom.js';
-import {Latest} from '../request.js';
+import {Latest, sentenceOf} from '../request.js';
 import * as target from '../target.js';
 
 /**
@@ -48,6 +48,7 @@ function mount(root, host) {
   let view = null;
   const toolbar = el('div', {className: 'toolbar'});
   const plot = el('div', {className: 'plot'});
+  const detail = el('div', {className: 'plot detail'});
   const content = el('div', {className: 'figure'});
   const place = states(content);
   root.append(toolbar, content);
@@ -105,15 +106,17 @@ function mount(root, host) {
       place.empty(looked?.pinned ? 'Pin a prompt to compare it here.' : 'Select a prompt to draw it.');
       return;
     }
-    latest.run(() => Promise.all([host.ask(name, example, settings(), looked), plotly()]), {
+    const now = settings();
+    const pinned = now.against === 'pinned prompt' ? host.pinned() : null;
+    latest.run(() => Promise.all([host.ask(name, example, now, looked, ...(pinned ? [pinned] : [])), plotly()]), {
       loading: () => place.loading(`Computing ${name}.`),
       failed: place.failed,
-      done: ([drawing, Plotly]) => void draw(drawing, Plotly, example.id),
+      done: ([drawing, Plotly]) => void draw(drawing, Plotly, example),
     });
   }
 
-  /** @param {Drawing} drawing @param {any} Plotly @param {string} exampleId */
-  async function draw(drawing, Plotly, exampleId) {
+  /** @param {Drawing} drawing @param {any} Plotly @param {import('../bridge.js').Example} example */
+  async function draw(drawing, Plotly, example) {
     const {figure, columns, rows, note, tokens} = drawing;
     const file = name.toLowerCase().replace(/\W+/g, '-');
     const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) => el('button', {type: 'button', onclick}, text);
@@ -122,14 +125,28 @@ function mount(root, host) {
         button('JSON', () => save(`${file}.json`, 'application/json', JSON.stringify({figure: name, settings: settings(), columns, rows}))),
         button('Copy as Python', () => void copy(drawing.python, content)));
     place.done(...(note ? [el('p', {}, note)] : []), plot);
-    const layout = {...figure.layout, autosize: true, font: {family: 'Roboto, sans-serif', size: 12}, margin: {l: 56, r: 16, t: 36, b: 48}};
-    await Plotly.react(plot, figure.data, layout, {responsive: false, displaylogo: false, displayModeBar: false});
-    adoptStyle(plot);
+    await paint(Plotly, plot, figure);
     /** @type {any} */ (plot).removeAllListeners?.('plotly_click');
     /** @type {any} */ (plot).on('plotly_click', (/** @type {{points: any[]}} */ {points: [point]}) => {
       const pos = figure.layout.meta?.pos === 'x' ? point.pointIndex?.[1] ?? point.pointIndex : null;
-      if (Number.isInteger(pos) && pos > 0) target.set({exampleId, tokens: tokens.length, pos, token: tokens[pos]});
+      if (!Number.isInteger(pos)) return;
+      if (pos > 0) target.set({exampleId: example.id, tokens: tokens.length, pos, token: tokens[pos]});
+      if (figure.layout.meta.detail) void drawDetail(figure.layout.meta.detail, pos, Plotly, example);
     });
+  }
+
+  /** Another figure, of the position that was clicked, under the first. @param {string} other @param {number} pos @param {any} Plotly @param {import('../bridge.js').Example} example */
+  async function drawDetail(other, pos, Plotly, example) {
+    const shared = Object.entries(settings()).filter(([key]) => key in host.interpreters()[other].configSpec);
+    try {
+      const {figure} = await host.ask(other, example, {...Object.fromEntries(shared), position: pos}, /** @type {any} */ (view));
+      content.append(detail);
+      await paint(Plotly, detail, figure);
+      detail.scrollIntoView({block: 'nearest'});
+    } catch (error) {
+      detail.replaceChildren(el('p', {className: 'failed', role: 'alert'}, sentenceOf(error)));
+      content.append(detail);
+    }
   }
 
   return {
@@ -142,6 +159,13 @@ function mount(root, host) {
       resized.disconnect();
     },
   };
+}
+
+/** @param {any} Plotly @param {HTMLElement} place @param {Drawing['figure']} figure */
+async function paint(Plotly, place, figure) {
+  const layout = {...figure.layout, autosize: true, font: {family: 'Roboto, sans-serif', size: 12}, margin: {l: 64, r: 16, t: 36, b: 64}};
+  await Plotly.react(place, figure.data, layout, {responsive: false, displaylogo: false, displayModeBar: false});
+  adoptStyle(place);
 }
 
 /** Plotly puts its style into the document's head, from where it does not reach a panel. @param {HTMLElement} plot */
