@@ -208,7 +208,7 @@ function explainTheChosenTarget() {
     const chosen = target.get();
     return askingOtherwise(this, runInterpreter, [name], {
       getInterpretations: (/** @type {Example[]} */ inputs, /** @type {unknown[]} */ ...rest) => apiService.getInterpretations(
-          inputs.map((input) => chosen?.exampleId === input.id ? withTarget(input, chosen) : input), ...rest),
+          inputs.map((input) => chosen && target.isOf(chosen, {model: this.model, exampleId: input.id}) ? withTarget(input, chosen) : input), ...rest),
     });
   };
   module.firstUpdated = /** @this {any} */ function() {

@@ -28,6 +28,29 @@ export function choice(label, options, value, onChange) {
   return el('label', {className: 'control'}, label, select);
 }
 
+/**
+ * What was chosen before, where the browser kept it.
+ * @template T
+ * @param {string} key @param {T} fallback @returns {T}
+ */
+export function remembered(key, fallback) {
+  try {
+    const text = localStorage.getItem(`lit_tl.${key}`);
+    return text === null ? fallback : JSON.parse(text);
+  } catch {
+    return fallback;
+  }
+}
+
+/** Keep a choice; where the browser does not let us, it is forgotten with the page. @param {string} key @param {unknown} value */
+export function remember(key, value) {
+  try {
+    localStorage.setItem(`lit_tl.${key}`, JSON.stringify(value));
+  } catch {
+    // a private window, or a full store
+  }
+}
+
 /** A labelled switch. @param {string} label @param {boolean} checked @param {(on: boolean) => void} onChange */
 export function toggle(label, checked, onChange) {
   const box = el('input', {type: 'checkbox', checked, onchange: () => onChange(box.checked)});

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * What the user has chosen to explain, for all panels: a token of the prompt, or a token that may come after it.
- * @typedef {{exampleId: string, tokens: number, pos: number|null, token: string}} Target
+ * @typedef {{model: string, exampleId: string, tokens: number, pos: number|null, token: string}} Target
  *   `pos` is the token's place in the prompt, null for one that comes next; `tokens` is the prompt's length.
  */
 
@@ -23,6 +23,12 @@ export function subscribe(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
+
+/**
+ * Whether a target was chosen in this model's reading of this example: another model may cut the text into other tokens.
+ * @param {Target} target @param {{model: string, exampleId: string}} of
+ */
+export const isOf = (target, of) => target.model === of.model && target.exampleId === of.exampleId;
 
 /**
  * The fields of an example that make a salience method explain a target.

@@ -36,7 +36,8 @@ class HotFlip(TwinGenerator):
     """Gradient-guided token swaps (Ebrahimi et al. 2018, section 3).
 
     For each flip, one backward pass ranks all swaps by their first-order effect `(e[new] - e[old]) . gradient` on the answer, and
-    one batch of forward passes finds the best of the `candidates` first. Swaps keep a leading space and the number of tokens.
+    one batch of forward passes finds the best of the `candidates` first. Swaps keep a leading space and the number of tokens, and
+    leave pieces of longer words and the last `keep_last` tokens alone.
     """
 
     def description(self) -> str:
@@ -48,6 +49,7 @@ class HotFlip(TwinGenerator):
         return {
             "max_flips": lit_types.Integer(default=3, min_val=1, max_val=10, required=False),
             "candidates": lit_types.Integer(default=32, min_val=1, max_val=256, required=False),
+            "keep_last": lit_types.Integer(default=1, min_val=0, max_val=100, required=False),
             "tokens_to_ignore": lit_types.Tokens(default=[], required=False),
         }
 
@@ -65,7 +67,8 @@ class HotFlip(TwinGenerator):
         )
         if goal.reached(last):
             raise ValueError("the model does not give this prompt's answer as it is: there is nothing to overturn")
-        swaps = _Swaps(engine, goal, [str(token).strip() for token in config.get("tokens_to_ignore") or []], candidates)
+        keep = whole_number(config, "keep_last", 1, 0, 100)
+        swaps = _Swaps(engine, goal, keep, [str(token).strip() for token in config.get("tokens_to_ignore") or []], candidates)
         for _ in range(flips):
             prompt, reached = swaps.best(prompt)
             if reached:
@@ -74,7 +77,8 @@ class HotFlip(TwinGenerator):
 
 
 class _Swaps:
-    def __init__(self, engine: Engine, goal: Goal, ignored: Sequence[str], candidates: int):
+    def __init__(self, engine: Engine, goal: Goal, keep_last: int, ignored: Sequence[str], candidates: int):
+        self._keep_last = keep_last
         self._engine, self._goal, self._ignored, self._candidates = engine, goal, set(ignored), candidates
         strings = engine.prompter.vocabulary.all_strings()
         self._spaced = torch.tensor([string.startswith(" ") for string in strings])
@@ -111,8 +115,11 @@ class _Swaps:
         effect = effect - effect.gather(1, ids[:, None])
         allowed = self._words & (self._spaced == self._spaced[ids][:, None])
         allowed[: prompter.beginning(prompt.ids)] = False
-        for pos, token in enumerate(prompter.vocabulary.strings(prompt.ids)):
-            if token.strip() in self._ignored or not self._words[prompt.ids[pos]]:
+        allowed[len(prompt) - self._keep_last :] = False
+        tokens = [*prompter.vocabulary.strings(prompt.ids), " "]
+        for pos, token in enumerate(tokens[:-1]):
+            piece = tokens[pos + 1][:1].isalpha() or (pos > 0 and token[:1].isalpha() and tokens[pos - 1][-1:].isalpha())
+            if token.strip() in self._ignored or not self._words[prompt.ids[pos]] or piece:
                 allowed[pos] = False
         effect[~allowed] = float("inf")
         options: list[Prompt] = []

@@ -1,6 +1,7 @@
 """Tokens replaced or put in another order."""
 
 import random
+import re
 from typing import Any, Mapping, Sequence
 
 from lit_nlp.api import types as lit_types
@@ -34,15 +35,18 @@ class ReplaceToken(TwinGenerator):
         replacement = str(config.get("replacement") or "")
         if not replacement:
             raise ValueError("write the token to put there into replacement")
-        if tokens[places[0]].startswith(" ") and not replacement.startswith(" "):
-            replacement = " " + replacement
-        ids = engine.prompter.continuation(replacement)
+        changed = list(prompt.ids)
+        for pos in places:
+            changed[pos] = self._single(engine, (" " if tokens[pos].startswith(" ") else "") + replacement.lstrip(" "))
+        return [{"text": engine.prompter.to_text(changed)}]
+
+    def _single(self, engine: Engine, text: str) -> int:
+        ids = engine.prompter.continuation(text)
         if len(ids) != 1:
             raise ValueError(
-                f"{replacement!r} is {len(ids)} tokens, and a twin must stay as long as its prompt: give one that is a single token"
+                f"{text!r} is {len(ids)} tokens, and a twin must stay as long as its prompt: give one that is a single token"
             )
-        changed = [ids[0] if pos in places else token_id for pos, token_id in enumerate(prompt.ids)]
-        return [{"text": engine.prompter.to_text(changed)}]
+        return ids[0]
 
     def _places(self, tokens: Sequence[str], config: Mapping[str, Any]) -> list[int]:
         if str(config.get("position") or "") != "":
@@ -53,6 +57,11 @@ class ReplaceToken(TwinGenerator):
         places = [pos for pos, token in enumerate(tokens) if token in (wanted, " " + wanted)]
         if not places:
             raise ValueError(f"{wanted!r} is no token of this prompt, whose tokens are {', '.join(map(repr, tokens))}")
+        standing = len(re.findall(rf"(?<!\w){re.escape(wanted.strip())}(?!\w)", "".join(tokens)))
+        if standing > len(places):
+            raise ValueError(
+                f"{wanted!r} stands {standing} times in this prompt, {len(places)} of them as a single token: give a position"
+            )
         return places
 
 

@@ -34,7 +34,16 @@ class TwinGenerator(lit_components.Generator):
         inner = wrapped(model)
         if inner is None:
             raise ValueError("choose a TransformerLens model: its tokens are what is changed")
-        twins = self.twins(engine_of(inner), example, config or {})
+        engine = engine_of(inner)
+        twins = self.twins(engine, example, config or {})
+        length = len(engine.prompt({"text": example["text"]}))
+        for twin in twins:
+            if twin["text"] == example["text"]:
+                raise ValueError("that changes nothing: the new prompt would be this one")
+            if (its := len(engine.prompt({"text": twin["text"]}))) != length:
+                raise ValueError(
+                    f"that makes a prompt of {its} tokens out of one of {length}, and a twin must be as long: {twin['text']!r}"
+                )
         spec = dataset.spec()
         whole = {name: value for name, value in example.items() if name in spec}
         pair = {"corrupted_text": example["text"]} if "corrupted_text" in spec else {}

@@ -9,6 +9,8 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_tl.interpreters.asking import ExampleInterpreter, wrapped
+from lit_tl.models.config import HookedTransformerLITConfig
+from lit_tl.models.wrapper import HookedTransformerLIT
 
 MAX_FIGURE_BYTES = 8_000_000
 
@@ -82,10 +84,27 @@ class FigureInterpreter(ExampleInterpreter):
         inner = wrapped(model)
         assert inner is not None
         read = {key: example[key] for key in inner.input_spec() if isinstance(example.get(key), str) and example[key]}
-        given = "".join(f", {key}={value!r}" for key, value in settings.items())
-        return (
-            "import lit_tl\n\n"
-            f"model = lit_tl.HookedTransformerLIT.from_pretrained({inner.model.cfg.model_name!r})\n"
-            f"figure = lit_tl.draw({self.name!r}, model, {read!r}{given})\n"
-            "figure.show()\n"
-        )
+        return snippet_of(inner, self.name, read, settings)
+
+
+def snippet_of(model: HookedTransformerLIT, name: str, example: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Python that loads a model as it was loaded here and draws; for a model that was made elsewhere, that part is left open."""
+    defaults = HookedTransformerLITConfig()
+    changed = {
+        field.name: getattr(model.config, field.name)
+        for field in dataclasses.fields(defaults)
+        if getattr(model.config, field.name) != getattr(defaults, field.name)
+    }
+    config = f"lit_tl.HookedTransformerLITConfig({_keywords(changed)})" if changed else ""
+    if model.loaded_with is None:
+        load = f"lit_tl.HookedTransformerLIT({', '.join(filter(None, ['...', config]))})  # ...: your model object"
+    else:
+        rest = {key: value for key, value in model.loaded_with.items() if key != "model_name" and value != "float32"}
+        first = repr(model.loaded_with["model_name"])
+        load = f"lit_tl.HookedTransformerLIT.from_pretrained({', '.join(filter(None, [first, config, _keywords(rest)]))})"
+    arguments = [repr(name), "model", repr(dict(example)), _keywords(settings)]
+    return f"import lit_tl\n\nmodel = {load}\nfigure = lit_tl.draw({', '.join(filter(None, arguments))})\nfigure.show()\n"
+
+
+def _keywords(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in values.items())

@@ -1,5 +1,6 @@
 """A number for each attention head, as a figure."""
 
+import math
 from typing import Any, Mapping
 
 import torch
@@ -36,9 +37,10 @@ class HeadScores(FigureInterpreter):
         prompt = engine.prompt(example)
         score = str(settings["score"])
         scores = [head_scores(torch.from_numpy(fields[name]), prompt.ids)[score] for name in names]
+        most = math.log(max(len(prompt.ids), 2)) if score == "entropy" else 0.5
         unknown = all(value is None for row in scores for value in row)
         return Drawing(
-            figure=layer_by_head(scores, name=score, unit="nats" if score == "entropy" else "attention"),
+            figure=layer_by_head(scores, name=score, unit="nats" if score == "entropy" else "attention", most=most),
             columns=["layer", "head", score],
             rows=[[layer, head, value] for layer, row in enumerate(scores) for head, value in enumerate(row)],
             tokens=engine.prompter.vocabulary.strings(prompt.ids),

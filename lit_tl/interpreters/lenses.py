@@ -12,7 +12,7 @@ from lit_nlp.api import types as lit_types
 
 from lit_tl.figures import lens as figures
 from lit_tl.interpreters.asking import wrapped
-from lit_tl.interpreters.figure import Drawing, FigureInterpreter
+from lit_tl.interpreters.figure import Drawing, FigureInterpreter, snippet_of
 from lit_tl.lens import measures
 from lit_tl.lens.labels import strided
 from lit_tl.lens.trajectory import PredictionTrajectory
@@ -347,10 +347,4 @@ class LensOverData(FigureInterpreter):
         few = [{"text": prompt["text"]} for prompt in example["prompts"][: int(settings["max_prompts"])]]
         inner = wrapped(model)
         assert inner is not None
-        given = "".join(f", {key}={value!r}" for key, value in settings.items())
-        return (
-            "import lit_tl\n\n"
-            f"model = lit_tl.HookedTransformerLIT.from_pretrained({inner.model.cfg.model_name!r})\n"
-            f'figure = lit_tl.draw({self.name!r}, model, {{"prompts": {few!r}}}{given})\n'
-            "figure.show()\n"
-        )
+        return snippet_of(inner, self.name, {"prompts": few}, settings)

@@ -94,15 +94,11 @@ def _download(
         except hub.EntryNotFoundError:
             return config, fetch(ckpt_files[1])
     except hub.LocalEntryNotFoundError as error:
-        raise LensError(
-            f"there is no folder {resource_id}, and the Hugging Face Hub can't be reached for a lens of that name"
-        ) from error
+        raise LensError(f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens of that name") from error
     except (hub.EntryNotFoundError, hub.RepositoryNotFoundError, hub.RevisionNotFoundError, hub.HFValidationError) as error:
         raise LensError(f"there is no lens {resource_id} in {kind} {repo}, and no folder of that name") from error
     except (httpx.HTTPError, OSError) as error:
-        raise LensError(
-            f"there is no folder {resource_id}, and the Hugging Face Hub can't be reached for a lens of that name"
-        ) from error
+        raise LensError(f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens of that name") from error
 
 
 def available_lens_artifacts(
@@ -164,7 +160,9 @@ def read_tensors(path: pathlib.Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of other pickle protocols, which are refused or read alike
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise LensError(f"{path} holds more than tensors, or is damaged, and was not loaded") from error
     except (RuntimeError, EOFError, OSError, KeyError, ValueError, zipfile.BadZipFile, safetensors.SafetensorError) as error:

@@ -36,7 +36,8 @@ def residual_streams(
     Hooks and interventions that are on the model take part. The caller holds the model's lock where other threads use it.
 
     Raises:
-        ValueError: the component is unknown, or a Hugging Face model is asked for `resid_mid`.
+        ValueError: the component is unknown, or the model has none: attention and MLP run side by side in it, or it is a Hugging
+            Face model asked for `resid_mid`.
     """
     check_component(component)
     if hasattr(model, "hooks") and hasattr(model, "unembed"):
@@ -48,6 +49,8 @@ def residual_streams(
 
         n_layers = int(model.cfg.n_layers)
         hooks = [(f"blocks.{layer}.hook_{component}", functools.partial(keep, layer=layer)) for layer in range(n_layers)]
+        if component == "resid_mid" and hooks[0][0] not in model.hook_dict:
+            raise ValueError(f"{model.cfg.model_name} runs attention and MLP side by side: it has no resid_mid")
         with model.hooks(fwd_hooks=hooks):
             logits = model(input_ids, return_type="logits")
         device = kept[n_layers - 1].device

@@ -45,6 +45,8 @@ class HookedTransformerLIT(lit_model.Model):
         if self.config.device is not None and torch.device(self.config.device) != activations.model_device(model):
             model.to(self.config.device)
         self.model = model
+        self.loaded_with: Optional[dict[str, Any]] = None
+        """The arguments of `from_pretrained`; None for a model that was made elsewhere."""
         self._engine = Engine(model, self.config)
 
     @classmethod
@@ -62,7 +64,9 @@ class HookedTransformerLIT(lit_model.Model):
         Raises:
             lit_tl.models.loading.LoadingError: the model can't be loaded; the message says why and what to do.
         """
-        return cls(loading.load_model(model_name, **model_kwargs), config)
+        wrapper = cls(loading.load_model(model_name, **model_kwargs), config)
+        wrapper.loaded_with = {"model_name": model_name, **{key: value for key, value in model_kwargs.items() if value is not None}}
+        return wrapper
 
     def description(self) -> str:
         """The model's name and shape."""

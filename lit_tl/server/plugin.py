@@ -20,16 +20,24 @@ PREFIX = "/lit_tl/"
 PLOTLY = "plotly.min.js"
 """Plotly's own script, out of its Python package."""
 
-_MAIN_SCRIPT = re.compile(r'<script[^>]*src="([^"]*main\.js)"[^>]*>\s*</script>')
+_MAIN_SCRIPT = re.compile(r"""<script[^>]*\bsrc=["']?([^"'\s>]*main[^"'\s>/]*\.js)["']?[^>]*>\s*</script>""")
 _CDN_LINK = re.compile(r'\s*<link[^>]*href="https?://[^"]*"[^>]*>')
 
 
 def index_page(client_root: str) -> str:
     """LIT's index page with fonts from here in place of a font CDN, so that icons are icons without a network, and with the plug-in
-    in place of `main.js`, which the plug-in adds."""
+    in place of `main.js`, which the plug-in adds. Where LIT's page has no such script, it starts as it is, and a sentence on it says
+    that panels are off."""
     page = (pathlib.Path(client_root) / "static" / "index.html").read_text("utf-8")
     page = _CDN_LINK.sub("", page).replace("</head>", f'  <link href="{PREFIX[1:]}fonts.css" rel="stylesheet">\n</head>', 1)
-    return _MAIN_SCRIPT.sub(rf'<script type="module" src="{PREFIX[1:]}plugin.js" data-main="\1"></script>', page, count=1)
+    without = f"<script>\n{(CLIENT / 'without.js').read_text('utf-8')}</script>"
+    late = "litTlWithout('lit_tl could not load its panels: reload the page; the rest of LIT works.', '\\1')"
+    plugin = f'<script type="module" src="{PREFIX[1:]}plugin.js" data-main="\\1" onerror="{late}"></script>'
+    page, found = _MAIN_SCRIPT.subn(lambda match: f"{without}\n  {match.expand(plugin)}", page, count=1)
+    if not found:
+        sentence = "lit_tl\\'s panels are off, because this LIT client starts otherwise than they know: install lit-nlp 1.3.1."
+        page = page.replace("<body>", f"<body>\n  {without}\n  <script>litTlWithout('{sentence}', '')</script>", 1)
+    return page
 
 
 def respond(request: wrappers.Request, client_root: str) -> Optional[wrappers.Response]:

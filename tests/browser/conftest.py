@@ -92,7 +92,8 @@ class Watched:
     def check(self) -> None:
         aborted = [text for text in self.complaints if "ERR_ABORTED" not in text]
         assert aborted == []
-        assert self.page.locator("app-statusbar .error").count() == 0
+        assert self.page.locator("lit-app-statusbar").count() == 1
+        assert self.page.locator("lit-app-statusbar .error").count() == 0
 
 
 def open_page(page: Any, server: LitServer, query: str = "") -> None:

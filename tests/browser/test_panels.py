@@ -271,6 +271,43 @@ def test_a_panel_that_does_not_arrive_leaves_the_others(watched: Watched, server
     assert "could not load attention" in watched.page.get_by_role("alert").inner_text()
 
 
+def test_without_the_plug_in_lit_still_works(watched: Watched, server: LitServer) -> None:
+    watched.page.route("**/lit_tl/plugin.js", lambda route: route.abort())
+    open_page(watched.page, server, "?models=first&dataset=ioi")
+    select_first(watched.page)
+    assert "could not load its panels" in watched.page.get_by_role("alert").inner_text()
+    tab(watched.page, "Salience")
+    watched.page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()
+
+
+def test_a_target_is_of_one_model(watched: Watched, server: LitServer) -> None:
+    open_page(watched.page, server, "?models=first,second&dataset=ioi")
+    select_first(watched.page)
+    panels = watched.page.locator("lit-tl-predictions-module")
+    panels.nth(0).locator(".token").nth(4).click()
+    panels.nth(0).locator(".target", has_text="at 4").wait_for()
+    assert "Click a token" in panels.nth(1).locator(".target").inner_text()
+    watched.check()
+
+
+def test_at_512_tokens_the_details_stay_in_view(watched: Watched, server: LitServer) -> None:
+    open_page(watched.page, server, "?models=first&dataset=ioi")
+    select_first(watched.page)
+    watched.page.locator("datapoint-editor-module textarea").first.fill("the king and the queen saw the dog " * 70)
+    watched.page.locator("datapoint-editor-module").get_by_text("Add", exact=True).click()
+    for name, tag, shown in (
+        ("Predictions", "lit-tl-predictions-module", ".detail h4"),
+        ("Attention", "lit-tl-attention-module", ".readout p"),
+    ):
+        tab(watched.page, name)
+        panel = watched.page.locator(tag)
+        panel.locator(".token").nth(500).wait_for(state="attached")
+        panel.locator(".token").nth(20).hover()
+        box, bounds = panel.locator(shown).first.bounding_box(), panel.bounding_box()
+        assert box["y"] + box["height"] <= bounds["y"] + bounds["height"]
+    watched.check()
+
+
 def test_a_failure_is_said_in_the_panel(watched: Watched, server: LitServer) -> None:
     refused = json.dumps({"error": "the model is on fire", "id": "1"})
     watched.page.route("**interpreter=Predictions**", lambda route: route.fulfill(status=400, body=refused))

@@ -57,9 +57,11 @@ test('controls follow the spec', () => {
 });
 
 test('a target is a mask in the prompt, or a text after it', () => {
-  const place = {exampleId: 'x', tokens: 3, pos: 1, token: ' b'};
+  const place = {model: 'm', exampleId: 'x', tokens: 3, pos: 1, token: ' b'};
   assert.deepEqual(target.asFields(place), {target_mask: [0, 1, 0], target: ''});
   assert.deepEqual(target.asFields({...place, pos: null}), {target_mask: [], target: ' b'});
+  assert.ok(target.isOf(place, {model: 'm', exampleId: 'x'}));
+  assert.ok(!target.isOf(place, {model: 'other', exampleId: 'x'}), 'another model may have other tokens');
   const heard = [];
   const end = target.subscribe((now) => heard.push(now));
   target.set(place);

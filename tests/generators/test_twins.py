@@ -128,3 +128,18 @@ def test_hotflip_runs_on_each_family(family: str, models: dict[str, HookedTransf
 def test_hotflip_says_when_there_is_nothing_to_overturn(bundled: HookedTransformerLIT) -> None:
     with pytest.raises(ValueError, match="there is nothing to overturn"):
         twins(HotFlip(), bundled, {**IOI, "answer": " John", "foil": " Mary"})
+
+
+def test_twins_of_another_length_or_none_at_all_are_refused(bundled: HookedTransformerLIT) -> None:
+    with pytest.raises(ValueError, match="changes nothing"):
+        twins(SwapNames(), bundled, IOI, first_name="Mary", second_name="Mary")
+    with pytest.raises(ValueError, match=r"a prompt of \d+ tokens out of one of \d+, and a twin must be as long"):
+        twins(SwapNames(), bundled, {"text": "Then Zoe met Priyanka, and Priyanka said"})
+    with pytest.raises(ValueError, match="stands 2 times in this prompt, 1 of them as a single token"):
+        twins(ReplaceToken(), bundled, {"text": "Mary saw Mary"}, token="Mary", replacement="John")
+
+
+def test_hotflip_leaves_the_end_and_pieces_of_words_alone(bundled: HookedTransformerLIT) -> None:
+    example = {"text": "When Mary and John went to the store, John gave a drink to"}
+    (twin,) = twins(HotFlip(), bundled, example, max_flips=5)
+    assert twin["text"].endswith(" to")

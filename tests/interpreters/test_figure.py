@@ -1,10 +1,14 @@
 """Figures: the page and a notebook draw the same from the same numbers."""
 
+import base64
+import json
+
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 import lit_tl
-from lit_tl import HookedTransformerLIT
+from lit_tl import HookedTransformerLIT, HookedTransformerLITConfig
 from lit_tl.data.files import Prompts
 from lit_tl.interpreters.drawing import FIGURES
 from lit_tl.interpreters.predictions import Predictions
@@ -12,18 +16,38 @@ from lit_tl.interpreters.predictions import Predictions
 EXAMPLE = {"text": "The king and the queen saw the king and the", "answer": " queen", "foil": " dog"}
 
 
+@pytest.fixture(scope="module")
+def loaded() -> HookedTransformerLIT:
+    config = HookedTransformerLITConfig(max_seq_length=7, prepend_bos=False)
+    return HookedTransformerLIT.from_pretrained("lit-tl-tiny", config, dtype="float64")
+
+
 @pytest.mark.parametrize("name", FIGURES)
-def test_the_snippet_makes_the_figure_of_the_page(
-    name: str, bundled: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (reply,) = FIGURES[name].run([EXAMPLE], bundled, Prompts([EXAMPLE]), config={})
+def test_the_snippet_makes_the_figure_of_the_page(name: str, loaded: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch) -> None:
+    (reply,) = FIGURES[name].run([EXAMPLE], loaded, Prompts([EXAMPLE]), config={})
     shown: list[go.Figure] = []
     monkeypatch.setattr(go.Figure, "show", lambda figure: shown.append(figure))
     exec(compile(reply["python"], "snippet", "exec"), {})
-    assert shown[0].to_plotly_json()["layout"]["xaxis"] is not None
-    assert go.Figure(reply["figure"]).to_json() == go.Figure(shown[0]).to_json()
+    expected, got = json.loads(go.Figure(reply["figure"]).to_json()), json.loads(shown[0].to_json())
+    assert nearly(got) == nearly(expected)
     assert reply["rows"]
     assert {len(row) for row in reply["rows"]} == {len(reply["columns"])}
+
+
+def nearly(value: object) -> object:
+    """The same with numbers rounded, and arrays as numbers."""
+    if isinstance(value, dict) and "bdata" in value:
+        return np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"]).round(4).tolist()
+    if isinstance(value, dict):
+        return {key: nearly(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [nearly(part) for part in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def test_the_snippet_of_a_model_object_says_what_to_fill_in(bundled: HookedTransformerLIT) -> None:
+    (reply,) = FIGURES["Head scores"].run([EXAMPLE], bundled, Prompts([EXAMPLE]), config={})
+    assert "lit_tl.HookedTransformerLIT(...)  # ...: your model object" in reply["python"]
 
 
 def test_head_scores_are_drawn_cell_for_cell(bundled: HookedTransformerLIT) -> None:

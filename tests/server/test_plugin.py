@@ -3,6 +3,7 @@
 import gzip
 import pathlib
 
+import pytest
 from lit_nlp import app as lit_app
 from werkzeug.test import create_environ
 from werkzeug.wrappers import Request
@@ -21,8 +22,28 @@ def test_the_index_page_asks_nothing_of_other_hosts() -> None:
     assert "<lit-app>" in page
     assert "http" not in page.split("<body>")[0].split("-->")[1]
     assert 'href="lit_tl/fonts.css"' in page
-    assert '<script type="module" src="lit_tl/plugin.js" data-main="main.js"></script>' in page
-    assert page.count("<script") == 1, "the plug-in adds LIT's own script"
+    assert '<script type="module" src="lit_tl/plugin.js" data-main="main.js"' in page
+    assert '<script src="main.js">' not in page, "the plug-in adds LIT's own script"
+
+
+@pytest.mark.parametrize("script", ["<script src='main.js'></script>", '<script defer src="static/main.abc123.js"></script>'])
+def test_other_ways_to_name_the_script_are_known(script: str, tmp_path: pathlib.Path) -> None:
+    page = index_of(tmp_path, script)
+    assert page.count("data-main=") == 1
+    assert script not in page
+
+
+def test_a_page_that_starts_otherwise_is_left_and_says_so(tmp_path: pathlib.Path) -> None:
+    page = index_of(tmp_path, "<script>start()</script>")
+    assert "<script>start()</script>" in page
+    assert "litTlWithout('lit_tl\\'s panels are off" in page
+
+
+def index_of(tmp_path: pathlib.Path, script: str) -> str:
+    page = pathlib.Path(CLIENT_ROOT, "static", "index.html").read_text("utf-8").replace('<script src="main.js"></script>', script)
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "index.html").write_text(page)
+    return plugin.index_page(str(tmp_path))
 
 
 def test_files_are_served_with_type_and_etag() -> None:

@@ -1,5 +1,5 @@
 // @ts-check
-import {choice, el, roving, states, toggle} from '../dom.js';
+import {choice, el, remember, remembered, roving, states, toggle} from '../dom.js';
 import {bytes, paint, sortedHeads, strongest, weights} from '../matrix.js';
 import {Latest, sentenceOf} from '../request.js';
 import * as target from '../target.js';
@@ -21,7 +21,7 @@ function mount(root, host) {
   const latest = new Latest();
   const place = states(root);
   /** @type {Choice} */
-  const choose = {layer: 0, head: 0, weighted: false, sort: localStorage.getItem('lit_tl.attention.sort') ?? IN_ORDER};
+  const choose = {layer: 0, head: 0, weighted: false, sort: remembered('attention.sort', IN_ORDER)};
   let forget = () => {};
   return {
     show(/** @type {import('../bridge.js').View} */ view) {
@@ -37,7 +37,7 @@ function mount(root, host) {
         loading: () => place.loading('The model is reading the prompt.'),
         failed: place.failed,
         done: (/** @type {Overview} */ overview) => {
-          const drawing = draw(overview, choose, ask, example.id);
+          const drawing = draw(overview, choose, ask, {model: view.model, exampleId: example.id});
           forget = drawing.forget;
           place.done(drawing.toolbar, drawing.box);
         },
@@ -49,14 +49,16 @@ function mount(root, host) {
 
 /**
  * @param {Overview} overview @param {Choice} choose @param {(config: Record<string, unknown>) => Promise<any>} ask
- * @param {string} exampleId
+ * @param {{model: string, exampleId: string}} of
  */
-function draw(overview, choose, ask, exampleId) {
-  const large = drawLarge(overview, exampleId);
+function draw(overview, choose, ask, of) {
+  const large = drawLarge(overview, of);
   const latest = new Latest();
   const heads = el('div', {className: 'heads', role: 'group', 'aria-label': 'Attention heads'});
+  const problem = el('span', {className: 'failed', role: 'alert'});
   /** @type {() => void} */
   let forgetGrid = () => {};
+  if (!(choose.sort in overview.scores)) choose.sort = IN_ORDER;
   if (choose.layer !== null && choose.layer >= overview.n_layers) choose.layer = 0;
   if (choose.head !== null && choose.head >= overview.n_heads) choose.head = 0;
 
@@ -89,13 +91,15 @@ function draw(overview, choose, ask, exampleId) {
         }}, el('canvas', {}), caption);
     }));
     roving(heads, '.head');
-    forgetGrid = fetchMapsOnScreen(heads, ask);
+    problem.replaceChildren();
+    forgetGrid = fetchMapsOnScreen(heads, ask, (sentence) => problem.replaceChildren(`Small maps could not be loaded: ${sentence} `,
+        el('button', {type: 'button', onclick: showGrid}, 'Try again')));
   }
 
   const toolbar = el('div', {className: 'toolbar'},
       choice('Sort heads by', [IN_ORDER, ...Object.keys(overview.scores)], choose.sort, (value) => {
         choose.sort = value;
-        localStorage.setItem('lit_tl.attention.sort', value);
+        remember('attention.sort', value);
         showGrid();
         showHead();
       }),
@@ -104,8 +108,7 @@ function draw(overview, choose, ask, exampleId) {
       toggle('Value-weighted', choose.weighted, (on) => {
         choose.weighted = on;
         showHead();
-      }));
-  if (choose.sort !== IN_ORDER && !(choose.sort in overview.scores)) choose.sort = IN_ORDER;
+      }), problem);
   showGrid();
   showHead();
   return {toolbar, box: el('div', {className: 'attention'}, heads, large.box), forget: () => {
@@ -123,9 +126,10 @@ function titleOf({layer, head, weighted}) {
 
 /**
  * Fetch the small maps of heads that are on screen, some at a time, and no other.
- * @param {HTMLElement} heads @param {(config: Record<string, unknown>) => Promise<Maps>} ask @returns {() => void} what ends it
+ * @param {HTMLElement} heads @param {(config: Record<string, unknown>) => Promise<Maps>} ask @param {(sentence: string) => void} fail
+ * @returns {() => void} what ends it
  */
-function fetchMapsOnScreen(heads, ask) {
+function fetchMapsOnScreen(heads, ask, fail) {
   /** @type {Set<Element>} */
   const waiting = new Set();
   let busy = false;
@@ -143,7 +147,7 @@ function fetchMapsOnScreen(heads, ask) {
           button.setAttribute('data-drawn', '');
         });
       } catch (error) {
-        for (const button of some) button.setAttribute('title', sentenceOf(error));
+        if (!over) fail(sentenceOf(error));
       }
     }
     busy = false;
@@ -165,19 +169,20 @@ function fetchMapsOnScreen(heads, ask) {
   };
 }
 
-/** One head large: its matrix, and the text in which a token shows where it looks and who looks at it. @param {Overview} overview @param {string} exampleId */
-function drawLarge({tokens}, exampleId) {
+/** One head large: its matrix, and the text in which a token shows where it looks and who looks at it. @param {Overview} overview @param {{model: string, exampleId: string}} of */
+function drawLarge({tokens}, of) {
   const size = tokens.length;
   /** @type {Float32Array} */
   let values = new Float32Array(size * size);
   let at = size - 1;
+  let failed = false;
   const heading = el('h4', {});
   const readout = el('div', {className: 'readout', 'aria-live': 'polite'});
   const canvas = el('canvas', {role: 'img', 'aria-label': 'Attention: queries downwards, keys to the right. The text below says the same.'});
   const strip = tokenStrip(tokens, {
     label: 'The prompt: a token shows where it looks, and who looks at it',
     focus: (pos) => lookAt(pos),
-    choose: (pos) => pos > 0 && target.set({exampleId, tokens: size, pos, token: tokens[pos]}),
+    choose: (pos) => pos > 0 && target.set({...of, tokens: size, pos, token: tokens[pos]}),
   });
   const weight = (/** @type {number} */ query, /** @type {number} */ key) => values[query * size + key];
   const listed = (/** @type {number[]} */ row) =>
@@ -185,6 +190,7 @@ function drawLarge({tokens}, exampleId) {
 
   function lookAt(/** @type {number} */ pos) {
     at = pos;
+    if (failed) return;
     const looks = tokens.map((_, key) => weight(pos, key));
     const seen = tokens.map((_, query) => weight(query, pos));
     const [most, mostSeen] = [Math.max(...looks), Math.max(...seen)];
@@ -208,11 +214,15 @@ function drawLarge({tokens}, exampleId) {
     box,
     forget: () => {},
     fail(/** @type {string} */ sentence) {
+      failed = true;
       box.removeAttribute('aria-busy');
+      heading.textContent = '';
+      canvas.hidden = true;
       readout.replaceChildren(el('p', {className: 'failed', role: 'alert'}, sentence));
     },
     show(/** @type {Float32Array} */ next, /** @type {string} */ title) {
       values = next;
+      failed = canvas.hidden = false;
       heading.textContent = title;
       box.removeAttribute('aria-busy');
       paint(canvas, values, size);

@@ -1,5 +1,5 @@
 // @ts-check
-import {choice, el, states, toggle} from '../dom.js';
+import {choice, el, remember, remembered, states, toggle} from '../dom.js';
 import {Latest, sentenceOf} from '../request.js';
 import * as target from '../target.js';
 
@@ -52,13 +52,13 @@ function mount(root, host) {
   const content = el('div', {className: 'figure'});
   const place = states(content);
   root.append(toolbar, content);
-  let name = localStorage.getItem('lit_tl.figure') ?? '';
-  const saved = () => JSON.parse(localStorage.getItem(`lit_tl.figure.${name}`) ?? '{}');
+  let name = remembered('figure', '');
+  const saved = () => Object(remembered(`figure.${name}`, {}));
   const resized = new ResizeObserver(() => plot.isConnected && plot.offsetWidth > 0 && /** @type {any} */ (window).Plotly?.Plots.resize(plot));
   resized.observe(content);
 
-  function remember(/** @type {string} */ key, /** @type {unknown} */ value) {
-    localStorage.setItem(`lit_tl.figure.${name}`, JSON.stringify({...saved(), [key]: value}));
+  function change(/** @type {string} */ key, /** @type {unknown} */ value) {
+    remember(`figure.${name}`, {...saved(), [key]: value});
     run();
   }
 
@@ -78,12 +78,12 @@ function mount(root, host) {
     const controls = Object.entries(all[name].configSpec).map(([key, field]) => {
       const label = key.replace(/_/g, ' ');
       switch (kindOf(field)) {
-        case 'choice': return choice(label, field.vocab, String(now[key]), (value) => remember(key, value));
-        case 'switch': return toggle(label, Boolean(now[key]), (on) => remember(key, on));
+        case 'choice': return choice(label, field.vocab, String(now[key]), (value) => change(key, value));
+        case 'switch': return toggle(label, Boolean(now[key]), (on) => change(key, on));
         default: {
           const numeric = kindOf(field) === 'number';
           const input = el('input', {type: numeric ? 'number' : 'text', value: String(now[key] ?? ''),
-            onchange: () => remember(key, numeric ? Number(input.value) : input.value)});
+            onchange: () => change(key, numeric ? Number(input.value) : input.value)});
           if (numeric) Object.assign(input, {min: field.min_val, max: field.max_val});
           return el('label', {className: 'control'}, label, input);
         }
@@ -91,7 +91,7 @@ function mount(root, host) {
     });
     toolbar.replaceChildren(choice('Figure', Object.keys(all), name, (value) => {
       name = value;
-      localStorage.setItem('lit_tl.figure', name);
+      remember('figure', name);
       run();
     }), ...controls, ...buttons);
     toolbar.title = all[name].description;
@@ -130,7 +130,7 @@ function mount(root, host) {
     /** @type {any} */ (plot).on('plotly_click', (/** @type {{points: any[]}} */ {points: [point]}) => {
       const pos = figure.layout.meta?.pos === 'x' ? point.pointIndex?.[1] ?? point.pointIndex : null;
       if (!Number.isInteger(pos)) return;
-      if (pos > 0) target.set({exampleId: example.id, tokens: tokens.length, pos, token: tokens[pos]});
+      if (pos > 0) target.set({model: /** @type {any} */ (view).model, exampleId: example.id, tokens: tokens.length, pos, token: tokens[pos]});
       if (figure.layout.meta.detail) void drawDetail(figure.layout.meta.detail, pos, Plotly, example);
     });
   }

@@ -1,5 +1,5 @@
 // @ts-check
-import {choice, el, states} from '../dom.js';
+import {choice, el, remember, remembered, states} from '../dom.js';
 import {Latest} from '../request.js';
 import * as target from '../target.js';
 import {number, strength, tokenStrip, visible} from '../tokens.js';
@@ -25,7 +25,8 @@ function mount(root, host) {
   const latest = new Latest();
   const place = states(root);
   /** @type {'loss'|'rank'|'probability'} */
-  let by = /** @type {any} */ (localStorage.getItem('lit_tl.predictions.by')) ?? 'loss';
+  let by = remembered('predictions.by', 'loss');
+  if (!['loss', 'rank', 'probability'].includes(by)) by = 'loss';
   let forget = () => {};
   return {
     show(/** @type {import('../bridge.js').View} */ view) {
@@ -40,9 +41,9 @@ function mount(root, host) {
         loading: () => place.loading('The model is reading the prompt.'),
         failed: place.failed,
         done: (/** @type {Reply} */ reply) => {
-          const drawing = draw(reply, example.id, by, (chosen) => {
+          const drawing = draw(reply, {model: view.model, exampleId: example.id}, by, (chosen) => {
             by = chosen;
-            localStorage.setItem('lit_tl.predictions.by', by);
+            remember('predictions.by', by);
           });
           forget = drawing.forget;
           place.done(drawing.box);
@@ -54,9 +55,9 @@ function mount(root, host) {
 }
 
 /**
- * @param {Reply} reply @param {string} exampleId @param {'loss'|'rank'|'probability'} by @param {(by: any) => void} remember
+ * @param {Reply} reply @param {{model: string, exampleId: string}} of @param {'loss'|'rank'|'probability'} by @param {(by: any) => void} keep
  */
-function draw(reply, exampleId, by, remember) {
+function draw(reply, of, by, keep) {
   const {tokens} = reply;
   const values = tokens.map((_, pos) => {
     const loss = reply.loss[pos];
@@ -65,9 +66,9 @@ function draw(reply, exampleId, by, remember) {
   const detail = el('div', {className: 'detail', 'aria-live': 'polite'});
   const said = el('span', {className: 'target', role: 'status'});
   const choosePos = (/** @type {number} */ pos) => {
-    if (pos > 0) target.set({exampleId, tokens: tokens.length, pos, token: tokens[pos]});
+    if (pos > 0) target.set({...of, tokens: tokens.length, pos, token: tokens[pos]});
   };
-  const chooseNext = (/** @type {string} */ token) => target.set({exampleId, tokens: tokens.length, pos: null, token});
+  const chooseNext = (/** @type {string} */ token) => target.set({...of, tokens: tokens.length, pos: null, token});
   const strip = tokenStrip(tokens, {label: 'The prompt, token by token', focus: (pos) => detail.replaceChildren(...about(pos)), choose: choosePos});
 
   /** @param {number} pos @returns {Node[]} */
@@ -91,7 +92,7 @@ function draw(reply, exampleId, by, remember) {
 
   function markTarget() {
     const chosen = target.get();
-    const mine = chosen && chosen.exampleId === exampleId ? chosen : null;
+    const mine = chosen && target.isOf(chosen, of) ? chosen : null;
     strip.buttons.forEach((button, pos) => button.classList.toggle('chosen', mine?.pos === pos));
     said.replaceChildren(...(mine ? ['Target: ', el('code', {}, visible(mine.token)), mine.pos === null ? ' next ' : ` at ${mine.pos} `,
       el('button', {type: 'button', onclick: () => target.set(null)}, 'Clear')] : ['Click a token to explain it in Salience.']));
@@ -105,7 +106,7 @@ function draw(reply, exampleId, by, remember) {
   const toolbar = el('div', {className: 'toolbar'},
       choice('Colour by', ['loss', 'rank', 'probability'], by, (chosen) => {
         by = /** @type {any} */ (chosen);
-        remember(by);
+        keep(by);
         colour();
       }),
       el('span', {}, losses.length ? `${tokens.length} tokens, mean loss ${number(mean, 2)} nats, perplexity ${number(Math.exp(mean), 1)}` : ''),

@@ -1,0 +1,198 @@
+"""Lenses, their files, and the unembedding's inverse."""
+
+import json
+import pathlib
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from transformer_lens.tools import analysis
+
+from lit_tl import HookedTransformerLIT
+from lit_tl.bundled.fit_lens import text_batches
+from lit_tl.lens import JacobianLens, LensError, LogitLens, TunedLens, Unembed, available_lens_artifacts, load_lens_artifacts
+from lit_tl.lens.fitting import kl_to_model, ridge
+from lit_tl.lens.streams import residual_streams
+from lit_tl.models.lens_choice import BUNDLED_LENSES, choose_lenses
+from tests.conftest import FAMILIES
+
+BUNDLED = BUNDLED_LENSES["lit-tl-tiny"]
+
+
+def test_the_bundled_lens_beats_the_logit_lens_at_every_layer(bundled: HookedTransformerLIT) -> None:
+    heldout = text_batches(bundled.model, 2, seed=99)
+    tuned = kl_to_model(choose_lenses(bundled.model, "auto").lenses["tuned"], bundled.model, heldout)
+    logit = kl_to_model(LogitLens.from_model(bundled.model), bundled.model, heldout)
+    assert all(mine < its for mine, its in zip(tuned, logit, strict=True)), (tuned, logit)
+    assert sum(file.stat().st_size for file in BUNDLED.iterdir()) < 1_000_000
+
+
+def test_a_ridge_regression_alone_comes_nearer_to_the_model(bundled: HookedTransformerLIT) -> None:
+    model = bundled.model
+    lens = TunedLens.from_model(model)
+    assert ridge(lens, model, text_batches(model, 4, seed=1)) == 4 * 16 * 128
+    heldout = text_batches(model, 1, seed=2)
+    assert all(
+        mine < its for mine, its in zip(kl_to_model(lens, model, heldout), kl_to_model(LogitLens.from_model(model), model, heldout))
+    )
+
+
+def test_a_lens_is_saved_and_loaded(bundled: HookedTransformerLIT, tmp_path: pathlib.Path) -> None:
+    model = bundled.model
+    lens = TunedLens.from_model_and_pretrained(model, str(BUNDLED))
+    h = torch.randn(3, 128, generator=torch.Generator().manual_seed(0))
+    for ckpt in ("params.pt", "params.safetensors"):
+        folder = tmp_path / ckpt
+        lens.save(folder, ckpt=ckpt)
+        again = TunedLens.from_model_and_pretrained(model, str(folder))
+        assert torch.equal(again.transform_hidden(h, 2), lens.transform_hidden(h, 2))
+        told = json.loads((folder / "config.json").read_text())
+        assert told["unembed_hash"] == lens.unembed.unembedding_hash()
+        assert len(told["unembed_full_hash"]) == 64
+    plain = torch.load(tmp_path / "params.pt" / "params.pt", weights_only=True)
+    assert set(plain) == {f"{layer}.{kind}" for layer in range(4) for kind in ("weight", "bias")}
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    shutil.copytree(BUNDLED, tmp_path / "lens")
+    return tmp_path / "lens"
+
+
+class Harmful:
+    """A pickle of this would create a file when it is read."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (pathlib.Path.touch, (self.path,))
+
+
+def test_a_pickle_with_code_in_it_does_not_run(bundled: HookedTransformerLIT, folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (folder / "params.pt").write_bytes(pickle.dumps(Harmful(tmp_path / "harm")))
+    with pytest.raises(LensError, match="holds more than tensors, or is damaged, and was not loaded"):
+        TunedLens.from_model_and_pretrained(bundled.model, str(folder))
+    assert not (tmp_path / "harm").exists()
+
+
+def test_damaged_and_foreign_folders_are_refused_with_the_reason(
+    bundled: HookedTransformerLIT, models: dict[str, HookedTransformerLIT], folder: pathlib.Path
+) -> None:
+    def refused(message: str, model: object = None) -> None:
+        with pytest.raises(LensError, match=message):
+            TunedLens.from_model_and_pretrained(bundled.model if model is None else model, str(folder))
+
+    refused("does not fit .*: d_model is 128, the model has 32", models["gpt2"].model)
+    tensors = torch.load(folder / "params.pt", weights_only=True)
+    config = json.loads((folder / "config.json").read_text())
+
+    torch.save({**tensors, "1.weight": tensors["1.weight"][:5]}, folder / "params.pt")
+    refused(r"1.weight has shape \(5, 128\), but needs \(128, 128\)")
+    torch.save({name: value for name, value in tensors.items() if name != "2.bias"}, folder / "params.pt")
+    refused("has no 2.bias")
+    torch.save({**tensors, "9.bias": tensors["1.bias"]}, folder / "params.pt")
+    refused("has 9.bias, for which the config has no place")
+    torch.save({**tensors, "0.bias": tensors["0.bias"] * float("nan")}, folder / "params.pt")
+    refused("0.bias holds numbers that are not finite")
+    whole = BUNDLED.joinpath("params.pt").read_bytes()
+    (folder / "params.pt").write_bytes(whole[: len(whole) // 2])
+    refused("is damaged")
+    (folder / "params.pt").write_bytes(whole)
+
+    for change, message in (
+        ({"unembed_full_hash": "0" * 64}, "fitted to another unembedding than that of lit-tl-tiny"),
+        ({"lens_type": "cubic"}, "lens_type 'cubic' is not known"),
+        ({"num_hidden_layers": 3}, "num_hidden_layers is 3, the model has 4"),
+    ):
+        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        refused(message)
+    (folder / "config.json").write_text("{")
+    refused("is not JSON")
+    (folder / "config.json").write_text("{}")
+    refused("has no base_model_name_or_path")
+    (folder / "config.json").unlink()
+    refused("there is no config.json in it")
+
+
+def test_a_lens_of_another_unembedding_can_be_taken_on_demand(bundled: HookedTransformerLIT, folder: pathlib.Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "unembed_full_hash": "0" * 64}))
+    with pytest.warns(UserWarning, match="another unembedding"):
+        TunedLens.from_model_and_pretrained(bundled.model, str(folder), strict=False)
+
+
+def test_lenses_of_a_repository_are_found(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(BUNDLED, tmp_path / "lens" / "some" / "model")
+    assert available_lens_artifacts(str(tmp_path)) == {"some/model"}
+    assert [path.name for path in load_lens_artifacts(str(BUNDLED))] == ["config.json", "params.pt"]
+    monkeypatch.setenv("TUNED_LENS_REPO_ID", "owner/other")
+    with pytest.raises(LensError, match="no-such-lens is no folder, and the Hugging Face Hub can't be reached"):
+        load_lens_artifacts("no-such-lens")
+    with pytest.raises(LensError, match=r"the lens folder \./nowhere does not exist"):
+        load_lens_artifacts("./nowhere")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("optimizer", ["lbfgs", "sgd"])
+def test_inverting_logits_recovers_the_distribution(family: str, optimizer: str, models: dict[str, HookedTransformerLIT]) -> None:
+    unembed = Unembed(models[family].model)
+    h = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
+    logits = unembed(h).detach()
+    steps = {"max_iter": 500} if optimizer == "lbfgs" else {"max_iter": 3000, "step_size": 0.05}
+    found = unembed.invert(logits, optimizer=optimizer, tol=1e-5, **steps)
+    assert float(found.kl) < (1e-3 if optimizer == "lbfgs" else 0.05)
+    assert found.nfev > 1
+    near = unembed(found.preimage).detach().softmax(-1)
+    assert torch.allclose(near, logits.softmax(-1), atol=2e-2)
+
+
+def test_a_prior_keeps_the_preimage_near(models: dict[str, HookedTransformerLIT]) -> None:
+    unembed = Unembed(models["gpt2"].model)
+    logits = unembed(torch.randn(32, generator=torch.Generator().manual_seed(1))).detach()
+    prior = torch.distributions.Normal(torch.zeros(32), torch.ones(32))
+    free, held = unembed.invert(logits), unembed.invert(logits, prior=prior, prior_weight=10.0)
+    assert held.preimage.norm() < free.preimage.norm()
+    assert held.loss > held.kl - 1e-6
+    with pytest.raises(ValueError, match="prior_weight without a prior"):
+        unembed.invert(logits, prior_weight=1.0)
+
+
+def test_generation_from_the_output_is_the_models_own(bundled: HookedTransformerLIT) -> None:
+    model = bundled.model
+    lens = TunedLens.from_model_and_pretrained(model, str(BUNDLED))
+    ids = model.to_tokens("The capital of France is")
+    greedy = lens.generate(model, 4, ids, do_sample=False, max_new_tokens=3)
+    expected = model.generate(ids, max_new_tokens=3, do_sample=False, return_type="tokens", verbose=False, stop_at_eos=False)
+    assert greedy.tolist() == expected.tolist()
+    draws = [
+        lens.generate(model, 2, ids, temp=2.0, max_new_tokens=4, generator=torch.Generator().manual_seed(s)).tolist()
+        for s in (0, 0, 1)
+    ]
+    assert draws[0] == draws[1] != draws[2]
+    with pytest.raises(IndexError, match="layer 9 is out of range"):
+        lens.generate(model, 9, ids)
+
+
+def test_a_jacobian_lens_is_read_as_any_other(bundled: HookedTransformerLIT, tmp_path: pathlib.Path) -> None:
+    model = bundled.model
+    matrices = {layer: torch.eye(128) * (1 + layer) for layer in range(3)}
+    analysis.JacobianLens(matrices, n_prompts=1, d_model=128).save(str(tmp_path / "lens.pt"))
+    lens = JacobianLens.from_model_and_pretrained(model, str(tmp_path / "lens.pt"))
+    hidden, _ = residual_streams(model, model.to_tokens("The king and the queen"))
+    for idx in range(4):
+        factor = 1 if idx == 0 else idx
+        assert torch.allclose(lens.transform_hidden(hidden[:, idx], idx), hidden[:, idx] * factor, rtol=1e-3)
+    with pytest.raises(LensError, match="can't be loaded"):
+        JacobianLens.from_model_and_pretrained(model, str(tmp_path / "none.pt"))
+    assert set(choose_lenses(model, f"{BUNDLED}+{tmp_path / 'lens.pt'}").lenses) == {"logit", "tuned", "jacobian"}
+    assert set(choose_lenses(model, "none").lenses) == {"logit"}
+
+
+def test_a_half_precision_lens_runs(bundled: HookedTransformerLIT) -> None:
+    lens = TunedLens.from_model_and_pretrained(bundled.model, str(BUNDLED)).to(torch.bfloat16)
+    logits = lens(torch.zeros(2, 128), 1)
+    assert logits.dtype == torch.float32
+    assert np.isfinite(logits.detach().numpy()).all()
