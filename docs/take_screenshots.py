@@ -41,7 +41,7 @@ def take(page: sync_api.Page) -> None:
     tab(page, "Predictions")
     predictions.get_by_text("Clear").click()
     tab(page, "Figures")
-    page.locator("lit-tl-figure-module .plot .main-svg").first.wait_for()
+    page.locator("lit-tl-figure-module .plot .heatmaplayer image").first.wait_for()
     picture("figures")
     tab(page, "Sequence Salience")
     page.locator(".interstitial-target-option").first.dispatch_event("click")

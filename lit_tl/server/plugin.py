@@ -26,8 +26,8 @@ _CDN_LINK = re.compile(r'\s*<link[^>]*href="https?://[^"]*"[^>]*>')
 
 def index_page(client_root: str) -> str:
     """LIT's index page with fonts from here in place of a font CDN, so that icons are icons without a network, and with the plug-in
-    in place of `main.js`, which the plug-in adds. Where LIT's page has no such script, it starts as it is, and a sentence on it says
-    that panels are off."""
+    in place of `main.js`, which the plug-in adds. Where LIT's page has no such script, it starts as it is, and a sentence on it
+    says that panels are off."""
     page = (pathlib.Path(client_root) / "static" / "index.html").read_text("utf-8")
     page = _CDN_LINK.sub("", page).replace("</head>", f'  <link href="{PREFIX[1:]}fonts.css" rel="stylesheet">\n</head>', 1)
     without = f"<script>\n{(CLIENT / 'without.js').read_text('utf-8')}</script>"

@@ -295,12 +295,9 @@ def test_at_512_tokens_the_details_stay_in_view(watched: Watched, server: LitSer
     select_first(watched.page)
     watched.page.locator("datapoint-editor-module textarea").first.fill("the king and the queen saw the dog " * 70)
     watched.page.locator("datapoint-editor-module").get_by_text("Add", exact=True).click()
-    for name, tag, shown in (
-        ("Predictions", "lit-tl-predictions-module", ".detail h4"),
-        ("Attention", "lit-tl-attention-module", ".readout p"),
-    ):
+    for name, shown in (("Predictions", ".detail h4"), ("Attention", ".readout p")):
         tab(watched.page, name)
-        panel = watched.page.locator(tag)
+        panel = watched.page.locator(f"lit-tl-{name.lower()}-module")
         panel.locator(".token").nth(500).wait_for(state="attached")
         panel.locator(".token").nth(20).hover()
         box, bounds = panel.locator(shown).first.bounding_box(), panel.bounding_box()

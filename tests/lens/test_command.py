@@ -1,0 +1,52 @@
+"""`python -m lit_tl.lens`, as a user types it."""
+
+import base64
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lit_tl import HookedTransformerLIT
+from lit_tl.lens import PredictionTrajectory
+from lit_tl.models.lens_choice import choose_lenses
+
+
+def command(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-m", "lit_tl.lens", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, timeout=240, cwd=cwd, check=False)
+
+
+def test_show_writes_the_figure_without_lit(tmp_path: pathlib.Path, bundled: HookedTransformerLIT) -> None:
+    text = "The capital of France is"
+    done = command("show", "--text", text, "--output", "out.json", "--statistic", "max_probability", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "tuned lens, 4 layers, 6 tokens" in done.stdout
+    drawn = json.loads((tmp_path / "out.json").read_text())["data"][0]
+    lens = choose_lenses(bundled.model, "auto").lenses["tuned"]
+    ids = bundled.model.to_tokens(text)[0].numpy()
+    expected = PredictionTrajectory.from_lens_and_model(lens, bundled.model, ids).max_probability()
+    got = np.frombuffer(base64.b64decode(drawn["z"]["bdata"]), drawn["z"]["dtype"]).reshape(5, 6)
+    assert np.allclose(got, expected.stats, atol=1e-5)
+    html = command("show", "--text", text, "--output", "out.html", "--lens", "none", cwd=tmp_path)
+    assert "logit lens" in html.stdout
+    assert "<html>" in (tmp_path / "out.html").read_text()[:200]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["show"], 1, "no prompt: give one with --text"),
+        (["shwo"], 2, "'shwo' is no command: show is"),
+        (["show", "--text", "a", "--output", "a.pdf"], 1, "must end in .html or .json"),
+        (["show", "--text", "a", "--lens", "./none"], 1, "the lens folder ./none does not exist"),
+        (["show", "--statistic", "size"], 2, "statistic"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(tmp_path: pathlib.Path, arguments: list[str], code: int, sentence: str) -> None:
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
