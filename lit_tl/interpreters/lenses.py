@@ -76,10 +76,16 @@ def read(engine: Engine, kind: str, example: Mapping[str, Any], component: str) 
             choice.lenses[kind], engine.model, np.array(prompt.ids), residual_component=component
         )
     answer, foil = (target_token(engine.prompter, example.get(name) or "") for name in ("answer", "foil"))
-    last = int(trajectory.model_log_probs[-1].argmax()) if answer is None else answer
+    last = _likeliest(trajectory, len(prompt.ids) - 1, 1)[0] if answer is None else answer
     trajectory.targets = np.array([*prompt.ids[1:], last])
     trajectory.anti_targets = None if foil is None else np.full(len(prompt.ids), foil)
     return trajectory
+
+
+def _likeliest(trajectory: PredictionTrajectory, position: int, count: int) -> list[int]:
+    """What the model itself says at one position."""
+    here = trajectory.slice_sequence(slice(position, position + 1))
+    return np.argsort(-here.model_log_probs[0])[:count].tolist()
 
 
 def _layer_names(engine: Engine, component: str) -> list[str]:
@@ -283,7 +289,7 @@ class LensTrajectory(FigureInterpreter):
         if named.strip():
             found = [target_token(engine.prompter, part) for part in named.split(",") if part]
             return list(dict.fromkeys(token for token in found if token is not None))
-        likeliest = np.argsort(-trajectory.model_log_probs[position])[:5].tolist()
+        likeliest = _likeliest(trajectory, position, 5)
         if position == trajectory.num_tokens - 1:
             named_by_data = (target_token(engine.prompter, example.get(name) or "") for name in ("answer", "foil"))
             likeliest += [token for token in named_by_data if token is not None]
