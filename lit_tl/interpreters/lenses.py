@@ -159,9 +159,9 @@ class LensGrid(FigureInterpreter):
         tokens = engine.prompter.vocabulary.strings(engine.prompt(example).ids)
         grids, rows = [], []
         for kind in kinds:
-            got = self._numbers(engine, kind, example, component, statistic, against)
+            got = self._numbers(engine, kind, example, component, statistic, against, kept)
             shown = engine.lenses.best if kind == "best" else kind
-            grid = _grid(engine, f"{shown} lens", got, [names[i] for i in kept], kept)
+            grid = _grid(engine, f"{shown} lens", got, [names[i] for i in kept])
             grids.append(grid)
             rows += [
                 [shown, grid.layers[layer], pos, tokens[pos], grid.top_tokens[layer][pos][0], float(grid.values[layer, pos])]
@@ -204,6 +204,7 @@ class LensGrid(FigureInterpreter):
         component: str,
         statistic: _Statistic,
         against: Optional[tuple[Engine, Any]],
+        rows: Sequence[int],
     ) -> dict[str, "npt.NDArray[Any]"]:
         trajectory, other = read(engine, kind, example, component), None
         if against is not None and statistic.needs_other:
@@ -216,24 +217,18 @@ class LensGrid(FigureInterpreter):
         count = min(_TOP_K, trajectory.vocab_size)
         if statistic.needs_answer:
             trajectory.targets = np.full(trajectory.num_tokens, target_token(engine.prompter, str(example["answer"])))
+        ids, probabilities = measures.parts(measures.top_tokens, count)
         with engine.lock:
-            return trajectory.sweep(
-                {
-                    "values": statistic.measure,
-                    "ids": measures.pick(measures.top_tokens, count, 0),
-                    "probabilities": measures.pick(measures.top_tokens, count, 1),
-                },
-                other,
-            )
+            return trajectory.sweep({"values": statistic.measure, "ids": ids, "probabilities": probabilities}, other, rows)
 
 
-def _grid(engine: Engine, title: str, got: Mapping[str, Any], names: Sequence[str], kept: Sequence[int]) -> figures.Grid:
+def _grid(engine: Engine, title: str, got: Mapping[str, Any], names: Sequence[str]) -> figures.Grid:
     strings = engine.prompter.vocabulary.strings
     return figures.Grid(
         title=title,
-        values=got["values"][kept],
-        top_tokens=[[strings(cell) for cell in row] for row in got["ids"][kept].tolist()],
-        top_values=got["probabilities"][kept],
+        values=got["values"],
+        top_tokens=[[strings(cell) for cell in row] for row in got["ids"].tolist()],
+        top_values=got["probabilities"],
         layers=names,
     )
 

@@ -149,6 +149,15 @@ def read_config(path: pathlib.Path) -> dict[str, Any]:
     return told
 
 
+DAMAGED = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
+"""What readers of damaged files raise."""
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def read_tensors(path: pathlib.Path) -> dict[str, torch.Tensor]:
     """A file of tensors, `.pt` or `.safetensors`. Nothing in it is executed.
 
@@ -165,8 +174,8 @@ def read_tensors(path: pathlib.Path) -> dict[str, torch.Tensor]:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise LensError(f"{path} holds more than tensors, or is damaged, and was not loaded") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
-        raise LensError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    except (*DAMAGED, zipfile.BadZipFile, safetensors.SafetensorError) as error:
+        raise LensError(f"{path} is damaged: {first_line(error)}") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise LensError(f"{path} does not hold tensors by name")
     return tensors
@@ -178,8 +187,12 @@ def check_unembedding(told: Mapping[str, Any], unembed: Any, *, strict: bool) ->
     Raises:
         LensError: they differ, and `strict`.
     """
-    name = "unembed_full_hash" if told.get("unembed_full_hash") else "unembed_hash"
+    # The full hash is of float32 numbers, which a model in half precision has rounded.
+    whole = told.get("unembed_full_hash") and unembed.readout.weight.dtype in (torch.float32, torch.float64)
+    name = "unembed_full_hash" if whole else "unembed_hash"
     recorded = told.get(name)
+    if recorded is not None and not isinstance(recorded, str):
+        raise LensError(f"the lens's config has {name} {recorded!r}, which is no hash")
     mine = unembed.full_hash() if name == "unembed_full_hash" else unembed.unembedding_hash()
     if recorded is None or recorded == mine:
         return

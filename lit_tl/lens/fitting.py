@@ -61,8 +61,9 @@ def refine(
         target = logits.float().log_softmax(-1)
         losses = []
         for layer in range(lens.config.num_hidden_layers):
-            loss = _kl(target, lens(hidden[:, layer], layer))
-            loss.backward()
+            with torch.enable_grad():
+                loss = _kl(target, lens(hidden[:, layer], layer))
+                loss.backward()
             losses.append(float(loss.detach()))
         optimizer.step()
         optimizer.zero_grad()

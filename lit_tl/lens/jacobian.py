@@ -1,10 +1,11 @@
 """TransformerLens' Jacobian lens behind the interface of the others."""
 
+import pickle
 from typing import Any, Optional
 
 from transformer_lens.tools import analysis
 
-from lit_tl.lens.artifacts import LensError
+from lit_tl.lens.artifacts import DAMAGED, LensError, first_line
 from lit_tl.lens.lenses import Hidden, Lens
 from lit_tl.lens.unembed import Unembed
 
@@ -17,7 +18,7 @@ class JacobianLens(Lens):
         fitted: TransformerLens' `JacobianLens`, whose matrix `l` reads the output of block `l`.
 
     Raises:
-        LensError: its width is not the model's.
+        LensError: its width or depth is not the model's.
     """
 
     def __init__(self, unembed: Unembed, fitted: analysis.JacobianLens):
@@ -25,6 +26,11 @@ class JacobianLens(Lens):
         if fitted.d_model != unembed.readout.d_model:
             raise LensError(
                 f"a Jacobian lens of d_model {fitted.d_model} does not fit {unembed.readout.name}: it has {unembed.readout.d_model}"
+            )
+        if fitted.source_layers[-1] >= unembed.readout.n_layers:
+            raise LensError(
+                f"a Jacobian lens of layer {fitted.source_layers[-1]} does not fit {unembed.readout.name}: it has "
+                f"{unembed.readout.n_layers} layers"
             )
         self.fitted = fitted
 
@@ -42,10 +48,13 @@ class JacobianLens(Lens):
                 fitted = analysis.JacobianLens.load(name)
             else:
                 fitted = analysis.JacobianLens.from_pretrained(name, **kwargs)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise LensError(f"the Jacobian lens {name} can't be loaded: {str(error).splitlines()[0]}") from error
+        except pickle.UnpicklingError as error:
+            raise LensError(f"{name} holds more than tensors, or is damaged, and was not loaded") from error
+        except DAMAGED as error:
+            raise LensError(f"the Jacobian lens {name} can't be loaded: {first_line(error)}") from error
         return cls(unembed, fitted)
 
     def transform_hidden(self, h: Hidden, idx: int) -> Hidden:
         """`J h`. The embeddings (`idx` 0), and layers that the lens was not fitted to, are taken as they are."""
-        return self.fitted.transport(h, idx - 1) if idx - 1 in self.fitted.jacobians else h
+        fits = idx < self.unembed.readout.n_layers and idx - 1 in self.fitted.jacobians
+        return self.fitted.transport(h, idx - 1) if fits else h

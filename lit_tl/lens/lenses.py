@@ -71,6 +71,9 @@ class TunedLensConfig:
         if missing:
             raise artifacts.LensError(f"the lens's config has no {sorted(missing)[0]}")
         config = cls(**{name: value for name, value in config_dict.items() if name in names})
+        for name, kind in (("d_model", int), ("num_hidden_layers", int), ("bias", bool), ("base_model_name_or_path", str)):
+            if not isinstance(getattr(config, name), kind):
+                raise artifacts.LensError(f"the lens's config has {name} {getattr(config, name)!r}, which is no {kind.__name__}")
         if config.lens_type != "linear_tuned_lens":
             raise artifacts.LensError(f"lens_type {config.lens_type!r} is not known: linear_tuned_lens is")
         return config

@@ -89,14 +89,18 @@ def largest_changes(log_probs: torch.Tensor, count: int, *, other: torch.Tensor,
     return ids, change.gather(-1, ids)
 
 
-def pick(measure: Callable[..., tuple[torch.Tensor, torch.Tensor]], count: int, part: int) -> Callable[..., torch.Tensor]:
-    """One of a pair's parts as a measure of its own; the pair is computed once for both."""
-    last: list[Any] = [None, None]
+def parts(
+    measure: Callable[..., tuple[torch.Tensor, torch.Tensor]], count: int
+) -> tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor]]:
+    """A pair's two parts as measures of their own. Called in turn on the same predictions, they compute it once."""
+    second: list[torch.Tensor] = []
 
-    def picked(log_probs: torch.Tensor, **known: Any) -> torch.Tensor:
-        if last[0] is not log_probs:
-            last[:] = [log_probs, measure(log_probs, count, **known)]
-        found: torch.Tensor = last[1][part]
-        return found
+    def first_part(log_probs: torch.Tensor, **known: Any) -> torch.Tensor:
+        first, rest = measure(log_probs, count, **known)
+        second[:] = [rest]
+        return first
 
-    return picked
+    def second_part(log_probs: torch.Tensor, **known: Any) -> torch.Tensor:
+        return second.pop()
+
+    return first_part, second_part

@@ -1,7 +1,8 @@
 """Where a model keeps what turns its last residual into logits: final norm, unembedding, soft-cap, scale."""
 
 import dataclasses
-from typing import Any, Optional
+import functools
+from typing import Any, Callable, Optional
 
 import torch
 
@@ -15,13 +16,22 @@ class Readout:
 
     norm: torch.nn.Module
     unembedding: torch.nn.Module
-    project: Optional[torch.nn.Module]
-    """Between norm and unembedding (OPT-350m's `project_out`)."""
-    soft_cap: Optional[float]
-    scale: float
+    project: torch.nn.Module
+    """Between norm and unembedding (OPT-350m's `project_out`); most models have none."""
+    finish: Callable[[torch.Tensor], torch.Tensor]
+    """What is done to the product with the unembedding: a soft-cap or a scale."""
     d_model: int
     n_layers: int
     name: str
+
+    def modules(self) -> tuple[torch.nn.Module, ...]:
+        """All of them."""
+        return self.norm, self.project, self.unembedding
+
+    def matrix(self) -> torch.Tensor:
+        """From what the norm gives to logits, `[d_vocab, d_model]`."""
+        project = getattr(self.project, "weight", None)
+        return self.weight if project is None else self.weight @ project.detach()
 
     @property
     def weight(self) -> torch.Tensor:
@@ -47,14 +57,14 @@ def find_readout(model: Any) -> Readout:
 
 def _of_transformer_lens(model: Any) -> Readout:
     cfg = model.cfg
-    inner = getattr(getattr(model, "original_model", None), "config", None)
     cap = getattr(cfg, "output_logits_soft_cap", None)
+    transform = getattr(getattr(model, "adapter", None), "apply_output_logits_transform", None)
+    capped = functools.partial(_finish, cap=float(cap) if cap is not None and cap > 0 else None, scale=1.0)
     return Readout(
         norm=model.ln_final,
         unembedding=model.unembed,
-        project=None,
-        soft_cap=float(cap) if cap is not None and cap > 0 else None,
-        scale=_scale(inner),
+        project=torch.nn.Identity(),
+        finish=transform or capped,
         d_model=int(cfg.d_model),
         n_layers=int(cfg.n_layers),
         name=str(cfg.model_name),
@@ -63,33 +73,42 @@ def _of_transformer_lens(model: Any) -> Readout:
 
 def _of_hugging_face(model: Any) -> Readout:
     config = model.config.get_text_config()
-    norm, project = _norm_of(model.base_model)
+    norm, project = _norm_of(model.base_model, config)
     cap = getattr(config, "final_logit_softcapping", None)
     return Readout(
         norm=norm,
         unembedding=model.get_output_embeddings(),
-        project=project,
-        soft_cap=float(cap) if cap else None,
-        scale=_scale(config),
+        project=project or torch.nn.Identity(),
+        finish=functools.partial(_finish, cap=float(cap) if cap else None, scale=_scale(config)),
         d_model=int(config.hidden_size),
         n_layers=int(config.num_hidden_layers),
         name=str(getattr(model, "name_or_path", "") or config.model_type),
     )
 
 
-def _norm_of(base: Any) -> tuple[torch.nn.Module, Optional[torch.nn.Module]]:
+def _finish(logits: torch.Tensor, *, cap: Optional[float], scale: float) -> torch.Tensor:
+    logits = logits * scale
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+def _norm_of(base: Any, config: Any) -> tuple[torch.nn.Module, Optional[torch.nn.Module]]:
     stacks = [base, *(getattr(base, name) for name in _STACKS if isinstance(getattr(base, name, None), torch.nn.Module))]
     for stack in reversed(stacks):
         for name in _NORMS:
             norm = getattr(stack, name, None)
             if isinstance(norm, torch.nn.Module):
                 return norm, getattr(stack, "project_out", None)
+    if config.model_type == "openai-gpt" or not getattr(config, "do_layer_norm_before", True):
+        return torch.nn.Identity(), getattr(stacks[-1], "project_out", None)  # each block ends in a norm
     raise ValueError(
         f"the final norm of {type(base).__qualname__} is not under any of {', '.join(_NORMS)}: load the model with TransformerLens"
     )
 
 
 def _scale(config: Any) -> float:
-    """Cohere multiplies logits by `logit_scale`, Granite divides them by `logits_scaling`, muP models by `mup_width_multiplier`."""
-    scale = float(getattr(config, "logit_scale", None) or 1.0)
-    return scale / float(getattr(config, "logits_scaling", None) or 1.0)
+    """What a Hugging Face model of this type multiplies its logits by."""
+    if config.model_type in ("cohere", "cohere2"):
+        return float(config.logit_scale)
+    if config.model_type.startswith("granite"):
+        return 1.0 / float(config.logits_scaling)
+    return float(config.lm_head_multiplier) if config.model_type == "falcon_h1" else 1.0

@@ -1,5 +1,6 @@
 """The residual stream of each layer, with whatever hooks are in force."""
 
+import contextlib
 import functools
 from typing import Any, Literal, get_args
 
@@ -61,16 +62,34 @@ def residual_streams(
 def _of_hugging_face(model: Any, input_ids: torch.Tensor, component: str) -> tuple[torch.Tensor, torch.Tensor]:
     if component == "resid_mid":
         raise ValueError("resid_mid is read by TransformerLens' hooks: load the model with TransformerLens")
-    final: list[torch.Tensor] = []
-    handle = find_readout(model).norm.register_forward_pre_hook(lambda module, args: final.append(args[0].detach()))
-    try:
-        output = model(input_ids, output_hidden_states=True, use_cache=False)
-    finally:
-        handle.remove()
-    hidden = list(output.hidden_states[:-1])
-    if component == "resid_post":
-        hidden = [*hidden[1:], final[-1]]
-    return torch.stack([state.detach().to(final[-1].device) for state in hidden], dim=1), output.logits
+    kept: dict[int, torch.Tensor] = {}
+    readout = find_readout(model)
+    with contextlib.ExitStack() as stack:
+        for layer, block in enumerate(_blocks(model, readout.n_layers)):
+            # Hooks rather than output_hidden_states, which is recorded before the user's own hooks on a block have run.
+            if component == "resid_pre":
+                handle = block.register_forward_pre_hook(functools.partial(_keep_input, kept, layer), with_kwargs=True)
+            else:
+                handle = block.register_forward_hook(functools.partial(_keep_output, kept, layer))
+            stack.callback(handle.remove)
+        logits = model(input_ids, use_cache=False).logits
+    device = kept[readout.n_layers - 1].device
+    return torch.stack([kept[layer].to(device) for layer in range(readout.n_layers)], dim=1), logits
+
+
+def _blocks(model: Any, n_layers: int) -> torch.nn.ModuleList:
+    for module in model.base_model.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == n_layers:
+            return module
+    raise ValueError(f"the {n_layers} blocks of {type(model).__qualname__} are not found: load the model with TransformerLens")
+
+
+def _keep_input(kept: dict[int, torch.Tensor], layer: int, block: Any, args: Any, kwargs: Any) -> None:
+    kept[layer] = (args[0] if args else kwargs["hidden_states"]).detach()
+
+
+def _keep_output(kept: dict[int, torch.Tensor], layer: int, block: Any, args: Any, output: Any) -> None:
+    kept[layer] = (output[0] if isinstance(output, tuple) else output).detach()
 
 
 def last_hidden(model: Any, input_ids: Int[torch.Tensor, "batch pos"], layer: int) -> Float[torch.Tensor, "batch d_model"]:

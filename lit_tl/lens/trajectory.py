@@ -36,6 +36,9 @@ def _ids(values: Any, name: str, shape: Optional[tuple[int, ...]] = None) -> "np
 class PredictionTrajectory:
     """Predictions of next tokens for each layer's input, and last the model's own, `[..., layer, pos]`.
 
+    Statistics read through the lens when they are asked for: hooks on the final norm or the unembedding count as they are then,
+    those on blocks as they were in the model's pass.
+
     Args:
         log_probs: `[..., n_layers + 1, pos, d_vocab]`, in nats, the model's last; or a `Source` that gives them in parts.
         input_ids: `[..., pos]`.
@@ -179,9 +182,9 @@ class PredictionTrajectory:
     # Statistics
 
     def sweep(
-        self, reduces: Mapping[str, Measure], other: Optional["PredictionTrajectory"] = None
+        self, reduces: Mapping[str, Measure], other: Optional["PredictionTrajectory"] = None, rows: Optional[Sequence[int]] = None
     ) -> dict[str, "npt.NDArray[Any]"]:
-        """Several measures in one pass over the predictions: `[..., layer, pos, ...]` for each.
+        """Several measures in one pass over the predictions: `[..., layer, pos, ...]` for each, of all layers or of some `rows`.
 
         Each is called with log-probabilities `[..., chunk, d_vocab]` of one layer, `model`, `targets` and `anti_targets` of the
         same positions, and, where there is another trajectory, its log-probabilities as `other`.
@@ -191,17 +194,18 @@ class PredictionTrajectory:
             raise ValueError(
                 f"trajectories of {mine[0]} x {mine[1]} and {its[0]} x {its[1]} layers and positions can't be compared"
             )
-        parts: dict[str, list[list[torch.Tensor]]] = {name: [[] for _ in range(self.source.n_rows)] for name in reduces}
+        rows = range(self.source.n_rows) if rows is None else rows
+        parts: dict[str, list[list[torch.Tensor]]] = {name: [[] for _ in rows] for name in reduces}
         for chunk in self.source.chunks():
             model = self.source.read(self.source.n_rows - 1, chunk)
             known = {name: self._known(name, chunk, model.device) for name in ("targets", "anti_targets")}
-            for row in range(self.source.n_rows):
+            for place, row in enumerate(rows):
                 log_probs = model if row == self.source.n_rows - 1 else self.source.read(row, chunk)
                 against = None if other is None else other.source.read(row, chunk).to(log_probs.device)
                 for name, reduce in reduces.items():
-                    parts[name][row].append(reduce(log_probs, model=model, other=against, **known).cpu())
+                    parts[name][place].append(reduce(log_probs, model=model, other=against, **known).cpu())
         axis = self.n_batch_axis
-        return {name: torch.stack([torch.cat(row, dim=axis) for row in rows], dim=axis).numpy() for name, rows in parts.items()}
+        return {name: torch.stack([torch.cat(row, dim=axis) for row in found], dim=axis).numpy() for name, found in parts.items()}
 
     def _known(self, name: str, chunk: slice, device: torch.device) -> Optional[torch.Tensor]:
         ids = getattr(self, name)
@@ -225,7 +229,7 @@ class PredictionTrajectory:
         reduces: dict[str, Measure] = {"stats": measure}
         if labelled:
             top = measures.top_tokens if other is None else measures.largest_changes
-            reduces |= {key: measures.pick(top, topk, i) for i, key in enumerate(("ids", "values"))}
+            reduces |= dict(zip(("ids", "values"), measures.parts(top, topk), strict=True))
         got = self.sweep(reduces, other)
         labels = self._labels(got["ids"], got["values"], formatter or TokenFormatter()) if labelled else None
         return TrajectoryStatistic(

@@ -1,8 +1,9 @@
 """From hidden states to logits, and back."""
 
+import contextlib
 import dataclasses
 import hashlib
-from typing import Any, Literal, Optional
+from typing import Any, Iterable, Iterator, Literal, Optional
 
 import numpy as np
 import torch
@@ -25,6 +26,19 @@ class InversionOutput:
     """The objective: the KL, and the weighted prior."""
     nfev: int
     """Evaluations of the objective."""
+
+
+@contextlib.contextmanager
+def frozen(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
+    """Inside, no parameter of these takes part in a graph, so that a gradient goes to what is fed in alone."""
+    trainable = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
 
 
 class Unembed(torch.nn.Module):
@@ -52,16 +66,10 @@ class Unembed(torch.nn.Module):
         """Logits of hidden states, in float32."""
         readout = self._readouts[0]
         weight = readout.weight
-        h = readout.norm(h.to(weight.device, weight.dtype))
-        if readout.project is not None:
-            h = readout.project(h)
-        logits: torch.Tensor = readout.unembedding(h[None])[0] if h.dim() < 3 else readout.unembedding(h)
-        logits = logits.float()
-        if readout.scale != 1.0:
-            logits = logits * readout.scale
-        if readout.soft_cap is not None:
-            logits = readout.soft_cap * torch.tanh(logits / readout.soft_cap)
-        return logits
+        whole = h.reshape(1, -1, h.shape[-1]).to(weight.device, weight.dtype)  # as the model's own hooks expect it
+        with frozen(readout.modules()):
+            logits: torch.Tensor = readout.finish(readout.unembedding(readout.project(readout.norm(whole))))
+        return logits.float().reshape(*h.shape[:-1], logits.shape[-1])
 
     def unembedding_hash(self) -> str:
         """The hash by which published lenses name their model.
@@ -69,13 +77,15 @@ class Unembed(torch.nn.Module):
         It covers what NumPy prints of the matrix with one decimal (its corners), so that models that differ elsewhere share it;
         `full_hash` does not have that gap.
         """
-        printed = np.array_str(self.readout.weight.float().cpu().numpy(), precision=1)
+        with np.printoptions(threshold=1000, edgeitems=3, linewidth=75, suppress=False, floatmode="maxprec", sign="-"):
+            printed = np.array_str(self.readout.weight.float().cpu().numpy(), precision=1)
         return hashlib.sha256(printed.encode()).hexdigest()
 
     def full_hash(self) -> str:
         """A hash of every number of the unembedding matrix, in float32."""
         return hashlib.sha256(np.ascontiguousarray(self.readout.weight.float().cpu().numpy()).data).hexdigest()
 
+    @torch.enable_grad()
     def invert(
         self,
         logits: Float[torch.Tensor, "*batch d_vocab"],
@@ -136,7 +146,7 @@ class Unembed(torch.nn.Module):
         return InversionOutput(preimage=h.detach(), grad_norm=gradient.norm(), kl=kl.detach(), loss=loss.detach(), nfev=nfev)
 
     def _least_squares(self, logits: torch.Tensor) -> torch.Tensor:
-        weight = self.readout.weight.float()
+        weight = self.readout.matrix().float()
         flat = logits.reshape(-1, logits.shape[-1]).to(weight.device)
         solved = torch.linalg.lstsq(weight, (flat - flat.mean(-1, keepdim=True)).T).solution.T
         return solved.reshape(*logits.shape[:-1], weight.shape[1])

@@ -28,8 +28,9 @@ class HookedTransformerLITConfig:
         max_new_tokens: longest greedy continuation in the `generated_text` output; 0 leaves that output away.
         token_budget: most tokens in one forward pass, padding included. It bounds the memory that logits take:
             token_budget x d_vocab numbers.
-        lens: `auto` (the bundled or published tuned lens if there is one), `none`, or a folder or Hub id of a tuned lens, or
-            the `.pt` file of a Jacobian lens; several with a `+` between them. The logit lens is always there.
+        lens: `auto` (the bundled or published tuned lens if there is one), `none`, a folder or Hub id of a tuned lens, the `.pt`
+            file of a Jacobian lens, or `jacobian:` and the name of a published one; several with a `+` between them. The logit
+            lens is always there.
 
     Raises:
         ValueError: a number is out of its range.

@@ -9,6 +9,8 @@ from lit_tl.lens.jacobian import JacobianLens
 from lit_tl.lens.lenses import Lens, LogitLens, TunedLens
 from lit_tl.models.loading import LoadingError, resolve, with_the_hub_if_it_answers
 
+JACOBIAN = "jacobian:"
+"""What stands before the name of a published Jacobian lens."""
 BUNDLED_LENSES: Mapping[str, pathlib.Path] = {"lit-tl-tiny": pathlib.Path(__file__).parent.parent / "bundled" / "tiny_lens"}
 """Tuned lenses that are shipped with the package, by their model's name."""
 
@@ -37,9 +39,9 @@ def choose_lenses(model: Any, wanted: str) -> LensChoice:
         return LensChoice(lenses=lenses, note="")
     if wanted == "auto":
         return _automatic(model, lenses)
-    for source in wanted.split("+"):
-        if source.endswith(".pt"):
-            lenses["jacobian"] = JacobianLens.from_model_and_pretrained(model, source)
+    for source in [wanted] if pathlib.Path(wanted).expanduser().exists() else wanted.split("+"):
+        if source.endswith(".pt") or source.startswith(JACOBIAN):
+            lenses["jacobian"] = JacobianLens.from_model_and_pretrained(model, source.removeprefix(JACOBIAN) or None)
         else:
             lenses["tuned"] = TunedLens.from_model_and_pretrained(model, source)
     return LensChoice(lenses=lenses, note=f"Lens: {wanted}.")
@@ -48,7 +50,10 @@ def choose_lenses(model: Any, wanted: str) -> LensChoice:
 def _automatic(model: Any, lenses: dict[str, Lens]) -> LensChoice:
     name = str(model.cfg.model_name)
     if name in BUNDLED_LENSES:
-        lenses["tuned"] = TunedLens.from_model_and_pretrained(model, str(BUNDLED_LENSES[name]))
+        try:
+            lenses["tuned"] = TunedLens.from_model_and_pretrained(model, str(BUNDLED_LENSES[name]))
+        except LensError as error:
+            return LensChoice(lenses=lenses, note=f"No tuned lens, so the logit lens: {error}.")
         return LensChoice(lenses=lenses, note="Tuned lens: the bundled one.")
     if pathlib.Path(name).expanduser().is_dir():
         return LensChoice(lenses=lenses, note="No tuned lens: the model is a local folder; give one with --lens.")

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformer_lens.tools import analysis
 
 from lit_tl import HookedTransformerLIT
@@ -16,6 +17,7 @@ from lit_tl.lens import JacobianLens, LensError, LogitLens, TunedLens, Unembed, 
 from lit_tl.lens.fitting import kl_to_model, ridge
 from lit_tl.lens.streams import residual_streams
 from lit_tl.models.lens_choice import BUNDLED_LENSES, choose_lenses
+from lit_tl.models.loading import load_model
 from tests.conftest import FAMILIES
 
 BUNDLED = BUNDLED_LENSES["lit-tl-tiny"]
@@ -196,3 +198,105 @@ def test_a_half_precision_lens_runs(bundled: HookedTransformerLIT) -> None:
     logits = lens(torch.zeros(2, 128), 1)
     assert logits.dtype == torch.float32
     assert np.isfinite(logits.detach().numpy()).all()
+
+
+@pytest.mark.parametrize("options", [{"dtype": "bfloat16"}, {"fold_ln": True}])
+def test_auto_never_takes_the_logit_lens_away(options: dict) -> None:
+    choice = choose_lenses(load_model("lit-tl-tiny", **options), "auto")
+    assert "logit" in choice.lenses
+    assert "uned lens" in choice.note
+    assert ("tuned" in choice.lenses) == ("dtype" in options), choice.note
+
+
+def test_a_gradient_goes_to_the_translators_alone(bundled: HookedTransformerLIT) -> None:
+    model = bundled.model
+    before = [parameter.requires_grad for parameter in model.parameters()]
+    lens = TunedLens.from_model(model)
+    hidden, _ = residual_streams(model, model.to_tokens("The king and the queen"))
+    lens(hidden[:, 1], 1).logsumexp(-1).sum().backward()
+    assert lens.translators[1].weight.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert [parameter.requires_grad for parameter in model.parameters()] == before
+
+
+def test_the_hash_is_the_same_however_numpy_prints(bundled: HookedTransformerLIT) -> None:
+    unembed = Unembed(bundled.model)
+    expected = unembed.unembedding_hash()
+    with np.printoptions(threshold=10**9, edgeitems=5, linewidth=30, suppress=True):
+        assert unembed.unembedding_hash() == expected
+
+
+def test_inverting_works_where_gradients_are_off(models: dict[str, HookedTransformerLIT]) -> None:
+    unembed = Unembed(models["gpt2"].model)
+    with torch.no_grad():
+        assert float(unembed.invert(unembed(torch.ones(32))).kl) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("config", "change"),
+    [
+        (transformers.OPTConfig, {"do_layer_norm_before": False, "word_embed_proj_dim": 16, "ffn_dim": 64}),
+        (transformers.OPTConfig, {"ffn_dim": 64}),
+        (transformers.CohereConfig, {"logit_scale": 0.25, "intermediate_size": 64}),
+        (transformers.GraniteConfig, {"logits_scaling": 4.0, "intermediate_size": 64}),
+        (
+            transformers.Gemma2Config,
+            {"final_logit_softcapping": 2.0, "intermediate_size": 64, "head_dim": 8, "num_key_value_heads": 2},
+        ),
+        (transformers.MistralConfig, {"intermediate_size": 64, "num_key_value_heads": 2}),
+        (transformers.BloomConfig, {}),
+    ],
+)
+def test_the_final_residual_unembedded_is_the_models_logits(config: type, change: dict) -> None:
+    torch.manual_seed(0)
+    shape = {
+        "vocab_size": 61,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
+    model = transformers.AutoModelForCausalLM.from_config(config(**shape, pad_token_id=1, **change)).eval()
+    ids = torch.arange(2, 12)[None]
+    hidden, logits = residual_streams(model, ids, "resid_post")
+    unembed = Unembed(model)
+    with torch.no_grad():
+        assert torch.allclose(unembed(hidden[:, -1]), logits, atol=1e-5)
+    assert float(unembed.invert(logits[0, -1]).kl) < 1e-2
+
+
+def test_hooks_of_hugging_face_models_are_honoured(checkpoint_folders: dict[str, pathlib.Path]) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders["llama"])
+    ids = torch.arange(2, 9)[None]
+    handle = model.model.layers[0].register_forward_hook(lambda block, args, output: output * 0)
+    try:
+        before, logits = residual_streams(model, ids)
+        after, _ = residual_streams(model, ids, "resid_post")
+    finally:
+        handle.remove()
+    assert before[0, 1].abs().max() == 0
+    assert after[0, 0].abs().max() == 0
+    with torch.no_grad():
+        assert torch.allclose(Unembed(model)(after[:, -1]), logits, atol=1e-5)
+
+
+def test_other_damage_is_said_too(bundled: HookedTransformerLIT, folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (folder / "params.pt").write_bytes(b"")
+    with pytest.raises(LensError, match="is damaged: "):
+        TunedLens.from_model_and_pretrained(bundled.model, str(folder))
+    for content in (b"abc", pickle.dumps(Harmful(tmp_path / "harm"), protocol=2)):
+        (tmp_path / "j.pt").write_bytes(content)
+        with pytest.raises(LensError):
+            JacobianLens.from_model_and_pretrained(bundled.model, str(tmp_path / "j.pt"))
+    assert not (tmp_path / "harm").exists()
+    config = json.loads((BUNDLED / "config.json").read_text())
+    for change, message in (({"unembed_full_hash": 7}, "which is no hash"), ({"bias": "no"}, "bias 'no', which is no bool")):
+        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(LensError, match=message):
+            TunedLens.from_model_and_pretrained(bundled.model, str(folder))
+
+
+def test_a_folder_with_a_plus_in_its_name_is_one_lens(bundled: HookedTransformerLIT, tmp_path: pathlib.Path) -> None:
+    shutil.copytree(BUNDLED, tmp_path / "a+b")
+    assert set(choose_lenses(bundled.model, str(tmp_path / "a+b")).lenses) == {"logit", "tuned"}
