@@ -1,15 +1,15 @@
 """From hidden states to logits, and back."""
 
-import contextlib
 import dataclasses
 import hashlib
-from typing import Any, Iterable, Iterator, Literal, Optional
+from typing import Any, Literal, Optional
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from lit_tl.lens.readout import find_readout
+from lit_tl.passes.activations import frozen_parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,19 +26,6 @@ class InversionOutput:
     """The objective: the KL, and the weighted prior."""
     nfev: int
     """Evaluations of the objective."""
-
-
-@contextlib.contextmanager
-def frozen(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
-    """Inside, no parameter of these takes part in a graph, so that a gradient goes to what is fed in alone."""
-    trainable = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in trainable:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
 
 
 class Unembed(torch.nn.Module):
@@ -67,7 +54,7 @@ class Unembed(torch.nn.Module):
         readout = self._readouts[0]
         weight = readout.weight
         whole = h.reshape(1, -1, h.shape[-1]).to(weight.device, weight.dtype)  # as the model's own hooks expect it
-        with frozen(readout.modules()):
+        with frozen_parameters(*readout.modules()):
             logits: torch.Tensor = readout.finish(readout.unembedding(readout.project(readout.norm(whole))))
         return logits.float().reshape(*h.shape[:-1], logits.shape[-1])
 

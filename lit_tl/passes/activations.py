@@ -145,9 +145,9 @@ def model_device(model: Any) -> torch.device:
 
 
 @contextlib.contextmanager
-def frozen_parameters(model: Any) -> Iterator[None]:
+def frozen_parameters(*modules: Any) -> Iterator[None]:
     """No parameter asks for a gradient inside; afterwards each is as it was."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:

@@ -26,7 +26,7 @@ def one_by_one(model: Any, prompt: Prompt, steps: int) -> str:
     return str(model.tokenizer.decode(new[: new.index(0)] if 0 in new else new))
 
 
-def check(model: Any, texts: list[str], steps: int) -> None:
+def check_continuations(model: Any, texts: list[str], steps: int) -> None:
     prompter = HookedTransformerLIT(model)._engine.prompter
     prompts = [prompter.from_text(text) for text in texts]
     done = run(model, prompts, Wanted(cache=True))
@@ -36,11 +36,11 @@ def check(model: Any, texts: list[str], steps: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_padded_batch_goes_on_as_each_prompt_alone_does(family: str, models: dict[str, HookedTransformerLIT]) -> None:
-    check(models[family].model, TEXTS, 12)
+    check_continuations(models[family].model, TEXTS, 12)
 
 
 def test_the_bundled_model_goes_on(bundled: HookedTransformerLIT) -> None:
-    check(bundled.model, TEXTS, 10)
+    check_continuations(bundled.model, TEXTS, 10)
 
 
 def test_a_sliding_window_shorter_than_the_text_is_honoured(
@@ -51,7 +51,7 @@ def test_a_sliding_window_shorter_than_the_text_is_honoured(
     torch.manual_seed(3)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     transformers.AutoTokenizer.from_pretrained(checkpoint_folders["gemma2"]).save_pretrained(tmp_path)
-    check(load_model(str(tmp_path)), TEXTS, 8)
+    check_continuations(load_model(str(tmp_path)), TEXTS, 8)
 
 
 def test_it_ends_where_the_context_is_full(models: dict[str, HookedTransformerLIT]) -> None:
@@ -77,7 +77,7 @@ def test_attention_that_counts_keys_is_honoured(
     torch.manual_seed(5)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     transformers.AutoTokenizer.from_pretrained(checkpoint_folders["gpt2"]).save_pretrained(tmp_path)
-    check(load_model(str(tmp_path)), TEXTS, 8)
+    check_continuations(load_model(str(tmp_path)), TEXTS, 8)
 
 
 def test_one_full_prompt_does_not_stop_the_others(models: dict[str, HookedTransformerLIT]) -> None:
