@@ -255,6 +255,5 @@ def _replace(path: pathlib.Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
-        pathlib.Path(name).unlink(missing_ok=True)
-        raise
+    finally:
+        pathlib.Path(name).unlink(missing_ok=True)  # where it did not become the file

@@ -200,8 +200,10 @@ def test_a_click_in_a_figure_chooses_the_target_and_resizing_redraws_it(page: An
         "([panel, wide]) => panel.shadowRoot.querySelector('.main-svg').getBoundingClientRect().width < wide - 50",
         arg=[panel.element_handle(), wide],
     )
+    assert panel.locator(".plot .main-svg").first.bounding_box()["width"] < wide - 50
     tab(page, "Predictions")
     page.locator("lit-tl-predictions-module .target", has_text="at 4").wait_for()
+    assert page.locator("lit-tl-predictions-module .token.chosen").get_attribute("data-pos") == "4"
 
 
 def test_two_models_and_a_pinned_prompt_stand_side_by_side(watched: Watched, server: LitServer) -> None:
