@@ -2,60 +2,81 @@
 
     python -m lit_tl.bundled.fit_lens --output lit_tl/bundled/tiny_lens
 
-A ridge regression over some text, then gradient steps on the KL divergence. The text comes from `lit_tl.bundled.corpus`; the
-seeds of fitting and of the check at the end differ.
+A run of `python -m lit_tl.lens train` on text of `lit_tl.bundled.corpus`, then one of `eval` on text of another seed, into
+`fit.json`. The same command gives the same numbers to the bit on the same machine and libraries.
 """
 
 import itertools
 import json
 import pathlib
+import shutil
+import tempfile
 import time
-from typing import Any, Iterator, Sequence
+from typing import Any, Sequence
 
-import torch
 from absl import app, flags
 
-from lit_tl.bundled import corpus
-from lit_tl.lens import fitting
-from lit_tl.lens.lenses import LogitLens, TunedLens
-from lit_tl.models.loading import load_model
-
 MODEL = "lit-tl-tiny"
-_BATCH, _LENGTH, _RIDGE_BATCHES, _STEPS = 16, 128, 32, 600
+LENGTH, STEPS, STEP_TOKENS, CHECK_TOKENS = 128, 600, 2048, 65_536
 _FIT_SEED, _CHECK_SEED = 11, 12
+_FIT_DOCUMENTS, _CHECK_DOCUMENTS = 90_000, 6_000
 
 
-def text_batches(model: Any, count: int, seed: int) -> list[torch.Tensor]:
-    """`count` batches of token ids, `[batch, pos]`: documents one after another, each with its beginning-of-text token."""
-    stream = _ids(model, seed)
-    rows = [torch.tensor(list(itertools.islice(stream, _LENGTH))) for _ in range(count * _BATCH)]
-    return list(torch.stack(rows).split(_BATCH))
+def write_text(path: pathlib.Path, seed: int, count: int) -> None:
+    """Documents as JSON lines."""
+    from lit_tl.bundled import corpus
 
-
-def _ids(model: Any, seed: int) -> Iterator[int]:
-    for document in corpus.documents(seed):
-        yield from model.to_tokens(document.text, prepend_bos=True, truncate=False)[0].tolist()
+    with path.open("w", encoding="utf-8") as file:
+        for document in itertools.islice(corpus.documents(seed), count):
+            file.write(json.dumps({"text": document.text}) + "\n")
 
 
 def fit(output: pathlib.Path) -> dict[str, Any]:
     """Fit, check, write; what was found."""
-    torch.manual_seed(0)
+    from lit_tl.lens import artifacts
+    from lit_tl.lens.commands import eval as evaluation
+    from lit_tl.lens.commands import train as training
+
     started = time.monotonic()
-    model = load_model(MODEL)
-    lens = TunedLens.from_model(model)
-    fitting.ridge(lens, model, text_batches(model, _RIDGE_BATCHES, _FIT_SEED))
-    check = text_batches(model, 8, _CHECK_SEED)
-    found = {"logit_lens": fitting.kl_to_model(LogitLens.from_model(model), model, check)}
-    found["ridge"] = fitting.kl_to_model(lens, model, check)
-    fitting.refine(lens, model, text_batches(model, _STEPS, _FIT_SEED))
-    found["tuned_lens"] = fitting.kl_to_model(lens, model, check)
-    lens.save(output)
+    with tempfile.TemporaryDirectory(prefix="lit_tl-fit-") as name:
+        folder = pathlib.Path(name)
+        write_text(folder / "fit.jsonl", _FIT_SEED, _FIT_DOCUMENTS)
+        write_text(folder / "check.jsonl", _CHECK_SEED, _CHECK_DOCUMENTS)
+        training.run(
+            training.Config(
+                model=MODEL,
+                data=str(folder / "fit.jsonl"),
+                output=str(folder / "lens"),
+                max_seq_len=LENGTH,
+                num_steps=STEPS,
+                tokens_per_step=STEP_TOKENS,
+            )
+        )
+        evaluation.run(
+            evaluation.Config(
+                model=MODEL,
+                data=str(folder / "check.jsonl"),
+                lens=str(folder / "lens"),
+                output=str(folder / "check"),
+                max_seq_len=LENGTH,
+                tokens=CHECK_TOKENS,
+            )
+        )
+        trained = json.loads((folder / "lens" / "train.json").read_text("utf-8"))
+        measured = json.loads((folder / "check" / "eval.json").read_text("utf-8"))["measured"]
+        output.mkdir(parents=True, exist_ok=True)
+        for file in ("config.json", "params.pt"):
+            shutil.copyfile(folder / "lens" / file, output / file)
     record = {
-        "kl_to_model_nats": {name: [round(value, 4) for value in values] for name, values in found.items()},
-        "tokens": (_RIDGE_BATCHES + _STEPS) * _BATCH * _LENGTH,
+        "kl_to_model_nats": {
+            lens: [round(row["kl_nats"], 4) for row in measured if row["lens"] == lens.split("_")[0]]
+            for lens in ("logit_lens", "tuned_lens")
+        },
+        "tokens": trained["tokens"],
         "seconds": round(time.monotonic() - started),
+        "versions": trained["versions"],
     }
-    (output / "fit.json").write_text(json.dumps(record, indent=2) + "\n")
+    artifacts.write_json(output / "fit.json", record)
     return record
 
 

@@ -8,16 +8,14 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence, TypeVar, Union
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import types as lit_types
 
+from lit_tl.data.errors import DataError
+
 DEFAULT_MAX_EXAMPLES = 2000
 _Record = TypeVar("_Record")
 
 _TEXT_FIELDS = ("text", "answer", "foil", "target", "corrupted_text")
 _LIST_FIELDS = {"tokens": "a list of texts", "target_mask": "a list of numbers", "token_embeddings": "a list of lists of numbers"}
 _MOST_LABELS = 30
-
-
-class DataError(ValueError):
-    """A data set can't be read. The message names the file, the line and the reason."""
 
 
 class Prompts(lit_dataset.Dataset):

@@ -10,7 +10,8 @@ from typing import Callable, Mapping, Optional
 from lit_nlp.api import dataset as lit_dataset
 
 from lit_tl.data import files, paired, tables, tasks
-from lit_tl.data.files import DEFAULT_MAX_EXAMPLES, DataError
+from lit_tl.data.errors import DataError
+from lit_tl.data.files import DEFAULT_MAX_EXAMPLES
 
 _READERS: Mapping[str, Callable[[str, int], lit_dataset.Dataset]] = {
     ".jsonl": files.JsonLines,

@@ -10,7 +10,9 @@ from typing import Any, Mapping, Optional
 
 from lit_nlp.api import dataset as lit_dataset
 
-from lit_tl.data.files import DEFAULT_MAX_EXAMPLES, DataError, at_most, read_text, typed_dataset
+from lit_tl.data import hub
+from lit_tl.data.errors import DataError
+from lit_tl.data.files import DEFAULT_MAX_EXAMPLES, at_most, read_text, typed_dataset
 
 _LONGEST_CELL = 2**30
 _TEXT_COLUMNS = ("text", "prompt", "sentence", "content", "question", "input")
@@ -157,21 +159,9 @@ class HubTable(lit_dataset.Dataset):
 
     def __init__(self, source: str):
         wanted = HubSource.parse(source if source.startswith("hf:") else f"hf:{source}")
-        import httpx
-        from huggingface_hub import errors as hub
-
-        import datasets
-
         where = f"{wanted.name}[{wanted.split}]"
-        try:
-            streamed = datasets.load_dataset(wanted.name, wanted.config, split=wanted.split, streaming=True)
-            rows = list(itertools.islice(streamed, wanted.count))
-        except (ConnectionError, httpx.TransportError, hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError) as error:
-            raise DataError(
-                f"{wanted.name}: the Hugging Face Hub can't be reached; check the network, or give a local file"
-            ) from error
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise DataError(f"{where} can't be read: {str(error).strip().splitlines()[0]}") from error
+        with hub.said_plainly(wanted.name, where):
+            rows = list(itertools.islice(hub.stream(wanted.name, wanted.config, wanted.split), wanted.count))
         if not rows:
             raise DataError(f"{where} is empty")
         column = _text_column(list(rows[0]), wanted.column, where)

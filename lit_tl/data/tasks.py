@@ -9,7 +9,7 @@ from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import types as lit_types
 
 from lit_tl.data import paired
-from lit_tl.data.files import DataError
+from lit_tl.data.errors import DataError
 from lit_tl.passes.prompts import Prompter
 
 _PACKAGED = pathlib.Path(__file__).parent / "shipped"

@@ -7,7 +7,7 @@ import pickle
 import tempfile
 import warnings
 import zipfile
-from typing import Any, Mapping, Optional
+from typing import IO, Any, Callable, Mapping, Optional
 
 import torch
 
@@ -153,6 +153,10 @@ DAMAGED = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, 
 """What readers of damaged files raise."""
 
 
+DAMAGED_PICKLE = (*DAMAGED, pickle.UnpicklingError, zipfile.BadZipFile)
+"""What `torch.load` raises of a damaged file."""
+
+
 def first_line(error: BaseException) -> str:
     """An error's first line, or its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -237,20 +241,47 @@ def write(folder: pathlib.Path, tensors: Mapping[str, torch.Tensor], told: Mappi
     if ckpt.endswith(".safetensors"):
         import safetensors.torch
 
-        _replace(folder / ckpt, safetensors.torch.save(plain))
+        replace(folder / ckpt, lambda file: file.write(safetensors.torch.save(plain)))
     else:
-        with tempfile.SpooledTemporaryFile() as buffer:
-            torch.save(plain, buffer)
-            buffer.seek(0)
-            _replace(folder / ckpt, buffer.read())
-    _replace(folder / config, json.dumps(told, indent=2).encode() + b"\n")
+        save_tensors(folder / ckpt, plain)
+    write_json(folder / config, told)
 
 
-def _replace(path: pathlib.Path, content: bytes) -> None:
+def save_tensors(path: pathlib.Path, told: Any) -> None:
+    """Write tensors and plain values, which `torch.load(weights_only=True)` reads, whole or not at all.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+
+    def save(file: IO[bytes]) -> None:
+        try:
+            torch.save(told, file)
+        except RuntimeError as error:  # torch's zip writer says so where a write failed
+            raise error.__context__ if isinstance(error.__context__, OSError) else OSError(first_line(error)) from error
+
+    replace(path, save)
+
+
+def write_json(path: pathlib.Path, told: Mapping[str, Any]) -> None:
+    """Write a JSON object, whole or not at all.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    replace(path, lambda file: file.write(json.dumps(told, indent=2).encode() + b"\n"))
+
+
+def replace(path: pathlib.Path, write_to: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file beside its place, to the disk, and put it there in one go.
+
+    Raises:
+        OSError: it can't be written; what was there is as it was.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            write_to(file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)

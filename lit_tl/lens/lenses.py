@@ -164,12 +164,12 @@ class TunedLens(Lens):
     def save(self, path: Union[str, pathlib.Path], ckpt: str = "params.pt", config: str = "config.json") -> None:
         """Write the translators and the config into a folder, which readers of the published lenses take too.
 
-        The config carries `unembed_hash`, and a hash of the whole unembedding as `unembed_full_hash` beside it.
+        The config carries `unembed_hash`, and a hash of the whole unembedding as `unembed_full_hash` beside it, but not where the
+        model is in half precision, whose numbers may be rounded ones.
         """
-        told = self.config.to_dict() | {
-            "unembed_hash": self.unembed.unembedding_hash(),
-            "unembed_full_hash": self.unembed.full_hash(),
-        }
+        told = self.config.to_dict() | {"unembed_hash": self.unembed.unembedding_hash()}
+        if self.unembed.readout.weight.dtype in (torch.float32, torch.float64):
+            told["unembed_full_hash"] = self.unembed.full_hash()
         artifacts.write(pathlib.Path(path), self.translators.state_dict(), told, ckpt=ckpt, config=config)
 
     def transform_hidden(self, h: Hidden, idx: int) -> Hidden:

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from typing import Any, Literal, get_args
+from typing import Any, Callable, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -59,37 +59,67 @@ def residual_streams(
     return _of_hugging_face(model, input_ids, component)
 
 
+@torch.no_grad()
+def all_residuals(
+    model: Any, input_ids: Int[torch.Tensor, "batch pos"]
+) -> Float[torch.Tensor, "layer_and_final batch pos d_model"]:
+    """Every layer's input, and last the final residual: one forward pass that stops short of the unembedding.
+
+    For training and evaluation, which make what they need of the logits themselves: the model unembeds one position alone.
+    """
+    readout = find_readout(model)
+    blocks = model.blocks if hasattr(model, "unembed") else blocks_of(model, readout.n_layers)
+    kept: list[torch.Tensor] = []
+
+    def keep(layer: int, residual: torch.Tensor) -> None:
+        if not kept:
+            kept.append(residual.new_empty(readout.n_layers + 1, *residual.shape))
+        kept[0][layer] = residual  # to the first layer's device, where layers are on several
+
+    with contextlib.ExitStack() as stack:
+        for layer, block in enumerate(blocks):
+            stack.callback(block.register_forward_pre_hook(functools.partial(_give_input, keep, layer), with_kwargs=True).remove)
+        stack.callback(blocks[-1].register_forward_hook(functools.partial(_give_output, keep, readout.n_layers)).remove)
+        stack.callback(readout.unembedding.register_forward_pre_hook(_last_position).remove)
+        model(input_ids, **({} if hasattr(model, "unembed") else {"use_cache": False}))
+    return kept[0]
+
+
+def _last_position(unembedding: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (args[0][:, -1:], *args[1:])
+
+
 def _of_hugging_face(model: Any, input_ids: torch.Tensor, component: str) -> tuple[torch.Tensor, torch.Tensor]:
     if component == "resid_mid":
         raise ValueError("resid_mid is read by TransformerLens' hooks: load the model with TransformerLens")
     kept: dict[int, torch.Tensor] = {}
     readout = find_readout(model)
     with contextlib.ExitStack() as stack:
-        for layer, block in enumerate(_blocks(model, readout.n_layers)):
+        for layer, block in enumerate(blocks_of(model, readout.n_layers)):
             # Hooks rather than output_hidden_states, which is recorded before the user's own hooks on a block have run.
             if component == "resid_pre":
-                handle = block.register_forward_pre_hook(functools.partial(_keep_input, kept, layer), with_kwargs=True)
+                handle = block.register_forward_pre_hook(functools.partial(_give_input, kept.__setitem__, layer), with_kwargs=True)
             else:
-                handle = block.register_forward_hook(functools.partial(_keep_output, kept, layer))
+                handle = block.register_forward_hook(functools.partial(_give_output, kept.__setitem__, layer))
             stack.callback(handle.remove)
         logits = model(input_ids, use_cache=False).logits
     device = kept[readout.n_layers - 1].device
     return torch.stack([kept[layer].to(device) for layer in range(readout.n_layers)], dim=1), logits
 
 
-def _blocks(model: Any, n_layers: int) -> torch.nn.ModuleList:
+def blocks_of(model: Any, n_layers: int) -> torch.nn.ModuleList:
     for module in model.base_model.modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == n_layers:
             return module
     raise ValueError(f"the {n_layers} blocks of {type(model).__qualname__} are not found: load the model with TransformerLens")
 
 
-def _keep_input(kept: dict[int, torch.Tensor], layer: int, block: Any, args: Any, kwargs: Any) -> None:
-    kept[layer] = (args[0] if args else kwargs["hidden_states"]).detach()
+def _give_input(keep: Callable[[int, torch.Tensor], None], layer: int, block: Any, args: Any, kwargs: Any) -> None:
+    keep(layer, (args[0] if args else kwargs["hidden_states"]).detach())
 
 
-def _keep_output(kept: dict[int, torch.Tensor], layer: int, block: Any, args: Any, output: Any) -> None:
-    kept[layer] = (output[0] if isinstance(output, tuple) else output).detach()
+def _give_output(keep: Callable[[int, torch.Tensor], None], layer: int, block: Any, args: Any, output: Any) -> None:
+    keep(layer, (output[0] if isinstance(output, tuple) else output).detach())
 
 
 def last_hidden(model: Any, input_ids: Int[torch.Tensor, "batch pos"], layer: int) -> Float[torch.Tensor, "batch d_model"]:

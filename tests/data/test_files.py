@@ -5,7 +5,8 @@ import pathlib
 import pytest
 from lit_nlp.api import types as lit_types
 
-from lit_tl.data.files import DataError, JsonLines, Prompts, TextLines
+from lit_tl.data.errors import DataError
+from lit_tl.data.files import JsonLines, Prompts, TextLines
 from lit_tl.data.sources import DatasetSource
 
 

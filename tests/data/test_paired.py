@@ -9,7 +9,7 @@ import pytest
 
 from lit_tl import HookedTransformerLIT
 from lit_tl.data import lexicon, paired, tasks
-from lit_tl.data.files import DataError
+from lit_tl.data.errors import DataError
 from lit_tl.models.wrapper import engine_of
 
 

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 from lit_nlp.api import types as lit_types
 
-from lit_tl.data.files import DataError
+from lit_tl.data.errors import DataError
 from lit_tl.data.sources import DatasetSource
 from lit_tl.data.tables import HubSource, HubTable, JsonFile, Table
 

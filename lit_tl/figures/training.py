@@ -1,0 +1,54 @@
+"""Figures of training and evaluating lenses."""
+
+from typing import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+
+def loss_curves(losses: Sequence[Sequence[float]], name: str) -> go.Figure:
+    """Each layer's loss over the steps, `[step][layer]` in nats."""
+    values = np.asarray(losses, dtype=float).reshape(len(losses), -1)
+    n_layers = values.shape[1]
+    colours = sample_colorscale("Viridis", np.linspace(0, 0.9, n_layers).tolist()) if n_layers else []
+    figure = go.Figure()
+    for layer in range(n_layers):
+        figure.add_scatter(
+            x=np.arange(1, len(values) + 1), y=values[:, layer], mode="lines", name=f"layer {layer}", line_color=colours[layer]
+        )
+    figure.update_layout(title=f"{name} by layer's input", template="plotly_white")
+    figure.update_xaxes(title="step")
+    figure.update_yaxes(title="nats", type="log")
+    return figure
+
+
+def by_layer(measures: Mapping[str, Mapping[str, npt.NDArray[np.floating]]], units: Mapping[str, str]) -> go.Figure:
+    """Panels side by side, one for each measure, with a line for each lens: `measures[measure][lens]` is `[layer]`."""
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(cols=len(measures), subplot_titles=list(measures))
+    colours = ("#5f6368", "#1a73e8", "#d93025", "#188038")
+    for column, (measure, lenses) in enumerate(measures.items(), start=1):
+        for colour, (lens, values) in zip(colours, lenses.items()):
+            constant = len(values) == 1
+            layers = np.arange(len(values))
+            if constant:
+                figure.add_hline(y=float(values[0]), line_dash="dot", line_color="#202124", annotation_text=lens, col=column, row=1)
+                continue
+            figure.add_scatter(
+                x=layers,
+                y=values,
+                mode="lines+markers",
+                name=lens,
+                legendgroup=lens,
+                showlegend=column == 1,
+                line_color=colour,
+                col=column,
+                row=1,
+            )
+        figure.update_xaxes(title="layer's input", col=column, row=1, dtick=max(1, len(layers) // 12))
+        figure.update_yaxes(title=units[measure], rangemode="tozero", col=column, row=1)
+    figure.update_layout(template="plotly_white", legend={"orientation": "h", "y": -0.2})
+    return figure

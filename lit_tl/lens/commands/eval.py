@@ -1,0 +1,183 @@
+"""`python -m lit_tl.lens eval`: measure a lens."""
+
+import dataclasses
+import itertools
+import math
+import pathlib
+from typing import Any, Iterator, Optional
+
+from lit_tl.lens.commands.train import check_writable, open_text
+from lit_tl.lens.settings import BadLines, Precision, at_least, required, setting
+
+USAGE = """Measure a tuned lens, and the logit lens beside it, against the model.
+
+  python -m lit_tl.lens eval --model gpt2-small --data test.jsonl --lens lenses/gpt2-small --tokens 1000000 --output evaluation
+
+Prints a table and writes eval.json, eval.csv and eval.html: for each layer and lens the KL divergence to the model and the
+cross-entropy with the text, in nats and in bits per byte."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """The flags of `eval`.
+
+    Raises:
+        ValueError: a value is out of its range, or two do not go together.
+    """
+
+    model: str = required("Bundled model, TransformerLens alias, Hub id or local folder; [@revision].")
+    data: str = required(
+        "Text: a file (.jsonl, .txt, each also .gz or .zst), or a data set: a folder, or a Hub id owner/name[/config]."
+    )
+    lens: str = required("A tuned lens's folder or Hub id, or none for the logit lens alone.")
+    output: str = required("Folder for what was measured.")
+    tokens: Optional[int] = setting(None, "How many tokens to read, in whole sequences. Default: all there are.")
+    split: str = setting("train", "Split of a data set.")
+    text_column: str = setting("text", "Key or column that holds the text.")
+    bad_lines: BadLines = setting(
+        "refuse", "What to do with a line that holds no text: refuse the file, or skip and count the line."
+    )
+    max_seq_len: Optional[int] = setting(None, "Tokens in a sequence. Default: the model's context, at most 2048.")
+    token_shift: int = setting(1, "How many tokens ahead of the input the label of the cross-entropy lies.")
+    per_gpu_batch_size: Optional[int] = setting(None, "Sequences in one pass on each process. Default: about 2,048 tokens.")
+    device: Optional[str] = setting(None, "cuda, mps, cpu; the best there is if not said.")
+    precision: Precision = setting(
+        "auto", "Number format of the model; products with the unembedding are float32 unless one is said."
+    )
+    fsdp: bool = setting(False, "Shard the model over the processes (PyTorch's fully_shard).")
+    cpu_offload: bool = setting(False, "With --fsdp: keep the model's shards in the CPU's memory.")
+    debug: bool = setting(False, "Show tracebacks of errors.")
+
+    def __post_init__(self) -> None:
+        for name, least in (("tokens", 2), ("max_seq_len", 2), ("per_gpu_batch_size", 1)):
+            at_least(name, getattr(self, name), least)
+        if self.cpu_offload and not self.fsdp:
+            raise ValueError("--cpu_offload keeps the shards of --fsdp in the CPU's memory: give --fsdp too")
+        if self.precision == "int8" and self.fsdp:
+            raise ValueError("--precision int8 can't be combined with --fsdp or --cpu_offload: quantized weights can't be sharded")
+
+
+def run(config: Config) -> Optional[str]:
+    """Measure and write; what to tell the user, None on processes other than the first.
+
+    Raises:
+        ValueError, OSError: with a message for the user.
+    """
+    output = pathlib.Path(config.output).expanduser()
+    check_writable(output)
+    documents = open_text(config)
+    from lit_tl.lens.training.processes import pick_device, processes
+    from lit_tl.models.causal_lm import load_causal_lm
+
+    device = pick_device(config.device)
+    with processes(device) as mine:
+        model, tokenizer = load_causal_lm(config.model, device="cpu" if config.fsdp else device, precision=config.precision)
+        return _Measuring(config, output, documents, device, mine, model, tokenizer).run()
+
+
+@dataclasses.dataclass
+class _Measuring:
+    config: Config
+    output: pathlib.Path
+    documents: Any
+    device: Any
+    processes: Any
+    model: Any
+    tokenizer: Any
+
+    def run(self) -> Optional[str]:
+        import tqdm
+
+        from lit_tl.lens.evaluation import evaluate
+        from lit_tl.lens.training import processes
+        from lit_tl.lens.training.chunks import Chunks
+        from lit_tl.lens.training.loss import row_loss
+        from lit_tl.lens.training.run import encoder
+
+        lenses = self._lenses()
+        if self.config.fsdp:
+            processes.shard(self.model, self.device, cpu_offload=self.config.cpu_offload)
+        length = self._length()
+        chunks = Chunks(self.documents, encoder(self.tokenizer, self.model.get_input_embeddings().weight.shape[0]), length=length)
+        wanted = None if self.config.tokens is None else math.ceil(self.config.tokens / length)
+        total = None if wanted is None else wanted * length
+        with tqdm.tqdm(total=total, unit=" tokens", unit_scale=True, disable=not self.processes.is_first) as bar:
+            found = evaluate(
+                self.model,
+                lenses,
+                row_loss(lenses["logit"].unembed),
+                self._batches(itertools.islice(chunks, wanted), length),
+                token_shift=self.config.token_shift,
+                bits_per_byte=lambda: chunks.tokens / max(chunks.text_bytes, 1) / math.log(2),
+                processes=self.processes,
+                report=lambda tokens: bar.update(tokens * self.processes.world_size),
+            )
+        if not self.processes.is_first:
+            return None
+        self._write(found, chunks)
+        short = (
+            "" if wanted is None or chunks.given == wanted else f" (the text ended before the {self.config.tokens:,} of --tokens)"
+        )
+        return f"{found.table()}\n{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} tokens{short}"
+
+    def _lenses(self) -> Any:
+        from lit_tl.lens.lenses import LogitLens, TunedLens
+
+        logit = LogitLens.from_model(self.model)
+        if self.config.lens == "none":
+            return {"logit": logit}
+        tuned = TunedLens.from_unembed_and_pretrained(logit.unembed, self.config.lens, map_location=self.device)
+        return {"logit": logit, "tuned": tuned}
+
+    def _length(self) -> int:
+        from lit_tl.lens.training.plan import LONGEST
+        from lit_tl.models.causal_lm import context_of
+
+        context = context_of(self.model)
+        length = self.config.max_seq_len or min(context, LONGEST)
+        if length > context:
+            raise ValueError(f"--max_seq_len is {length}, but the model's context is {context} tokens")
+        if abs(self.config.token_shift) >= length:
+            raise ValueError(f"--token_shift is {self.config.token_shift}, but a sequence has {length} tokens")
+        return length
+
+    def _batches(self, sequences: Iterator[Any], length: int) -> Iterator[Any]:
+        """This process's share of each round; all processes see as many rounds."""
+        import torch
+
+        batch = self.config.per_gpu_batch_size or max(1, 2048 // length)
+        while taken := list(itertools.islice(sequences, batch * self.processes.world_size)):
+            mine = taken[self.processes.rank :: self.processes.world_size]
+            rows = torch.stack(mine) if mine else torch.empty(0, length, dtype=torch.int32)
+            yield rows.long().to(self.device)
+
+    def _write(self, found: Any, chunks: Any) -> None:
+        from lit_tl.figures.training import by_layer
+        from lit_tl.lens import artifacts
+        from lit_tl.lens.training import record
+
+        told = {
+            "settings": dataclasses.asdict(self.config),
+            "versions": record.versions(),
+            "data": self.documents.identity(),
+            "tokens": found.tokens,
+            "skipped_lines": chunks.place.get("skipped", 0),
+            "first_skipped": chunks.place.get("first_skipped", ""),
+            "measured": found.rows(),
+        }
+        artifacts.write_json(self.output / "eval.json", told)
+        artifacts.replace(self.output / "eval.csv", lambda file: file.write(found.csv().encode()))
+        lines = {name: measured for name, measured in found.lenses.items()}
+        figure = by_layer(
+            {
+                "KL to the model": {name: measured.kl for name, measured in lines.items()},
+                "Cross-entropy": {name: m.cross_entropy for name, m in {**lines, "model": found.model}.items()},
+                "Bits per byte": {
+                    name: m.cross_entropy * found.bits_per_byte for name, m in {**lines, "model": found.model}.items()
+                },
+            },
+            {"KL to the model": "nats", "Cross-entropy": "nats", "Bits per byte": "bits / byte"},
+        )
+        figure.update_layout(title=f"Lenses of {self.config.model} on {found.tokens:,} tokens of {self.documents.where}")
+        page = figure.to_html(include_plotlyjs=True)
+        artifacts.replace(self.output / "eval.html", lambda file: file.write(page.encode()))

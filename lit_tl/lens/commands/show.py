@@ -1,0 +1,66 @@
+"""`python -m lit_tl.lens show`: one prompt through a lens."""
+
+import dataclasses
+import pathlib
+from typing import Literal, Optional
+
+from lit_tl.lens.settings import required, setting
+
+USAGE = """Draw what a model would predict at each layer.
+
+  python -m lit_tl.lens show --model lit-tl-tiny --text "The capital of France is" --output lens.html"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """The flags of `show`.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    model: str = setting("lit-tl-tiny", "Bundled model, TransformerLens alias, Hub id or local folder.")
+    lens: str = setting("auto", "auto, none (the logit lens), a tuned lens's folder or Hub id, a Jacobian lens (.pt).")
+    text: str = required('The prompt: give one with --text "...".')
+    output: str = setting("lens.html", "The file to write: .html, or .json for Plotly's.")
+    statistic: Literal["entropy", "forward_kl", "max_probability", "cross_entropy", "rank"] = setting(
+        "entropy", "What colours the cells."
+    )
+    residual_component: Literal["resid_pre", "resid_mid", "resid_post"] = setting("resid_pre", "What is read.")
+    stride: int = setting(1, "Show every so many layers, and the last.")
+    device: Optional[str] = setting(None, "cuda, cpu, ...; the best there is if not said.")
+    debug: bool = setting(False, "Show tracebacks of errors.")
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"--stride is {self.stride}: give 1 or more")
+        if pathlib.Path(self.output).suffix not in (".html", ".json"):
+            raise ValueError(f"--output {self.output} must end in .html or .json")
+
+
+def run(config: Config) -> str:
+    """Write the figure; what to tell the user.
+
+    Raises:
+        ValueError, OSError: with a message for the user.
+    """
+    import numpy as np
+
+    from lit_tl.lens.trajectory import PredictionTrajectory
+    from lit_tl.models.lens_choice import choose_lenses
+    from lit_tl.models.loading import load_model
+    from lit_tl.passes.prompts import Prompter
+
+    output = pathlib.Path(config.output).expanduser()
+    model = load_model(config.model, device=config.device)
+    choice = choose_lenses(model, config.lens)
+    ids = np.array(Prompter(model, max_length=2048, prepend_bos=True).from_text(config.text).ids)
+    lens = choice.lenses[choice.best]
+    trajectory = PredictionTrajectory.from_lens_and_model(lens, model, ids, residual_component=config.residual_component)
+    if config.statistic in ("cross_entropy", "rank"):
+        trajectory.targets = np.append(ids[1:], trajectory.model_log_probs[-1].argmax())
+    statistic = getattr(trajectory, config.statistic)()
+    figure = statistic.stride(config.stride).figure(f"{choice.best} lens of {config.model}: {statistic.name}")
+    text = figure.to_html(include_plotlyjs=True) if output.suffix == ".html" else figure.to_json()
+    output.write_text(text, "utf-8")
+    return f"{output}: {choice.best} lens, {trajectory.num_layers} layers, {trajectory.num_tokens} tokens. {choice.note}".strip()

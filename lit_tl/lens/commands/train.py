@@ -1,0 +1,64 @@
+"""`python -m lit_tl.lens train`: fit a tuned lens."""
+
+import pathlib
+import tempfile
+from typing import Any, Optional
+
+from lit_tl.lens.training.config import TrainConfig as Config
+
+USAGE = """Train a tuned lens (Belrose et al. 2023) on a model's own predictions.
+
+  python -m lit_tl.lens train --model gpt2-small --data val.jsonl --output lenses/gpt2-small
+  torchrun --standalone --nproc-per-node=8 -m lit_tl.lens train ...      one process for each GPU
+
+The folder gets config.json and params.pt (the published format), train.json (settings, versions, data, losses) and losses.html."""
+
+__all__ = ["USAGE", "Config", "run"]
+
+
+def run(config: Config) -> Optional[str]:
+    """Train and write; what to tell the user, None on processes other than the first.
+
+    Raises:
+        ValueError, OSError: with a message for the user.
+    """
+    output = pathlib.Path(config.output).expanduser()
+    check_writable(output)
+    documents = open_text(config)
+    from lit_tl.lens.training import run as training
+    from lit_tl.lens.training.processes import pick_device, processes
+    from lit_tl.models.causal_lm import context_of, load_causal_lm
+
+    device = pick_device(config.device)
+    with processes(device) as mine:
+        model, tokenizer = load_causal_lm(config.model, device="cpu" if config.fsdp else device, precision=config.precision)
+        source = training.Source(model=model, tokenizer=tokenizer, context=context_of(model), documents=documents)
+        training.train(config, source, device=device, processes=mine)
+        if not mine.is_first:
+            return None
+    return f"{output}: the lens, train.json and losses.html are written. Look through it: --lens {output} with lit_tl.launch"
+
+
+def open_text(config: Any) -> Any:
+    """The documents that a config names.
+
+    Raises:
+        DataError: there are none.
+    """
+    from lit_tl.data.documents import open_documents
+
+    return open_documents(config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines)
+
+
+def check_writable(folder: pathlib.Path) -> None:
+    """Say before hours of work that a folder can't be written to.
+
+    Raises:
+        OSError: it can't.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b" ")
+    except OSError as error:
+        raise OSError(f"--output {folder} can't be written to: {error.strerror}") from error

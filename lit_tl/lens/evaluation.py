@@ -1,0 +1,166 @@
+"""How near lenses come to the model, layer by layer, over much text."""
+
+import csv
+import dataclasses
+import io
+import math
+from typing import Any, Callable, Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lit_tl.lens.lenses import Lens
+from lit_tl.lens.streams import all_residuals
+from lit_tl.lens.training.loss import RowLoss, Truth
+from lit_tl.lens.training.processes import ALONE, Processes
+from lit_tl.lens.training.start import aligned
+
+Numbers = npt.NDArray[np.float64]
+_MEASURES = ("kl", "cross_entropy")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Means over tokens of one lens, each `[layer]`, and their standard errors over sequences, which are taken as independent."""
+
+    kl: Numbers
+    """KL(model || lens) in nats."""
+    cross_entropy: Numbers
+    """Of the text's next tokens, in nats."""
+    kl_error: Numbers
+    cross_entropy_error: Numbers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was measured.
+
+    Args:
+        lenses: by name.
+        model: its cross-entropy, as a lens of one layer whose KL is 0.
+        tokens: that were predicted.
+        bits_per_byte: what a nat a token is in bits a byte of the text: tokens / bytes / ln 2.
+    """
+
+    lenses: Mapping[str, Measured]
+    model: Measured
+    tokens: int
+    bits_per_byte: float
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One for each layer and lens, and last the model."""
+        found = [(name, layer, measured) for name, measured in self.lenses.items() for layer in range(len(measured.kl))]
+        last = max((len(measured.kl) for measured in self.lenses.values()), default=0)
+        rows = [self._row(name, layer, layer, measured) for name, layer, measured in found]
+        return sorted(rows, key=lambda row: row["layer"]) + [self._row("model", last, 0, self.model)]
+
+    def _row(self, name: str, layer: int, at: int, measured: Measured) -> dict[str, Any]:
+        row: dict[str, Any] = {"layer": layer, "lens": name}
+        for measure in _MEASURES:
+            value, error = float(getattr(measured, measure)[at]), float(getattr(measured, f"{measure}_error")[at])
+            row |= {
+                f"{measure}_nats": value,
+                f"{measure}_nats_error": error,
+                f"{measure}_bits_per_byte": value * self.bits_per_byte,
+            }
+        return row
+
+    def csv(self) -> str:
+        """All rows as a table."""
+        rows = self.rows()
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def table(self) -> str:
+        """For a terminal."""
+        lines = ["layer  lens    KL to model      cross-entropy", "               nats  bits/byte  nats  bits/byte"]
+        for row in self.rows():
+            numbers = [row[f"{measure}_{unit}"] for measure in _MEASURES for unit in ("nats", "bits_per_byte")]
+            lines.append(f"{row['layer']:5d}  {row['lens']:6s}" + "".join(f" {value:8.3f}" for value in numbers))
+        return "\n".join(lines)
+
+
+def evaluate(
+    model: Any,
+    lenses: Mapping[str, Lens],
+    loss: RowLoss,
+    batches: Iterable[torch.Tensor],
+    *,
+    token_shift: int = 1,
+    bits_per_byte: Callable[[], float] = lambda: math.nan,
+    processes: Processes = ALONE,
+    report: Callable[[int], None] = lambda tokens: None,
+) -> Evaluation:
+    """Measure lenses on sequences of token ids, `[batch, pos]`: one forward pass, two products with the unembedding for the model,
+    and one for each lens and layer.
+
+    Args:
+        model: a TransformerLens or Hugging Face model.
+        lenses: of that model.
+        loss: of its readout; see `row_loss`.
+        batches: of this process. One without rows takes part in a sharded model's pass and counts for nothing.
+        token_shift: how far ahead the label lies; lens and model are compared at the same position.
+        bits_per_byte: what a nat a token is in bits a byte, asked for at the end.
+        processes: this one among all.
+        report: is told how many tokens were worked through.
+
+    Raises:
+        ValueError: there is no token to predict.
+    """
+    n_layers = next(iter(lenses.values())).unembed.readout.n_layers
+    sums = torch.zeros(2 * len(lenses) * n_layers + 2, 2, dtype=torch.float64)
+    counts = torch.zeros(2, dtype=torch.float64)
+    for ids in batches:
+        residuals = all_residuals(model, ids if len(ids) else ids.new_zeros(1, ids.shape[1]))
+        if not len(ids):
+            continue
+        length = ids.shape[1] - abs(token_shift)
+        here, there = max(-token_shift, 0), max(token_shift, 0)
+        labels = ids[:, there : there + length].flatten()
+        rows = aligned(residuals[:, :, here : here + length], 0)
+        means = _means(rows, labels, lenses, loss).reshape(-1, len(ids), length).mean(-1).double().cpu()  # measure batch
+        sums += torch.stack([means.sum(-1), means.square().sum(-1)], dim=-1)
+        counts += torch.tensor([len(ids), labels.numel()], dtype=torch.float64)
+        report(ids.numel())
+    for tensor in (sums, counts):
+        on_device = tensor.to(next(iter(lenses.values())).unembed.readout.weight.device)
+        processes.sum(on_device)
+        tensor.copy_(on_device)
+    if not counts[1]:
+        raise ValueError("a lens can't be measured on no text: give at least one whole sequence of tokens")
+    return _evaluation(sums.numpy(), counts.numpy(), list(lenses), n_layers, bits_per_byte())
+
+
+def _means(rows: torch.Tensor, labels: torch.Tensor, lenses: Mapping[str, Lens], loss: RowLoss) -> torch.Tensor:
+    """KL and cross-entropy of each row, for each lens and layer and then the model: `[measure, n]`."""
+    prepared = loss.prepare(Truth(final=rows[-1].float()))
+    found: list[torch.Tensor] = []
+    with torch.no_grad():
+        for lens in lenses.values():
+            for layer, h in enumerate(rows[:-1]):
+                found += loss.kl_and_cross_entropy(lens.transform_hidden(h.float(), layer), prepared, labels)
+        found += loss.kl_and_cross_entropy(rows[-1].float(), prepared, labels)
+    return torch.stack(found)
+
+
+def _evaluation(sums: Numbers, counts: Numbers, names: list[str], n_layers: int, bits_per_byte: float) -> Evaluation:
+    sequences = counts[0]
+    mean = sums[:, 0] / sequences
+    spread = np.maximum(sums[:, 1] / sequences - mean**2, 0)
+    error = np.sqrt(spread / max(sequences - 1, 1))
+
+    def measured(part: slice) -> Measured:
+        value, its_error = mean[part].reshape(-1, 2), error[part].reshape(-1, 2)
+        return Measured(kl=value[:, 0], cross_entropy=value[:, 1], kl_error=its_error[:, 0], cross_entropy_error=its_error[:, 1])
+
+    step = 2 * n_layers
+    return Evaluation(
+        lenses={name: measured(slice(at * step, (at + 1) * step)) for at, name in enumerate(names)},
+        model=measured(slice(len(names) * step, None)),
+        tokens=int(counts[1]),
+        bits_per_byte=bits_per_byte,
+    )

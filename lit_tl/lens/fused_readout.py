@@ -1,0 +1,116 @@
+"""What a loss needs of a softmax over the vocabulary, without storing the softmax.
+
+With `x` the input of the unembedding and `W`, `b` its rows and biases, the gradient of `log sum_v exp(x . W_v + b_v)` is
+`sum_v softmax(x W^T + b)_v W_v`: attention with the vocabulary as keys and values. It is computed as FlashAttention does (Dao et
+al. 2022, arXiv 2205.14135, section 3.1): a block of the vocabulary at a time, with a running maximum. Two matrix products a row, as
+a forward and a backward pass through the unembedding have; no tensor of rows x d_vocab; elementwise work stays in the cache.
+"""
+
+import dataclasses
+from typing import Any, Optional
+
+import torch
+from jaxtyping import Float
+
+from lit_tl.lens.unembed import Unembed
+
+_ROWS, _VOCABULARY = 512, 1024
+"""Of one block of logits: 2 MB in float32, which stays in a cache."""
+_GPU_ROWS, _GPU_VOCABULARY = 2048, 16384
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearReadout:
+    """A readout `logits = x W^T + b`, for `x = scale * project(norm(h))`."""
+
+    unembed: Unembed
+    weight: Float[torch.Tensor, "d_vocab d_model"]
+    bias: Optional[Float[torch.Tensor, " d_vocab"]]
+    scale: float
+
+    @classmethod
+    def of(cls, unembed: Unembed, *, dtype: Optional[torch.dtype] = None) -> Optional["LinearReadout"]:
+        """The linear readout of a model, or None where there is none: a soft-cap, or more behind the unembedding than is known.
+
+        Args:
+            unembed: of the model. Whether the model is linear is seen on random hidden states: both ways must give the same logits.
+            dtype: what products are made in; None for the weight's own.
+        """
+        readout: Any = unembed.readout
+        weight = readout.weight
+        ones = torch.ones(1, 1, 1, device=weight.device)
+        scale = float(readout.finish(ones))
+        bias = getattr(readout.unembedding, "b_U", getattr(readout.unembedding, "bias", None))
+        found = cls(unembed, weight, None if bias is None else bias.detach(), scale)
+        generator = torch.Generator().manual_seed(0)
+        probe = torch.randn(4, readout.d_model, generator=generator).to(weight.device) * torch.tensor(
+            [[1.0], [5.0], [50.0], [500.0]]
+        ).to(weight.device)
+        with torch.no_grad():
+            expected, got = unembed(probe), found.logits(found.input(probe))
+        tolerance = 1e-4 if weight.dtype in (torch.float32, torch.float64) else 3e-2
+        if not torch.allclose(expected, got, rtol=tolerance, atol=tolerance * float(expected.abs().max())):
+            return None
+        return found if dtype in (None, weight.dtype) else dataclasses.replace(found, weight=weight.to(dtype))
+
+    def input(self, h: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_model"]:
+        """`x`, float32, with a graph where `h` has one."""
+        readout = self.unembed.readout
+        whole = h.reshape(1, -1, h.shape[-1]).to(readout.weight.device, readout.weight.dtype)
+        x = readout.project(readout.norm(whole)).float() * self.scale
+        return x.reshape(*h.shape[:-1], -1)
+
+    def logits(self, x: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_vocab"]:
+        """All of them, float32."""
+        product = (x.to(self.weight.dtype) @ self.weight.T).float()
+        return product if self.bias is None else product + self.bias.float() * self.scale
+
+    def logits_at(self, x: Float[torch.Tensor, "*batch d_model"], ids: torch.Tensor) -> Float[torch.Tensor, "*batch"]:
+        """Of one token for each row."""
+        chosen = (x * self.weight[ids].float()).sum(-1)
+        return chosen if self.bias is None else chosen + self.bias[ids].float() * self.scale
+
+    @torch.no_grad()
+    def expectation(
+        self, x: Float[torch.Tensor, "n d_model"]
+    ) -> tuple[Float[torch.Tensor, " n"], Float[torch.Tensor, "n d_model"]]:
+        """`log sum_v exp(logits_v)` and `sum_v softmax(logits)_v W_v`, float32: two products with the unembedding."""
+        partition, mean = torch.empty(x.shape[0], device=x.device), torch.empty_like(x)
+        rows, _ = _block(x.device)
+        for first in range(0, x.shape[0], rows):
+            part = slice(first, first + rows)
+            partition[part], mean[part] = self._rows(x[part], wants_mean=True)
+        return partition, mean
+
+    @torch.no_grad()
+    def log_partition(self, x: Float[torch.Tensor, "n d_model"]) -> Float[torch.Tensor, " n"]:
+        """`log sum_v exp(logits_v)` alone: one product."""
+        rows, _ = _block(x.device)
+        return torch.cat([self._rows(part, wants_mean=False)[0] for part in x.split(rows)])
+
+    def _rows(self, x: torch.Tensor, *, wants_mean: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        x = x.to(self.weight.dtype)
+        maximum = torch.full((x.shape[0], 1), -torch.inf, device=x.device)
+        total = torch.zeros_like(maximum)
+        mean = torch.zeros(x.shape if wants_mean else (0, 0), device=x.device)
+        _, columns = _block(x.device)
+        for first in range(0, self.weight.shape[0], columns):
+            weight = self.weight[first : first + columns]
+            block = (x @ weight.T).float()  # row column
+            if self.bias is not None:
+                block += self.bias[first : first + columns].float() * self.scale
+            higher = torch.maximum(maximum, block.amax(-1, keepdim=True))
+            block.sub_(higher).exp_()
+            shrink = maximum.sub_(higher).exp_()
+            total.mul_(shrink).add_(block.sum(-1, keepdim=True))
+            if wants_mean and weight.dtype == torch.float32:
+                mean.mul_(shrink).addmm_(block, weight)
+            elif wants_mean:
+                mean.mul_(shrink).add_(block.to(weight.dtype) @ weight)
+            maximum = higher
+        return (maximum + total.log())[:, 0], mean.div_(total) if wants_mean else mean
+
+
+def _block(device: torch.device) -> tuple[int, int]:
+    """Rows and columns of the logits that are made at a time."""
+    return (_ROWS, _VOCABULARY) if device.type == "cpu" else (_GPU_ROWS, _GPU_VOCABULARY)

@@ -1,0 +1,179 @@
+"""One run from its settings to its folder."""
+
+import contextlib
+import dataclasses
+import pathlib
+from typing import Any, Mapping, Optional, Sequence
+
+import torch
+
+from lit_tl.lens.lenses import TunedLens
+from lit_tl.lens.training import record
+from lit_tl.lens.training.checkpoints import Checkpoints
+from lit_tl.lens.training.chunks import Chunks, Encode
+from lit_tl.lens.training.config import TrainConfig
+from lit_tl.lens.training.plan import Plan
+from lit_tl.lens.training.processes import ALONE, Processes, shard
+from lit_tl.lens.training.progress import Progress, WandbRun
+from lit_tl.lens.training.trainer import Trainer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is trained on: a frozen Hugging Face model, its tokenizer, its longest text in tokens, and documents."""
+
+    model: Any
+    tokenizer: Any
+    context: int
+    documents: Any
+    """See `lit_tl.data.documents`."""
+
+
+class Listeners:
+    """Tells several of a run's steps."""
+
+    def __init__(self, progress: Optional[Progress], wandb: Optional[WandbRun]):
+        self._progress, self.wandb = progress, wandb
+        self.wandb_run_id = None if wandb is None else wandb.run_id
+
+    def read(self, tokens: int) -> None:
+        """So many more tokens were worked through."""
+        if self._progress is not None:
+            self._progress.read(tokens)
+
+    def step(self, step: int, losses: list[float], lr: float) -> None:
+        """A step is done."""
+        for listener in (self._progress, self.wandb):
+            if listener is not None:
+                listener.step(step, losses, lr)
+
+    def close(self) -> None:
+        """The run is over."""
+        for listener in (self._progress, self.wandb):
+            if listener is not None:
+                listener.close()
+
+
+def train(
+    config: TrainConfig, source: Source, *, device: torch.device, processes: Processes = ALONE, quiet: bool = False
+) -> TunedLens:
+    """Train a lens and write its folder: the lens, `train.json` and `losses.html`; on the first process only.
+
+    Goes on from the newest checkpoint where `config.checkpoint_freq` is set and one is there.
+
+    Raises:
+        OutOfData: the text ended before the run did.
+        CheckpointError: a checkpoint is damaged, of other settings, or can't be written.
+        ValueError, OSError: the settings do not fit the model, or the output can't be written.
+    """
+    output = pathlib.Path(config.output).expanduser()
+    lens = _new_lens(config, source.model)
+    plan = Plan.of(config, context=source.context, d_model=lens.config.d_model, world_size=processes.world_size)
+    identity = {
+        "data": source.documents.identity(),
+        "model": {"name": lens.config.base_model_name_or_path, "weights": record.weights_hash(source.model)},
+    }
+    checkpoints, state = None, None
+    if config.checkpoint_freq:
+        folder = pathlib.Path(config.checkpoint_dir).expanduser() if config.checkpoint_dir else output / "checkpoints"
+        settings = config.results() | {"max_seq_len": plan.length} | identity
+        checkpoints = Checkpoints(folder, settings, keep=config.checkpoint_keep)
+        state = processes.from_first(checkpoints.newest)
+    if config.fsdp:
+        shard(source.model, device, cpu_offload=config.cpu_offload)
+    listeners = _listeners(config, plan, output, state) if processes.is_first and not quiet else Listeners(None, None)
+    trainer = Trainer(
+        config=config,
+        plan=plan,
+        model=source.model,
+        lens=lens.to(device),
+        chunks=_chunks(config, plan, source, state),
+        processes=processes,
+        product_dtype=product_dtype(config.precision, device),
+        listener=listeners,
+    )
+    if state is not None:
+        trainer.restore(state)
+    with contextlib.closing(listeners):
+        trainer.run(checkpoints)
+    if processes.is_first:
+        lens.save(output)
+        told = {**identity, "plan": dataclasses.asdict(plan), **_counts(trainer), "processes": processes.world_size}
+        told |= {"device": record.device_name(device), "seconds": round(trainer.seconds, 1)}
+        record.write(output, config=config, told=told, losses=trainer.losses, loss_name=config.loss)
+    return lens
+
+
+def product_dtype(precision: str, device: torch.device) -> Optional[torch.dtype]:
+    """What products with the unembedding are made in: bfloat16 where the device has units for it, unless a precision is said."""
+    if precision in ("float32", "bfloat16", "float16"):
+        return getattr(torch, precision)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
+    return torch.bfloat16 if device.type == "cpu" and torch.cpu._is_amx_tile_supported() else None
+
+
+def encoder(tokenizer: Any, d_vocab: int) -> Encode:
+    """Texts to ids: each begins with the token that begins a text (or ends one, where there is none), as TransformerLens has it.
+
+    Raises:
+        ValueError: when a text has an id that the model has no embedding for.
+    """
+    first = next((i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), None)
+    prefix = [] if first is None else [int(first)]
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        found = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+        highest = max((max(ids, default=0) for ids in found), default=0)
+        if highest >= d_vocab:
+            raise ValueError(
+                f"the tokenizer has token {highest}, but the model has {d_vocab} embeddings: they do not belong together"
+            )
+        return [prefix + ids for ids in found]
+
+    return encode
+
+
+def _new_lens(config: TrainConfig, model: Any) -> TunedLens:
+    lens = TunedLens.from_model(model)
+    if config.start not in ("ridge", "zero"):
+        given = TunedLens.from_unembed_and_pretrained(lens.unembed, config.start)
+        if not given.config.bias:
+            raise ValueError(
+                f"--start {config.start} is a lens without biases, which can't be trained on here: start from ridge or zero"
+            )
+        lens.translators.load_state_dict(given.translators.state_dict())
+    return lens
+
+
+def _chunks(config: TrainConfig, plan: Plan, source: Source, state: Optional[Mapping[str, Any]]) -> Chunks:
+    return Chunks(
+        source.documents,
+        encoder(source.tokenizer, source.model.get_input_embeddings().weight.shape[0]),
+        length=plan.length,
+        shuffle_buffer=config.shuffle_buffer,
+        seed=config.seed,
+        state=None if state is None else state["chunks"],
+    )
+
+
+def _listeners(config: TrainConfig, plan: Plan, output: pathlib.Path, state: Optional[Mapping[str, Any]]) -> Listeners:
+    wandb = None
+    if config.wandb:
+        earlier = (state or {}).get("wandb_run_id")
+        wandb = WandbRun(config.wandb, str(output), dataclasses.asdict(config), earlier)
+    done = 0 if state is None else len(state["losses"])
+    progress = Progress(plan, config.num_steps, done=done, loss=config.loss)
+    if done:
+        progress.say(f"going on from the checkpoint of step {done}")
+    return Listeners(progress, wandb)
+
+
+def _counts(trainer: Trainer) -> dict[str, Any]:
+    place = trainer.chunks.place
+    return {
+        "tokens": trainer.chunks.given * trainer.plan.length,
+        "documents": place.get("documents", 0),
+        "skipped_lines": place.get("skipped", 0),
+        "first_skipped": place.get("first_skipped", ""),
+    }

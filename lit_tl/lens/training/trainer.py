@@ -1,0 +1,194 @@
+"""The training loop."""
+
+import contextlib
+import dataclasses
+import math
+import time
+from typing import Any, Iterator, Mapping, Optional, Protocol
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from lit_tl.lens.lenses import TunedLens
+from lit_tl.lens.streams import all_residuals
+from lit_tl.lens.training import start
+from lit_tl.lens.training.checkpoints import Checkpoints
+from lit_tl.lens.training.chunks import Chunks
+from lit_tl.lens.training.config import TrainConfig
+from lit_tl.lens.training.loss import LensLoss, Truth, row_loss
+from lit_tl.lens.training.optimizer import make_optimizer, make_schedule
+from lit_tl.lens.training.plan import Plan
+from lit_tl.lens.training.processes import Processes
+
+
+class OutOfData(ValueError):
+    """The text ended before the run did. The message says how much there was and how much was asked."""
+
+
+class Listener(Protocol):
+    """Who is told how a run goes on; on the first process only."""
+
+    wandb_run_id: Optional[str]
+    """Kept in checkpoints, so that a run that goes on goes on there too."""
+
+    def read(self, tokens: int) -> None:
+        """So many more tokens were worked through."""
+
+    def step(self, step: int, losses: list[float], lr: float) -> None:
+        """A step is done, with each layer's mean loss in nats."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Trainer:
+    """One run, on one process.
+
+    Args:
+        config: its settings.
+        plan: its counts.
+        model: frozen; a Hugging Face or TransformerLens model.
+        lens: what is trained, in place.
+        chunks: the text.
+        processes: this process among all.
+        product_dtype: what products with the unembedding are made in; None for the weights' own.
+        listener: is told of each step.
+    """
+
+    config: TrainConfig
+    plan: Plan
+    model: Any
+    lens: TunedLens
+    chunks: Chunks
+    processes: Processes
+    product_dtype: Optional[torch.dtype]
+    listener: Listener
+
+    def __post_init__(self) -> None:
+        self.losses: list[list[float]] = []
+        self._started, self._seconds_before = time.monotonic(), 0.0
+        self._device = self.lens.unembed.readout.weight.device
+        for translator in self.lens.translators:
+            translator.weight.requires_grad_(not self.config.bias_only)
+        self._optimizer = make_optimizer(self.lens, self.config)
+        self._schedule = make_schedule(self._optimizer, self.config)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint's state. `chunks` has been made with its part of it."""
+        self.lens.translators.load_state_dict(state["translators"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["torch_rng"])
+        self.losses = state["losses"].tolist()
+        self._seconds_before = state["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """Spent on the run so far, the time before a checkpoint included."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def run(self, checkpoints: Optional[Checkpoints] = None) -> None:
+        """Start where no state was restored, then train to the last step.
+
+        Raises:
+            OutOfData: the text ended before.
+            ValueError: a loss is not finite.
+            CheckpointError: a checkpoint can't be written.
+        """
+        sequences = iter(self.chunks)
+        if not self.losses and self.plan.start_sequences:
+            self._start(sequences)
+        module: torch.nn.Module = LensLoss(self.lens, row_loss(self.lens.unembed, dtype=self.product_dtype))
+        if self.processes.world_size > 1:
+            module = DistributedDataParallel(module)
+        first = len(self.losses)
+        for step in range(first, self.config.num_steps):
+            self.losses.append(self._step(module, self._take(sequences, self.plan.sequences)))
+            self._check(step)
+            if self.processes.is_first:
+                self.listener.step(step, self.losses[-1], float(self._schedule.get_last_lr()[0]))
+            if checkpoints is not None and self.config.checkpoint_freq and (step + 1) % self.config.checkpoint_freq == 0:
+                self._write(checkpoints, step + 1)
+
+    def _start(self, sequences: Iterator[torch.Tensor]) -> None:
+        taken = self._take(sequences, self.plan.start_sequences)
+        shift = self.config.shift - (1 if self.config.loss == "ce" else 0)  # the model's own prediction of that token
+        start.ridge(
+            self.lens,
+            self.model,
+            self._mine(taken),
+            shift=shift,
+            reduce=self.processes.sum,
+            report=lambda tokens: self.listener.read(tokens * self.processes.world_size),
+            bias_only=self.config.bias_only,
+        )
+
+    def _take(self, sequences: Iterator[torch.Tensor], count: int) -> torch.Tensor:
+        taken = []
+        for _ in range(count):
+            sequence = next(sequences, None)
+            if sequence is None:
+                asked = self.plan.tokens_asked(self.config.num_steps)
+                raise OutOfData(
+                    f"the text ended after {self.chunks.given} sequences of {self.plan.length} tokens "
+                    f"({self.chunks.tokens:,} tokens), at step {len(self.losses) + 1} of {self.config.num_steps}: the run asks for "
+                    f"{asked:,} tokens; give more text, or a smaller --num_steps, --tokens_per_step or --start_tokens"
+                )
+            taken.append(sequence)
+        return torch.stack(taken)
+
+    def _mine(self, taken: torch.Tensor) -> list[torch.Tensor]:
+        """This process's batches: the processes take turns, so that the order of sums does not depend on how many there are."""
+        world, rank = self.processes.world_size, self.processes.rank
+        return [batch.long().to(self._device) for batch in taken.split(self.plan.batch)[rank::world]]
+
+    def _step(self, module: torch.nn.Module, taken: torch.Tensor) -> list[float]:
+        batches = self._mine(taken)
+        total = torch.zeros(len(self.lens), device=self._device)
+        for number, ids in enumerate(batches):
+            last = number + 1 == len(batches)
+            together = module.no_sync() if isinstance(module, DistributedDataParallel) and not last else contextlib.nullcontext()
+            residuals = all_residuals(self.model, ids)
+            with together:
+                losses = module(*self._pairs(residuals, ids))
+                (losses.sum() / len(batches)).backward()
+            total += losses.detach()
+            if self.processes.is_first:
+                self.listener.read(ids.numel() * self.processes.world_size)
+        if self.config.optimizer == "sgd" and self.config.max_grad_norm:
+            torch.nn.utils.clip_grad_norm_(self.lens.translators.parameters(), self.config.max_grad_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._schedule.step()
+        self.processes.sum(total)
+        return [float(loss) for loss in total / (len(batches) * self.processes.world_size)]
+
+    def _pairs(self, residuals: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, Truth]:
+        rows = start.aligned(residuals, self.config.shift)
+        if self.config.loss == "kl":
+            return rows[:-1], Truth(final=rows[-1].float())
+        there = max(self.config.shift, 0)
+        labels = ids[:, there : there + ids.shape[1] - abs(self.config.shift)]
+        return rows[:-1], Truth(labels=labels.flatten())
+
+    def _check(self, step: int) -> None:
+        for layer, loss in enumerate(self.losses[-1]):
+            if not math.isfinite(loss):
+                raise ValueError(
+                    f"the loss of layer {layer} is {loss} at step {step + 1}: try a smaller --lr_scale, or --precision float32"
+                )
+
+    def _write(self, checkpoints: Checkpoints, step: int) -> None:
+        if hasattr(self._optimizer, "consolidate_state_dict"):
+            self._optimizer.consolidate_state_dict(to=0)
+        if not self.processes.is_first:
+            return
+        state = {
+            "translators": self.lens.translators.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "chunks": self.chunks.state(),
+            "torch_rng": torch.get_rng_state(),
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "seconds": self.seconds,
+            "wandb_run_id": self.listener.wandb_run_id,
+        }
+        checkpoints.write(step, state)

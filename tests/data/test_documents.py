@@ -1,0 +1,115 @@
+"""Long data as streams."""
+
+import gzip
+import json
+import pathlib
+
+import pytest
+import zstandard
+
+from lit_tl.data.documents import START, open_documents
+from lit_tl.data.errors import DataError
+
+TEXTS = [f"text {number} é" for number in range(200)]
+
+
+def lines(texts: list[str]) -> bytes:
+    return "".join(json.dumps({"text": text, "n": 1}) + "\n" for text in texts).encode()
+
+
+def read(path: object, bad_lines: str = "refuse", **options: str) -> list[str]:
+    documents = open_documents(str(path), **{"text_column": "text", "split": "train", "bad_lines": bad_lines, **options})
+    return [text for group in documents.groups() for text in group.texts]
+
+
+def every_kind(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The same texts as a file of each kind, and as a data set of two parquet files."""
+    import datasets
+
+    content = lines(TEXTS)
+    kinds = {
+        "t.jsonl": content,
+        "t.jsonl.gz": gzip.compress(content[:5000]) + gzip.compress(content[5000:]),
+        "t.jsonl.zst": zstandard.compress(content[:5000]) + zstandard.compress(content[5000:]),
+        "t.txt": "\n\n".join(TEXTS).encode(),
+    }
+    for name, written in kinds.items():
+        (folder / name).write_bytes(written)
+    for part in range(2):
+        table = datasets.Dataset.from_dict({"text": TEXTS[part * 100 : part * 100 + 100]})
+        table.to_parquet(str(folder / "set" / f"part-{part}.parquet"))
+    return {name: folder / name for name in [*kinds, "set"]}
+
+
+def test_every_kind_of_file_holds_the_same_texts_from_any_place_on(tmp_path: pathlib.Path) -> None:
+    for name, path in every_kind(tmp_path).items():
+        documents = open_documents(str(path), text_column="text", split="train", bad_lines="refuse")
+        groups = list(documents.groups(START))
+        assert len(groups) > 2, name
+        assert [text for group in groups for text in group.texts] == TEXTS, name
+        for at, group in enumerate(groups):
+            place = json.loads(json.dumps(group.place))
+            rest = [text for later in documents.groups(place) for text in later.texts]
+            assert rest == [text for later in groups[at + 1 :] for text in later.texts], name
+        assert groups[-1].place["documents"] == 200, name
+        assert documents.identity() == documents.identity(), name
+
+
+def test_identity_tells_an_edit_in_the_middle(tmp_path: pathlib.Path) -> None:
+    found = []
+    for content in (lines(TEXTS), lines(TEXTS).replace(b"text 77 ", b"text 78 ")):
+        (tmp_path / "t.jsonl").write_bytes(content)
+        found.append(open_documents(str(tmp_path / "t.jsonl"), text_column="text", split="", bad_lines="refuse").identity())
+    assert found[0]["bytes"] == found[1]["bytes"]
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{", "not JSON"),
+        (b"[1]", 'not a JSON object: each line must be like {"text": "..."}'),
+        (b'{"body": "a"}', "no text under 'text': there are 'body' (--text_column names another)"),
+        (b'{"text": 3}', "no text under 'text': it is int"),
+        (b'{"text": "\\ud800"}', "'text' holds half a character"),
+        (b'{"text": "\xff"}', "not UTF-8: byte 0xff at column 11"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_bad_lines_are_refused_or_skipped_and_counted(tmp_path: pathlib.Path, line: bytes, reason: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(lines(TEXTS[:70]) + line + b"\n\n" + lines(TEXTS[70:]))
+    with pytest.raises(DataError) as refused:
+        read(path)
+    assert str(refused.value).startswith(f"{path}:71: ")
+    assert reason in str(refused.value)
+    assert "--bad_lines=skip" in str(refused.value)
+    documents = open_documents(str(path), text_column="text", split="train", bad_lines="skip")
+    groups = list(documents.groups())
+    assert [text for group in groups for text in group.texts] == TEXTS
+    assert groups[-1].place["skipped"] == 1
+    assert groups[-1].place["first_skipped"].startswith(f"{path}:71: ")
+
+
+def test_a_file_that_can_not_be_read_is_said(tmp_path: pathlib.Path) -> None:
+    kinds = every_kind(tmp_path)
+    for name, size in (("t.jsonl.gz", 300), ("t.jsonl.zst", 300)):
+        kinds[name].write_bytes(kinds[name].read_bytes()[:size])
+    with pytest.raises(DataError, match=r"t\.jsonl\.gz:\d+: can't be unpacked"):
+        read(kinds["t.jsonl.gz"])
+    kinds["t.jsonl.zst"].write_bytes(b"no zstandard")
+    with pytest.raises(DataError, match=r"t\.jsonl\.zst:1: can't be unpacked"):
+        read(kinds["t.jsonl.zst"])
+    (tmp_path / "t.csv").write_text("a")
+    for path, message in (
+        (tmp_path / "none.jsonl", "does not exist"),
+        (tmp_path / "t.csv", "files are read as .jsonl"),
+        ("no such text!", "does not exist"),
+        ("owner/name", "the Hugging Face Hub can't be reached"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read(path)
+    with pytest.raises(DataError, match=r"has no column 'body': it has text \(--text_column\)"):
+        read(kinds["set"], text_column="body")
+    with pytest.raises(DataError, match="can't be read"):
+        read(kinds["set"], split="test")

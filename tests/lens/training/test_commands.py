@@ -1,0 +1,209 @@
+"""`python -m lit_tl.lens train` and `eval`, as a user types them."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from tests.lens.training.conftest import SHORT, arguments, finish, start_command
+
+TRAIN = {"model": "lit-tl-tiny", **SHORT}
+
+
+@pytest.fixture(scope="module")
+def whole(text_file: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """What the short run leaves when nothing stops it, on one process."""
+    folder = tmp_path_factory.mktemp("whole")
+    settings = {**TRAIN, "data": text_file, "per_gpu_batch_size": 4, "output": folder}
+    code, _, err = finish(start_command("train", *arguments(settings)))
+    assert code == 0, err
+    return folder
+
+
+def flags(text_file: pathlib.Path, output: pathlib.Path, **settings: Any) -> list[str]:
+    return arguments({**TRAIN, "data": text_file, "per_gpu_batch_size": 4, "output": output, **settings})
+
+
+def same_lens(first: pathlib.Path, second: pathlib.Path) -> bool:
+    return all((first / name).read_bytes() == (second / name).read_bytes() for name in ("params.pt", "config.json"))
+
+
+def losses(folder: pathlib.Path) -> torch.Tensor:
+    return torch.tensor(json.loads((folder / "train.json").read_text())["losses"])
+
+
+def test_the_same_command_gives_the_same_lens_to_the_bit_and_says_how_it_goes(
+    whole: pathlib.Path, text_file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    code, out, err = finish(start_command("train", *flags(text_file, tmp_path / "again")))
+    assert code == 0, err
+    assert same_lens(whole, tmp_path / "again")
+    assert "train.json and losses.html are written" in out
+    assert "step 6/6  kl by layer: " in err
+    assert "tokens/s" in err
+    assert "100%" in err
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_lens(
+    whole: pathlib.Path, text_file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    command = flags(text_file, tmp_path / "killed", checkpoint_freq=1)
+    seen: set[str] = set()
+    for _ in range(2):
+        process = start_command("train", *command)
+        while process.poll() is None:
+            files = {path.name for path in (tmp_path / "killed" / "checkpoints").glob("step_*.pt")}
+            if files - seen:
+                process.send_signal(signal.SIGKILL)
+                seen |= files
+            time.sleep(0.002)
+        assert finish(process)[0] == -signal.SIGKILL
+    code, _, err = finish(start_command("train", *command))
+    assert code == 0, err
+    assert "going on from the checkpoint of step" in err
+    assert same_lens(whole, tmp_path / "killed")
+    assert torch.equal(losses(whole), losses(tmp_path / "killed"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"zero": True}, {"fsdp": True}])
+def test_two_processes_give_what_one_gives(
+    settings: dict[str, Any], whole: pathlib.Path, text_file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Losses to 1e-4, and the same file but for the order in which sums over processes are made."""
+    code, out, err = finish(start_command("train", *flags(text_file, tmp_path / "two", checkpoint_freq=2, **settings), processes=2))
+    assert code == 0, err
+    assert out.count("are written") == 1
+    assert torch.allclose(losses(whole), losses(tmp_path / "two"), atol=1e-4)
+    mine, its = (torch.load(folder / "params.pt", weights_only=True) for folder in (whole, tmp_path / "two"))
+    for name, value in mine.items():
+        assert torch.allclose(value, its[name], atol=1e-3), name
+    told = json.loads((tmp_path / "two" / "train.json").read_text())
+    assert told["processes"] == 2
+    # The first process alone goes on from what two have written.
+    for file in ("params.pt", "train.json"):
+        (tmp_path / "two" / file).unlink()
+    (tmp_path / "two" / "checkpoints" / "step_00000006.pt").unlink()
+    alone = {name: value for name, value in settings.items() if name != "fsdp"}
+    code, _, err = finish(start_command("train", *flags(text_file, tmp_path / "two", checkpoint_freq=2, **alone)))
+    assert code == 0, err
+    assert "going on from the checkpoint of step 4" in err
+    assert torch.allclose(losses(whole), losses(tmp_path / "two"), atol=1e-4)
+
+
+def test_int8_needs_its_package_and_trains_with_it(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    command = ["train", *flags(text_file, tmp_path / "int8", precision="int8")]
+    hidden = f"import sys; sys.modules['bitsandbytes'] = None; from lit_tl.lens.__main__ import main; main({['lens', *command]!r})"
+    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 1
+    assert "--precision int8 needs the package bitsandbytes: pip install 'lit_tl[int8]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    code, _, err = finish(start_command(*command))
+    assert code == 0, err
+    assert bool(torch.isfinite(losses(tmp_path / "int8")).all())
+
+
+def test_eval_prints_a_table_and_writes_its_numbers(whole: pathlib.Path, text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    told = {"model": "lit-tl-tiny", "data": text_file, "lens": whole, "output": tmp_path / "e", "max_seq_len": 64}
+    one = start_command("eval", *arguments({**told, "tokens": 10_000}))
+    code, out, err = finish(one)
+    assert code == 0, err
+    assert "layer  lens    KL to model      cross-entropy" in out
+    assert f"eval.json, eval.csv and eval.html, over {157 * 63:,} tokens" in out
+    measured = json.loads((tmp_path / "e" / "eval.json").read_text())
+    rows = measured["measured"]
+    assert [row["lens"] for row in rows] == ["logit", "tuned"] * 4 + ["model"]
+    assert all(tuned["kl_nats"] < logit["kl_nats"] for logit, tuned in zip(rows[:-1:2], rows[1::2], strict=True))
+    assert (tmp_path / "e" / "eval.csv").read_text().count("\n") == 10
+    assert "Plotly.newPlot" in (tmp_path / "e" / "eval.html").read_text()
+    code, out, err = finish(start_command("eval", *arguments({**told, "tokens": 10_000, "output": tmp_path / "e2"}), processes=2))
+    assert code == 0, err
+    again = json.loads((tmp_path / "e2" / "eval.json").read_text())["measured"]
+    for row, its in zip(rows, again, strict=True):
+        assert row == pytest.approx(its, rel=1e-5)
+
+
+def test_the_run_is_logged_to_weights_and_biases_without_a_network(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    settings = {"wandb": "first-run", "checkpoint_freq": 2}
+    code, _, err = finish(start_command("train", *flags(text_file, tmp_path / "w", **settings), env={"WANDB_MODE": "offline"}))
+    assert code == 0, err
+    (log,) = (tmp_path / "w" / "wandb").glob("offline-run-*/run-*.wandb")
+    content = log.read_bytes()
+    for name in (b"first-run", b"loss/layer_03", b"loss/mean", b"tokens_per_step"):
+        assert name in content
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["train"], 2, "--model is missing"),
+        (["train", "--model=lit-tl-tiny", "--data=DATA"], 2, "--output is missing"),
+        (["trian"], 2, "'trian' is no command: train, eval, show, push are"),
+        ([], 2, "'nothing' is no command"),
+        (["train", "--learning_rate=3"], 2, "learning_rate"),
+        (["train", "ALL", "--num_steps=0"], 2, "--num_steps is 0: give 1 or more"),
+        (["train", "ALL", "--num_steps=x"], 2, "num_steps"),
+        (["train", "ALL", "--momentum=1"], 2, "--momentum is 1.0: give a number from 0 up to"),
+        (["train", "ALL", "--cpu_offload"], 2, "give --fsdp too"),
+        (["train", "ALL", "--precision=int8", "--fsdp"], 2, "can't be combined"),
+        (["train", "ALL", "--warmup_steps=300"], 2, "there are 250 steps"),
+        (["train", "ALL", "--tokens_per_step=1000"], 1, "no multiple of 512 (512 tokens in a sequence x 1 processes)"),
+        (["train", "ALL", "--max_seq_len=1024"], 1, "the model's context is 512 tokens"),
+        (["train", "ALL", "--per_gpu_batch_size=7"], 1, "give a divisor of that"),
+        (["train", "ALL", "--fsdp"], 1, "start them with torchrun"),
+        (["train", "ALL", "--device=cuda:9"], 1, "--device cuda:9 can't be used"),
+        (["train", "ALL", "--start=./none"], 1, "the lens folder ./none does not exist"),
+        (["train", "ALL", "--model=lit-tl-tyni"], 1, "did you mean lit-tl-tiny"),
+        (["train", "ALL", "--data=none.jsonl"], 1, "none.jsonl does not exist"),
+        (["train", "ALL", "--data=FILE"], 1, "FILE:2: not JSON"),
+        (["train", "ALL", "--output=DATA/lens"], 1, "can't be written to: Not a directory"),
+        (["eval", "ALL", "--lens=none", "--max_seq_len=1"], 2, "--max_seq_len is 1"),
+        (["eval", "ALL", "--lens=DATA"], 1, "no folder"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(
+    words: list[str], code: int, sentence: str, text_file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"text": "a"}\n{\n')
+    every = ["--model=lit-tl-tiny", f"--data={text_file}", f"--output={tmp_path / 'out'}"]
+    spelt = [part for word in words for part in (every if word == "ALL" else [word])]
+    spelt = [word.replace("DATA", str(text_file)).replace("FILE", str(bad)) for word in spelt]
+    found, out, err = finish(start_command(*spelt, env={"HF_HUB_OFFLINE": "1"}))
+    assert found == code, err
+    assert sentence.replace("FILE", str(bad)) in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out" / "params.pt").exists()
+
+
+def test_bad_lines_are_skipped_as_told_and_counted(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    lines = text_file.read_text().splitlines(keepends=True)
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("".join([*lines[:10], "{\n", *lines[10:20], "[]\n", *lines[20:]]))
+    code, out, err = finish(start_command("train", *flags(bad, tmp_path / "lens", bad_lines="skip")))
+    assert code == 0, err
+    assert f"2 lines were skipped, the first at {bad}:11: not JSON" in out
+    told = json.loads((tmp_path / "lens" / "train.json").read_text())
+    assert told["skipped_lines"] == 2
+
+
+def test_help_is_there_at_once(tmp_path: pathlib.Path) -> None:
+    code = "import sys; from lit_tl.lens.__main__ import main; main(['lens', *sys.argv[1:]]); assert 'torch' not in sys.modules"
+    for words, said in ((["--help"], "upload a lens"), (["train", "--help"], "--checkpoint_freq"), (["eval", "--help"], "--tokens")):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; a path below a file is tested for all")
+def test_a_folder_that_is_not_ours_is_said(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    code, _, err = finish(start_command("train", *flags(text_file, tmp_path / "closed")))
+    assert code == 1
+    assert "can't be written to: Permission denied" in err

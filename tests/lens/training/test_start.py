@@ -1,0 +1,74 @@
+"""Starts in closed form."""
+
+from typing import Callable
+
+import pytest
+import torch
+
+from lit_tl.lens import LogitLens, TunedLens
+from lit_tl.lens.evaluation import evaluate
+from lit_tl.lens.streams import all_residuals
+from lit_tl.lens.training import start
+from lit_tl.lens.training.loss import row_loss
+
+Batches = Callable[[int], list[torch.Tensor]]
+
+
+def squared_error(lens: TunedLens, layer: int, rows: torch.Tensor) -> float:
+    with torch.no_grad():
+        return float((lens.transform_hidden(rows[layer], layer) - rows[-1]).double().square().sum())
+
+
+def test_the_regression_is_the_least_squares_solution(causal_lm: tuple, batches: Batches) -> None:
+    model = causal_lm[0]
+    lens = TunedLens.from_model(model)
+    start.ridge(lens, model, batches(8), penalty=0.0)
+    rows = torch.cat([start.aligned(all_residuals(model, ids), 0) for ids in batches(8)], dim=1).double()
+    for layer in (0, 3):
+        x = torch.cat([rows[layer], torch.ones_like(rows[layer][:, :1])], dim=-1)
+        solution = torch.linalg.lstsq(x, rows[-1] - rows[layer]).solution
+        assert torch.allclose(lens.translators[layer].weight, solution[:-1].T.float(), atol=2e-3)
+        best = float((x @ solution + rows[layer] - rows[-1]).square().sum())
+        assert squared_error(lens, layer, rows.float()) == pytest.approx(best, rel=1e-3)
+
+
+def test_one_regression_brings_every_layer_nearer_to_the_model(causal_lm: tuple, batches: Batches) -> None:
+    model = causal_lm[0]
+    lens, logit = TunedLens.from_model(model), LogitLens.from_model(model)
+    start.ridge(lens, model, batches(32))
+    found = evaluate(model, {"logit": logit, "ridge": lens}, row_loss(logit.unembed), batches(40)[32:]).lenses
+    assert (found["ridge"].kl < found["logit"].kl).all(), found
+
+
+def test_layers_in_groups_give_the_same(causal_lm: tuple, batches: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+    lenses = []
+    for size in (2**30, 2 * 8 * 129**2 * 3):
+        monkeypatch.setattr(start, "_SUM_BYTES", size)
+        lens = TunedLens.from_model(causal_lm[0])
+        start.ridge(lens, causal_lm[0], batches(4))
+        lenses.append(lens)
+    for mine, its in zip(lenses[0].translators.parameters(), lenses[1].translators.parameters(), strict=True):
+        assert torch.equal(mine, its)
+
+
+def test_a_bias_alone_is_what_is_missing_on_average(causal_lm: tuple, batches: Batches) -> None:
+    model = causal_lm[0]
+    lens = TunedLens.from_model(model)
+    start.ridge(lens, model, batches(4), bias_only=True)
+    rows = torch.cat([start.aligned(all_residuals(model, ids), 0) for ids in batches(4)], dim=1)
+    assert not any(bool(translator.weight.any()) for translator in lens.translators)
+    assert torch.allclose(lens.translators[2].bias, (rows[-1] - rows[2]).mean(0), atol=1e-4)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 3, -2])
+def test_rows_are_paired_with_the_final_residual_a_shift_away(shift: int) -> None:
+    pos = torch.arange(7.0)
+    residuals = torch.stack([pos, pos, pos + 100])[:, None, :, None].expand(3, 2, 7, 1)
+    rows = start.aligned(residuals, shift)
+    assert rows.shape == (3, 2 * (7 - abs(shift)), 1)
+    assert (rows[2] - 100 - rows[0] == shift).all()
+
+
+def test_no_text_is_refused(causal_lm: tuple) -> None:
+    with pytest.raises(ValueError, match="over no text"):
+        start.ridge(TunedLens.from_model(causal_lm[0]), causal_lm[0], [])
