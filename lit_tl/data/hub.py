@@ -4,6 +4,7 @@ import contextlib
 from typing import Any, Iterator, Optional
 
 from lit_tl.data.errors import DataError
+from lit_tl.hub import connection_errors
 
 
 @contextlib.contextmanager
@@ -13,14 +14,11 @@ def said_plainly(name: str, where: str) -> Iterator[None]:
     Raises:
         DataError: in place of what the library raised.
     """
-    import httpx
-    from huggingface_hub import errors as hub
-
     try:
         yield
     except DataError:
         raise
-    except (ConnectionError, httpx.TransportError, hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError) as error:
+    except connection_errors() as error:
         raise DataError(f"{name}: the Hugging Face Hub can't be reached; check the network, or give a local file") from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise DataError(f"{where} can't be read: {str(error).strip().splitlines()[0]}") from error

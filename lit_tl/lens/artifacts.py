@@ -11,6 +11,8 @@ from typing import IO, Any, Callable, Mapping, Optional
 
 import torch
 
+from lit_tl.hub import connection_errors
+
 DEFAULT_REPO_ID = "AlignmentResearch/tuned-lens"
 DEFAULT_REPO_TYPE = "space"
 
@@ -60,6 +62,8 @@ def load_lens_artifacts(
             missing = config_file if not config.is_file() else ckpt_file
             raise LensError(f"the folder {resource_id} holds no lens: there is no {missing} in it")
         return config, found[0]
+    if folder.is_file():
+        raise LensError(f"{resource_id} is a file: give the folder that holds {config_file} and {ckpt_file}")
     if resource_id.startswith((".", "~", os.sep)):
         raise LensError(f"the lens folder {resource_id} does not exist")
     return _download(resource_id, repo_id, repo_type, revision, config_file, (ckpt_file, safetensors_file), subfolder, cache_dir)
@@ -75,11 +79,11 @@ def _download(
     subfolder: str,
     cache_dir: Optional[str],
 ) -> tuple[pathlib.Path, pathlib.Path]:
-    import httpx
     import huggingface_hub
     from huggingface_hub import errors as hub
 
     repo, kind = _repository(repo_id, repo_type)
+    unreachable: tuple[type[Exception], ...] = (*connection_errors(), OSError)
 
     def fetch(name: str) -> pathlib.Path:
         path = huggingface_hub.hf_hub_download(
@@ -97,7 +101,7 @@ def _download(
         raise LensError(f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens of that name") from error
     except (hub.EntryNotFoundError, hub.RepositoryNotFoundError, hub.RevisionNotFoundError, hub.HFValidationError) as error:
         raise LensError(f"there is no lens {resource_id} in {kind} {repo}, and no folder of that name") from error
-    except (httpx.HTTPError, OSError) as error:
+    except unreachable as error:
         raise LensError(f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens of that name") from error
 
 
@@ -114,18 +118,17 @@ def available_lens_artifacts(
     Raises:
         LensError: the Hub can't be reached.
     """
-    import httpx
     import huggingface_hub
-    from huggingface_hub import errors as hub
 
     repo, kind = _repository(repo_id, repo_type)
+    unreachable: tuple[type[Exception], ...] = (*connection_errors(), OSError)
     local = pathlib.Path(repo).expanduser()
     try:
         if local.is_dir():
             files = [path.relative_to(local).as_posix() for path in local.rglob("*")]
         else:
             files = huggingface_hub.list_repo_files(repo, repo_type=kind, revision=revision)
-    except (httpx.HTTPError, OSError, hub.HfHubHTTPError) as error:
+    except unreachable as error:
         raise LensError(f"the lenses of {kind} {repo} can't be listed: the Hugging Face Hub can't be reached") from error
     holds: dict[str, set[str]] = {}
     for file in map(pathlib.PurePosixPath, files):

@@ -8,7 +8,8 @@ import importlib.util
 import pathlib
 from typing import Any
 
-from lit_tl.models.loading import LoadingError, ModelSource, explain, resolve, with_the_hub_if_it_answers
+from lit_tl.hub import with_the_hub_if_it_answers
+from lit_tl.models.loading import LoadingError, ModelSource, explain, resolve
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8")
 

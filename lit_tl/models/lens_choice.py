@@ -4,10 +4,11 @@ import dataclasses
 import pathlib
 from typing import Any, Mapping
 
+from lit_tl.hub import with_the_hub_if_it_answers
 from lit_tl.lens.artifacts import LensError
 from lit_tl.lens.jacobian import JacobianLens
 from lit_tl.lens.lenses import Lens, LogitLens, TunedLens
-from lit_tl.models.loading import LoadingError, resolve, with_the_hub_if_it_answers
+from lit_tl.models.loading import LoadingError, resolve
 
 JACOBIAN = "jacobian:"
 """What stands before the name of a published Jacobian lens."""

@@ -1,12 +1,13 @@
 """From the name of a model to the model: bundled, TransformerLens alias, Hub id or local folder."""
 
-import contextlib
 import dataclasses
 import difflib
 import os
 import pathlib
 import re
 from typing import Any, Iterator, Optional
+
+from lit_tl.hub import connection_errors, with_the_hub_if_it_answers
 
 BUNDLED_MODELS = {"lit-tl-tiny": pathlib.Path(__file__).parent.parent / "bundled" / "tiny_gpt2"}
 """Models that are shipped with the package, by name."""
@@ -94,25 +95,6 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     return model
 
 
-@contextlib.contextmanager
-def with_the_hub_if_it_answers(needed: bool) -> Iterator[None]:
-    """Inside, where the Hub does not answer, only what was downloaded before is used: such a model loads at once, and any other
-    fails at once rather than after half a minute of retries."""
-    import httpx
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    if needed and not before:
-        try:
-            httpx.head(constants.ENDPOINT, timeout=5.0)
-        except httpx.HTTPError:
-            constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
 def resolve(name: str) -> str:
     """What to hand to TransformerLens: a folder, or a Hub id.
 
@@ -191,11 +173,7 @@ def explain(name: str, error: BaseException) -> str:
         return f"{name} has no such revision on the Hub"
     if caused_by(hub.RepositoryNotFoundError) or "is not a valid model identifier" in text:
         return f"there is no model {name!r} on the Hub, or it is private and HF_TOKEN is not set: {_nearest(name)}"
-    if (
-        caused_by(hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)
-        or "We couldn't connect to" in text
-        or "outgoing traffic has been disabled" in text
-    ):
+    if caused_by(*connection_errors()) or "We couldn't connect to" in text or "outgoing traffic has been disabled" in text:
         return (
             f"{name} is not on this machine, and the Hugging Face Hub can't be reached. "
             f"Check the network, or give a local folder; --models {next(iter(BUNDLED_MODELS))} needs no network"

@@ -16,8 +16,8 @@ from lit_tl import HookedTransformerLIT
 from lit_tl.lens import JacobianLens, LensError, LogitLens, TunedLens, Unembed, available_lens_artifacts, load_lens_artifacts
 from lit_tl.lens.evaluation import evaluate
 from lit_tl.lens.streams import residual_streams
-from lit_tl.models.lens_choice import BUNDLED_LENSES, choose_lenses
 from lit_tl.lens.training.loss import row_loss
+from lit_tl.models.lens_choice import BUNDLED_LENSES, choose_lenses
 from lit_tl.models.loading import load_model
 from tests.conftest import FAMILIES
 

@@ -6,7 +6,7 @@ import math
 import pathlib
 from typing import Any, Iterator, Optional
 
-from lit_tl.lens.commands.train import check_writable, open_text
+from lit_tl.lens.commands.train import check_writable, open_text, skipped
 from lit_tl.lens.settings import BadLines, Precision, at_least, required, setting
 
 USAGE = """Measure a tuned lens, and the logit lens beside it, against the model.
@@ -118,7 +118,8 @@ class _Measuring:
         short = (
             "" if wanted is None or chunks.given == wanted else f" (the text ended before the {self.config.tokens:,} of --tokens)"
         )
-        return f"{found.table()}\n{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} tokens{short}"
+        lines = [found.table(), *skipped(self.output / "eval.json")]
+        return "\n".join(lines) + f"\n{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} tokens{short}"
 
     def _lenses(self) -> Any:
         from lit_tl.lens.lenses import LogitLens, TunedLens

@@ -1,5 +1,6 @@
 """`python -m lit_tl.lens train`: fit a tuned lens."""
 
+import json
 import pathlib
 import tempfile
 from typing import Any, Optional
@@ -36,7 +37,16 @@ def run(config: Config) -> Optional[str]:
         training.train(config, source, device=device, processes=mine)
         if not mine.is_first:
             return None
-    return f"{output}: the lens, train.json and losses.html are written. Look through it: --lens {output} with lit_tl.launch"
+    done = f"{output}: the lens, train.json and losses.html are written. Look through it: --lens {output} with lit_tl.launch"
+    return "\n".join([*skipped(output / "train.json"), done])
+
+
+def skipped(record: pathlib.Path) -> list[str]:
+    """A line on the lines of the data that held no text, if there were any."""
+    told = json.loads(record.read_text("utf-8"))
+    if not told["skipped_lines"]:
+        return []
+    return [f"{told['skipped_lines']} lines were skipped, the first at {told['first_skipped']}"]
 
 
 def open_text(config: Any) -> Any:

@@ -84,4 +84,4 @@ class WandbRun:
 
     def close(self) -> None:
         """Finish the upload."""
-        self._run.finish(quiet=True)
+        self._run.finish()

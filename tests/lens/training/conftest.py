@@ -23,9 +23,7 @@ def short_run(text_file: pathlib.Path, causal_lm: tuple, tmp_path: pathlib.Path)
     def run(output: str = "lens", **settings: Any) -> pathlib.Path:
         told = {"model": "lit-tl-tiny", "data": str(text_file), "output": str(tmp_path / output), **SHORT, **settings}
         config = TrainConfig(**told)
-        documents = open_documents(
-            config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines
-        )
+        documents = open_documents(config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines)
         source = Source(model=causal_lm[0], tokenizer=causal_lm[1], context=512, documents=documents)
         train(config, source, device=torch.device("cpu"), quiet=True)
         return tmp_path / output

@@ -1,7 +1,6 @@
 """`python -m lit_tl.lens train` and `eval`, as a user types them."""
 
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -122,11 +121,12 @@ def test_eval_prints_a_table_and_writes_its_numbers(whole: pathlib.Path, text_fi
     assert all(tuned["kl_nats"] < logit["kl_nats"] for logit, tuned in zip(rows[:-1:2], rows[1::2], strict=True))
     assert (tmp_path / "e" / "eval.csv").read_text().count("\n") == 10
     assert "Plotly.newPlot" in (tmp_path / "e" / "eval.html").read_text()
-    code, out, err = finish(start_command("eval", *arguments({**told, "tokens": 10_000, "output": tmp_path / "e2"}), processes=2))
+    code, _, err = finish(start_command("eval", *arguments({**told, "tokens": 10_000, "output": tmp_path / "e2"}), processes=2))
     assert code == 0, err
     again = json.loads((tmp_path / "e2" / "eval.json").read_text())["measured"]
     for row, its in zip(rows, again, strict=True):
-        assert row == pytest.approx(its, rel=1e-5)
+        assert row.pop("lens") == its.pop("lens")
+        assert row == pytest.approx(its, rel=1e-5, abs=1e-6)
 
 
 def test_the_run_is_logged_to_weights_and_biases_without_a_network(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -164,7 +164,7 @@ def test_the_run_is_logged_to_weights_and_biases_without_a_network(text_file: pa
         (["train", "ALL", "--data=FILE"], 1, "FILE:2: not JSON"),
         (["train", "ALL", "--output=DATA/lens"], 1, "can't be written to: Not a directory"),
         (["eval", "ALL", "--lens=none", "--max_seq_len=1"], 2, "--max_seq_len is 1"),
-        (["eval", "ALL", "--lens=DATA"], 1, "no folder"),
+        (["eval", "ALL", "--lens=DATA"], 1, "is a file: give the folder that holds config.json"),
     ],
 )
 def test_mistakes_are_said_in_a_sentence(
@@ -175,7 +175,7 @@ def test_mistakes_are_said_in_a_sentence(
     every = ["--model=lit-tl-tiny", f"--data={text_file}", f"--output={tmp_path / 'out'}"]
     spelt = [part for word in words for part in (every if word == "ALL" else [word])]
     spelt = [word.replace("DATA", str(text_file)).replace("FILE", str(bad)) for word in spelt]
-    found, out, err = finish(start_command(*spelt, env={"HF_HUB_OFFLINE": "1"}))
+    found, _, err = finish(start_command(*spelt, env={"HF_HUB_OFFLINE": "1"}))
     assert found == code, err
     assert sentence.replace("FILE", str(bad)) in err
     assert "Traceback" not in err
@@ -195,15 +195,11 @@ def test_bad_lines_are_skipped_as_told_and_counted(text_file: pathlib.Path, tmp_
 
 def test_help_is_there_at_once(tmp_path: pathlib.Path) -> None:
     code = "import sys; from lit_tl.lens.__main__ import main; main(['lens', *sys.argv[1:]]); assert 'torch' not in sys.modules"
-    for words, said in ((["--help"], "upload a lens"), (["train", "--help"], "--checkpoint_freq"), (["eval", "--help"], "--tokens")):
+    for words, said in (
+        (["--help"], "upload a lens"),
+        (["train", "--help"], "--checkpoint_freq"),
+        (["eval", "--help"], "--tokens"),
+    ):
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         assert said in done.stdout
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; a path below a file is tested for all")
-def test_a_folder_that_is_not_ours_is_said(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o500)
-    code, _, err = finish(start_command("train", *flags(text_file, tmp_path / "closed")))
-    assert code == 1
-    assert "can't be written to: Permission denied" in err

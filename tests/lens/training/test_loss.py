@@ -31,9 +31,7 @@ def plain(lens: TunedLens, rows: torch.Tensor, labels: Optional[torch.Tensor]) -
 
 @pytest.mark.parametrize("loss", ["kl", "ce"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_loss_and_gradient_are_those_of_stored_logits(
-    family: str, loss: str, checkpoint_folders: dict[str, pathlib.Path]
-) -> None:
+def test_loss_and_gradient_are_those_of_stored_logits(family: str, loss: str, checkpoint_folders: dict[str, pathlib.Path]) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders[family]).eval().requires_grad_(False)
     lens = TunedLens.from_model(model)
     generator = torch.Generator().manual_seed(0)

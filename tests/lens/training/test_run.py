@@ -144,7 +144,7 @@ def test_another_model_data_or_setting_is_refused(
     before = weight[0, 0].item()
     try:
         weight[0, 0] = before + 1
-        with pytest.raises(CheckpointError, match="is of a run with model .*'weights'"):
+        with pytest.raises(CheckpointError, match=r"is of a run with model .*'weights'"):
             short_run(checkpoint_freq=2)
     finally:
         weight[0, 0] = before
@@ -166,7 +166,7 @@ def test_a_damaged_checkpoint_is_named(short_run: Run, tmp_path: pathlib.Path) -
     newest = tmp_path / "lens" / "checkpoints" / "step_00000006.pt"
     for content in (newest.read_bytes()[:1000], b"", b"no zip"):
         newest.write_bytes(content)
-        with pytest.raises(CheckpointError, match="step_00000006.pt is damaged: .*; delete it to go on from the one before"):
+        with pytest.raises(CheckpointError, match=r"step_00000006\.pt is damaged: .*; delete it to go on from the one before"):
             short_run(checkpoint_freq=2)
     torch.save({"a": 1}, newest)
     with pytest.raises(CheckpointError, match="is no checkpoint of lens training"):

@@ -1,0 +1,140 @@
+"""Uploads, against a server on this machine that speaks the Hub's protocol."""
+
+import base64
+import http.server
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import threading
+from typing import Iterator
+
+import pytest
+
+from lit_tl.models.lens_choice import BUNDLED_LENSES
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Keeps what is committed."""
+
+    repositories: dict[str, dict[str, bytes]]
+    token = "Bearer hf_right"
+
+    def answer(self, code: int, told: object = None) -> None:
+        body = json.dumps(told or {}).encode()
+        self.send_response(code)
+        if code == 404:
+            self.send_header("X-Error-Code", "EntryNotFound")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        parts = self.path.strip("/").split("/")
+        self.answer(200 if "/".join(parts[4:]) in self.repositories.get("/".join(parts[:2]), {}) else 404)
+
+    def do_GET(self) -> None:
+        self.answer(200, {"id": "x", "sha": "0" * 40})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Authorization") != self.token:
+            return self.answer(401, {"error": "Invalid credentials"})
+        if self.path == "/api/repos/create":
+            told = json.loads(body)
+            self.repositories.setdefault(f"{told.get('organization', 'me')}/{told['name']}", {})
+            return self.answer(200, {"url": f"http://{self.headers['Host']}/me/{told['name']}"})
+        if self.path == "/api/validate-yaml":
+            return self.answer(200, {"warnings": [], "errors": []})
+        name = "/".join(self.path.split("/")[3:5])
+        if "/preupload/" in self.path:
+            files = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in json.loads(body)["files"]]
+            return self.answer(200, {"files": files})
+        assert "/commit/" in self.path
+        for line in map(json.loads, body.splitlines()):
+            if line["key"] == "file":
+                self.repositories[name][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+        return self.answer(
+            200, {"success": True, "commitUrl": f"http://{self.headers['Host']}/{name}/commit/1", "commitOid": "1" * 40}
+        )
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, dict[str, dict[str, bytes]]]]:
+    handler = type("ThisHub", (Hub,), {"repositories": {}})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", handler.repositories
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    shutil.copytree(BUNDLED_LENSES["lit-tl-tiny"], tmp_path / "lens")
+    run = {
+        "settings": {"loss": "kl", "num_steps": 20, "data": "/home/me/text.jsonl", "bias_only": False},
+        "versions": {"lit_tl": "0.1.0"},
+        "data": {"file": "text.jsonl"},
+        "losses": [[2.0, 1.0]] * 18 + [[1.0, 0.5], [0.5, 0.25]],
+        "tokens": 12345,
+        "seconds": 9.0,
+        "processes": 2,
+        "device": "cpu",
+    }
+    (tmp_path / "lens" / "train.json").write_text(json.dumps(run))
+    return tmp_path / "lens"
+
+
+def push(folder: object, *words: str, endpoint: str = "http://127.0.0.1:9", token: str = "hf_right") -> subprocess.CompletedProcess:
+    environment = {"PATH": "/usr/bin:/bin", "HF_ENDPOINT": endpoint, "HF_TOKEN": token, "HOME": "/nonexistent"}
+    line = [sys.executable, "-m", "lit_tl.lens", "push", f"--lens={folder}", "--repo_id=me/lenses", *words]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, check=False)
+
+
+def test_a_lens_arrives_with_a_card(hub: tuple[str, dict[str, dict[str, bytes]]], folder: pathlib.Path) -> None:
+    endpoint, repositories = hub
+    done = push(folder, endpoint=endpoint)
+    assert done.returncode == 0, done.stderr
+    assert f"uploaded: {endpoint}/me/lenses/commit/1" in done.stdout
+    files = repositories["me/lenses"]
+    below = "lens/lit-tl-tiny"
+    assert set(files) == {"README.md", *(f"{below}/{name}" for name in ("config.json", "params.pt", "train.json", "README.md"))}
+    for name in ("config.json", "params.pt"):
+        assert files[f"{below}/{name}"] == (folder / name).read_bytes()
+    card = files[f"{below}/README.md"].decode()
+    assert "base_model: lit-tl-tiny" in card
+    assert 'repo_id="me/lenses", repo_type="model"' in card
+    assert "12,345 tokens of text.jsonl" in card
+    assert "| 0 | 0.7500 |" in card
+    assert "/home/me" not in card
+    files["README.md"] = b"mine"
+    assert push(folder, "--name=other", endpoint=endpoint).returncode == 0
+    assert files["README.md"] == b"mine"
+    assert "lens/other/params.pt" in files
+
+
+def test_what_can_not_be_uploaded_is_said(hub: tuple[str, dict[str, dict[str, bytes]]], folder: pathlib.Path) -> None:
+    endpoint, repositories = hub
+    for done, sentence in (
+        (push(folder, endpoint=endpoint, token="hf_wrong"), "no access to write to model me/lenses: `hf auth login`"),
+        (push(folder), "the Hugging Face Hub can't be reached; nothing was uploaded"),
+        (push(folder / "none", endpoint=endpoint), "is no folder: give the --output of training"),
+        (push(folder.parent, endpoint=endpoint), "there is no config.json in it"),
+    ):
+        assert done.returncode == 1, done.stdout
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr
+    assert repositories == {}
+    dry = push(folder, "--dry_run")
+    assert dry.returncode == 0, dry.stderr
+    assert "would upload to model me/lenses:" in dry.stdout
+    assert "lens/lit-tl-tiny/params.pt  267,085 bytes" in dry.stdout
