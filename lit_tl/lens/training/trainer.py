@@ -96,17 +96,20 @@ class Trainer:
         sequences = iter(self.chunks)
         if not self.losses and self.plan.start_sequences:
             self._start(sequences)
-        module: torch.nn.Module = LensLoss(self.lens, row_loss(self.lens.unembed, dtype=self.product_dtype))
-        if self.processes.world_size > 1:
-            module = DistributedDataParallel(module)
+        module = self.module()
         first = len(self.losses)
         for step in range(first, self.config.num_steps):
-            self.losses.append(self._step(module, self._take(sequences, self.plan.sequences)))
+            self.losses.append(self.step(module, self._take(sequences, self.plan.sequences)))
             self._check(step)
             if self.processes.is_first:
                 self.listener.step(step, self.losses[-1], float(self._schedule.get_last_lr()[0]))
             if checkpoints is not None and self.config.checkpoint_freq and (step + 1) % self.config.checkpoint_freq == 0:
                 self._write(checkpoints, step + 1)
+
+    def module(self) -> torch.nn.Module:
+        """Lens and loss, connected with those of the other processes."""
+        alone = LensLoss(self.lens, row_loss(self.lens.unembed, dtype=self.product_dtype))
+        return DistributedDataParallel(alone) if self.processes.world_size > 1 else alone
 
     def _start(self, sequences: Iterator[torch.Tensor]) -> None:
         taken = self._take(sequences, self.plan.start_sequences)
@@ -140,7 +143,13 @@ class Trainer:
         world, rank = self.processes.world_size, self.processes.rank
         return [batch.long().to(self._device) for batch in taken.split(self.plan.batch)[rank::world]]
 
-    def _step(self, module: torch.nn.Module, taken: torch.Tensor) -> list[float]:
+    def step(self, module: torch.nn.Module, taken: torch.Tensor) -> list[float]:
+        """One optimizer step on all processes' sequences, `[sequence, pos]`; each layer's mean loss in nats.
+
+        Args:
+            module: of `module()`.
+            taken: the same on all processes.
+        """
         batches = self._mine(taken)
         total = torch.zeros(len(self.lens), device=self._device)
         for number, ids in enumerate(batches):
