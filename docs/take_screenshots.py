@@ -1,4 +1,7 @@
-"""Take the screenshots in docs/images: `python docs/take_screenshots.py` (needs Chromium; CHROMIUM may name it)."""
+"""Take the screenshots in docs/images: `python docs/take_screenshots.py` (needs Chromium; CHROMIUM may name it).
+
+`python docs/take_screenshots.py curve.html` also takes that of the figure of `benchmarks/lens_convergence.py --output curve.html`.
+"""
 
 import os
 import pathlib
@@ -6,8 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from playwright import sync_api
+
+from lit_tl.bundled.fit_lens import write_text
+from lit_tl.models.lens_choice import BUNDLED_LENSES
 
 IMAGES = pathlib.Path(__file__).parent / "images"
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -62,6 +69,31 @@ def take(page: sync_api.Page) -> None:
     picture("metrics")
 
 
+def figure(browser: sync_api.Browser, file: pathlib.Path, name: str, width: int, height: int) -> None:
+    """One picture of a Plotly page."""
+    page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=1.5)
+    page.goto(file.resolve().as_uri())
+    page.locator(".main-svg").first.wait_for()
+    page.screenshot(path=IMAGES / f"{name}.png")
+    page.close()
+
+
+def evaluation(folder: pathlib.Path) -> pathlib.Path:
+    """The page of `eval` for the bundled lens, on text that it was not fitted to."""
+    write_text(folder / "text.jsonl", seed=12, count=3000)
+    flags = {"model": "lit-tl-tiny", "data": folder / "text.jsonl", "lens": BUNDLED_LENSES["lit-tl-tiny"], "output": folder}
+    line = [
+        sys.executable,
+        "-m",
+        "lit_tl.lens",
+        "eval",
+        "--max_seq_len=128",
+        *(f"--{name}={value}" for name, value in flags.items()),
+    ]
+    subprocess.run(line, check=True)
+    return folder / "eval.html"
+
+
 def main() -> None:
     """Start the real command, open it, take the pictures."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -77,6 +109,10 @@ def main() -> None:
             page.set_default_timeout(60_000)
             page.goto(url)
             take(page)
+            with tempfile.TemporaryDirectory() as folder:
+                figure(browser, evaluation(pathlib.Path(folder)), "lens_evaluation", 1200, 420)
+            for curve in sys.argv[1:]:
+                figure(browser, pathlib.Path(curve), "lens_convergence", 900, 420)
             browser.close()
     finally:
         server.terminate()

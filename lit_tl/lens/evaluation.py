@@ -122,7 +122,7 @@ def evaluate(
         here, there = max(-token_shift, 0), max(token_shift, 0)
         labels = ids[:, there : there + length].flatten()
         rows = aligned(residuals[:, :, here : here + length], 0)
-        means = _means(rows, labels, lenses, loss).reshape(-1, len(ids), length).mean(-1).double().cpu()  # measure batch
+        means = _means(rows, labels, lenses, loss).reshape(-1, len(ids), length).mean(-1).cpu().double()  # measure batch
         sums += torch.stack([means.sum(-1), means.square().sum(-1)], dim=-1)
         counts += torch.tensor([len(ids), labels.numel()], dtype=torch.float64)
         report(ids.numel())

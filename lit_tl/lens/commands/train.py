@@ -1,6 +1,7 @@
 """`python -m lit_tl.lens train`: fit a tuned lens."""
 
 import json
+import os
 import pathlib
 import tempfile
 from typing import Any, Optional
@@ -66,6 +67,8 @@ def check_writable(folder: pathlib.Path) -> None:
     Raises:
         OSError: it can't.
     """
+    if int(os.environ.get("RANK", "0")):
+        return  # the first process alone writes
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -32,7 +32,8 @@ class Chunks:
     """Sequences of `length` token ids: documents one after another, cut without regard to where they end.
 
     The next sequence is drawn from a buffer of `shuffle_buffer` of them, which a new one then fills up. Encoding runs ahead in a
-    thread. `state()` between two sequences, given to another `Chunks` of the same data and settings, goes on with the next.
+    thread. `state()` between two sequences, given to another `Chunks` of the same data and settings, goes on with the next. Each of
+    many processes reads and encodes all of the text, and takes its share of the sequences: the order is the same for any number.
 
     Args:
         documents: the texts.

@@ -76,7 +76,6 @@ class Trainer:
         self.lens.translators.load_state_dict(state["translators"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["torch_rng"])
         self.losses = state["losses"].tolist()
         self._seconds_before = state["seconds"]
 
@@ -195,7 +194,6 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "chunks": self.chunks.state(),
-            "torch_rng": torch.get_rng_state(),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
             "seconds": self.seconds,
             "wandb_run_id": self.listener.wandb_run_id,
