@@ -10,7 +10,7 @@ import json
 import pathlib
 import re
 import zlib
-from typing import IO, Any, Iterator, Literal, Mapping, Union
+from typing import IO, Any, Iterator, Literal, Mapping, Optional, Union
 
 from lit_tl.data import hub
 from lit_tl.data.errors import DataError
@@ -47,6 +47,10 @@ class Documents(abc.ABC):
     @abc.abstractmethod
     def identity(self) -> dict[str, Any]:
         """What tells this data from other data, as JSON has it."""
+
+    def most_tokens(self) -> Optional[int]:
+        """More tokens than this can't be in it, whatever the tokenizer; None where that is not known beforehand."""
+        return None
 
 
 def open_documents(source: str, *, text_column: str, split: str, bad_lines: Literal["refuse", "skip"]) -> Documents:
@@ -121,6 +125,10 @@ class LineFile(Documents):
                     file.seek((size - 2**20) * part // (_SAMPLES - 1))
                     digest.update(file.read(2**20))
         return {"file": self._path.name, "bytes": size, "blake2b": digest.hexdigest(), "text_column": self._column}
+
+    def most_tokens(self) -> Optional[int]:
+        """A byte for each, and the line's end for the token that begins a text; not known of packed files."""
+        return None if self._path.suffix in (".gz", ".zst") else self._path.stat().st_size + 1
 
     def _lines(self, now: dict[str, Any]) -> Iterator[bytes]:
         packed = self._path.suffix in (".gz", ".zst")

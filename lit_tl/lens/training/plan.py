@@ -56,6 +56,11 @@ class Plan:
         start = -(-wanted // (length * batch * world_size)) * batch * world_size if config.start == "ridge" else 0
         return cls(length=length, sequences=sequences, batch=batch, passes=of_one // batch, start_sequences=start)
 
+    def told(self, config: TrainConfig) -> str:
+        """In words."""
+        steps = f"{config.num_steps} steps of {config.tokens_per_step:,} tokens in sequences of {self.length}"
+        return f"{self.start_sequences * self.length:,} tokens for the start, {steps}" if self.start_sequences else steps
+
     def tokens_asked(self, num_steps: int) -> int:
         """Of the whole run."""
         return (self.start_sequences + num_steps * self.sequences) * self.length

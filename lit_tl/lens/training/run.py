@@ -15,7 +15,7 @@ from lit_tl.lens.training.config import TrainConfig
 from lit_tl.lens.training.plan import Plan
 from lit_tl.lens.training.processes import ALONE, Processes, shard
 from lit_tl.lens.training.progress import Progress, WandbRun
-from lit_tl.lens.training.trainer import Trainer
+from lit_tl.lens.training.trainer import OutOfData, Trainer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,12 @@ def train(
     output = pathlib.Path(config.output).expanduser()
     lens = _new_lens(config, source.model)
     plan = Plan.of(config, context=source.context, d_model=lens.config.d_model, world_size=processes.world_size)
+    asked, most = plan.tokens_asked(config.num_steps), source.documents.most_tokens()
+    if most is not None and most < asked:
+        raise OutOfData(
+            f"{source.documents.where} has {most:,} bytes, so fewer tokens than the {asked:,} that the run asks for "
+            f"({plan.told(config)}): give more text, or a smaller --num_steps, --tokens_per_step or --start_tokens"
+        )
     identity = {
         "data": source.documents.identity(),
         "model": {"name": lens.config.base_model_name_or_path, "weights": record.weights_hash(source.model)},
@@ -81,7 +87,7 @@ def train(
         state = processes.from_first(checkpoints.newest)
     if config.fsdp:
         shard(source.model, device, cpu_offload=config.cpu_offload)
-    listeners = _listeners(config, plan, output, state) if processes.is_first and not quiet else Listeners(None, None)
+    listeners = _listeners(config, plan, source, state) if processes.is_first and not quiet else Listeners(None, None)
     trainer = Trainer(
         config=config,
         plan=plan,
@@ -157,15 +163,15 @@ def _chunks(config: TrainConfig, plan: Plan, source: Source, state: Optional[Map
     )
 
 
-def _listeners(config: TrainConfig, plan: Plan, output: pathlib.Path, state: Optional[Mapping[str, Any]]) -> Listeners:
+def _listeners(config: TrainConfig, plan: Plan, source: Source, state: Optional[Mapping[str, Any]]) -> Listeners:
     wandb = None
     if config.wandb:
         earlier = (state or {}).get("wandb_run_id")
-        wandb = WandbRun(config.wandb, str(output), dataclasses.asdict(config), earlier)
+        wandb = WandbRun(config.wandb, str(pathlib.Path(config.output).expanduser()), dataclasses.asdict(config), earlier)
     done = 0 if state is None else len(state["losses"])
     progress = Progress(plan, config.num_steps, done=done, loss=config.loss)
-    if done:
-        progress.say(f"going on from the checkpoint of step {done}")
+    begins = f"going on from the checkpoint of step {done}" if done else f"start: {config.start}"
+    progress.say(f"{config.model} on {source.model.device}, {plan.told(config)}; {begins}")
     return Listeners(progress, wandb)
 
 

@@ -119,6 +119,11 @@ def test_a_lens_can_be_trained_on(short_run: Run) -> None:
 
 def test_too_little_text_is_an_error_with_the_amount_that_was_asked(short_run: Run, tmp_path: pathlib.Path) -> None:
     few = tmp_path / "few.jsonl"
+    few.write_text('{"text": "a b c"}\n' * 100)
+    with pytest.raises(
+        OutOfData, match=r"few.jsonl has 1,801 bytes, so fewer tokens than the 5,120 that the run asks for \(2,048 tok"
+    ):
+        short_run(data=str(few))
     few.write_text('{"text": "a b c d e f"}\n' * 400)
     with pytest.raises(OutOfData, match=r"the text ended after \d+ sequences of 32 tokens .* the run asks for 5,120 tokens"):
         short_run(data=str(few))
