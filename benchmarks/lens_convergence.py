@@ -142,7 +142,7 @@ def write_figure(path: pathlib.Path, curves: dict[str, Curve]) -> None:
         figure.add_scatter(x=x, y=y, name=name, mode="lines+markers", line_color=colour, marker_size=5)
     figure.add_hline(y=curves["plain loop"][-1][1], line_dash="dot", line_color="#1a73e8", annotation_text="plain loop, 250 steps")
     figure.update_xaxes(title="CPU seconds", type="log")
-    figure.update_yaxes(title="KL to the model on held-out text (nats, mean over layers)")
+    figure.update_yaxes(title="KL to the model (nats, mean over layers)")
     figure.update_layout(template="plotly_white", legend={"x": 0.62, "y": 0.95}, margin={"t": 30})
     path.write_text(figure.to_html(include_plotlyjs=True) if path.suffix == ".html" else json.dumps(figure.to_plotly_json()))
 

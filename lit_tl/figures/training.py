@@ -24,31 +24,30 @@ def loss_curves(losses: Sequence[Sequence[float]], name: str) -> go.Figure:
     return figure
 
 
-def by_layer(measures: Mapping[str, Mapping[str, npt.NDArray[np.floating]]], units: Mapping[str, str]) -> go.Figure:
-    """Panels side by side, one for each measure, with a line for each lens: `measures[measure][lens]` is `[layer]`."""
+Line = tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]
+"""Values by layer, and their standard errors."""
+
+
+def by_layer(measures: Mapping[str, Mapping[str, Line]], units: Mapping[str, str], of_the_model: Mapping[str, float]) -> go.Figure:
+    """Panels side by side, one for each measure, with a line for each lens: `measures[measure][lens]`.
+
+    Args:
+        measures: of at least one layer.
+        units: of each measure.
+        of_the_model: by measure, drawn as a line across.
+    """
     from plotly.subplots import make_subplots
 
     figure = make_subplots(cols=len(measures), subplot_titles=list(measures))
-    colours = ("#5f6368", "#1a73e8", "#d93025", "#188038")
     for column, (measure, lenses) in enumerate(measures.items(), start=1):
-        for colour, (lens, values) in zip(colours, lenses.items()):
-            constant = len(values) == 1
-            layers = np.arange(len(values))
-            if constant:
-                figure.add_hline(y=float(values[0]), line_dash="dot", line_color="#202124", annotation_text=lens, col=column, row=1)
-                continue
-            figure.add_scatter(
-                x=layers,
-                y=values,
-                mode="lines+markers",
-                name=lens,
-                legendgroup=lens,
-                showlegend=column == 1,
-                line_color=colour,
-                col=column,
-                row=1,
-            )
-        figure.update_xaxes(title="layer's input", col=column, row=1, dtick=max(1, len(layers) // 12))
+        for colour, (lens, (values, errors)) in zip(("#5f6368", "#1a73e8"), lenses.items()):
+            line = go.Scatter(x=np.arange(len(values)), y=values, name=lens, mode="lines+markers", line_color=colour)
+            line.update(error_y={"array": errors, "thickness": 1}, legendgroup=lens, showlegend=column == 1)
+            figure.add_trace(line, col=column, row=1)
+            figure.update_xaxes(title="layer's input", col=column, row=1, dtick=max(1, len(values) // 12))
+        if measure in of_the_model:
+            across = {"line_dash": "dot", "line_color": "#202124", "annotation_position": "bottom left"}
+            figure.add_hline(y=of_the_model[measure], annotation_text="model", col=column, row=1, **across)
         figure.update_yaxes(title=units[measure], rangemode="tozero", col=column, row=1)
     figure.update_layout(template="plotly_white", legend={"orientation": "h", "y": -0.2})
     return figure

@@ -8,8 +8,10 @@ from typing import Any, Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
+import plotly.graph_objects as go
 import torch
 
+from lit_tl.figures.training import by_layer
 from lit_tl.lens.lenses import Lens
 from lit_tl.lens.streams import all_residuals
 from lit_tl.lens.training.loss import RowLoss, Truth
@@ -74,6 +76,17 @@ class Evaluation:
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()
+
+    def figure(self, title: str) -> go.Figure:
+        """KL to the model, cross-entropy, and bits per byte by layer, with standard errors; the model's own as a line across."""
+        kl = {name: (measured.kl, measured.kl_error) for name, measured in self.lenses.items()}
+        nats = {name: (measured.cross_entropy, measured.cross_entropy_error) for name, measured in self.lenses.items()}
+        bits = {name: (value * self.bits_per_byte, error * self.bits_per_byte) for name, (value, error) in nats.items()}
+        units = {"KL to the model": "nats", "Cross-entropy": "nats", "Bits per byte": "bits / byte"}
+        of_the_model = float(self.model.cross_entropy[0])
+        across = {"Cross-entropy": of_the_model, "Bits per byte": of_the_model * self.bits_per_byte}
+        drawn = by_layer(dict(zip(units, (kl, nats, bits), strict=True)), units, across)
+        return drawn.update_layout(title=title)
 
     def table(self) -> str:
         """For a terminal."""

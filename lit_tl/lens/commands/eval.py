@@ -153,7 +153,6 @@ class _Measuring:
             yield rows.long().to(self.device)
 
     def _write(self, found: Any, chunks: Any) -> None:
-        from lit_tl.figures.training import by_layer
         from lit_tl.lens import artifacts
         from lit_tl.lens.training import record
 
@@ -168,17 +167,8 @@ class _Measuring:
         }
         artifacts.write_json(self.output / "eval.json", told)
         artifacts.replace(self.output / "eval.csv", lambda file: file.write(found.csv().encode()))
-        lines = {name: measured for name, measured in found.lenses.items()}
-        figure = by_layer(
-            {
-                "KL to the model": {name: measured.kl for name, measured in lines.items()},
-                "Cross-entropy": {name: m.cross_entropy for name, m in {**lines, "model": found.model}.items()},
-                "Bits per byte": {
-                    name: m.cross_entropy * found.bits_per_byte for name, m in {**lines, "model": found.model}.items()
-                },
-            },
-            {"KL to the model": "nats", "Cross-entropy": "nats", "Bits per byte": "bits / byte"},
+        figure = found.figure(
+            f"Lenses of {self.config.model} on {found.tokens:,} tokens of {pathlib.Path(self.documents.where).name}"
         )
-        figure.update_layout(title=f"Lenses of {self.config.model} on {found.tokens:,} tokens of {self.documents.where}")
         page = figure.to_html(include_plotlyjs=True)
         artifacts.replace(self.output / "eval.html", lambda file: file.write(page.encode()))
