@@ -8,7 +8,7 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-hook = install_import_hook(["lit_tl.passes"], "beartype.beartype")
+hook = install_import_hook(["lit_tl.passes", "lit_tl.lens"], "beartype.beartype")
 
 import torch  # noqa: E402
 import transformers  # noqa: E402

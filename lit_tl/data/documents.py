@@ -15,12 +15,14 @@ from typing import IO, Any, Iterator, Literal, Mapping, Optional, Union
 from lit_tl.data import hub
 from lit_tl.data.errors import DataError
 
+BadLines = Literal["refuse", "skip"]
 Place = Mapping[str, Any]
 """How far reading has come, as JSON has it; `documents`, `skipped` and `first_skipped` are counts for the user."""
 START: Place = {"line": 0, "documents": 0, "skipped": 0, "first_skipped": ""}
 _GROUP_DOCUMENTS, _GROUP_BYTES = 64, 2**20
 _SAMPLED_ABOVE, _SAMPLES = 4 * 2**30, 64
 _LINE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".txt", ".md")
+_DATA_SUFFIXES = (*_LINE_SUFFIXES, ".gz", ".zst", ".parquet", ".arrow", ".csv", ".tsv")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Documents(abc.ABC):
         return None
 
 
-def open_documents(source: str, *, text_column: str, split: str, bad_lines: Literal["refuse", "skip"]) -> Documents:
+def open_documents(source: str, *, text_column: str, split: str, bad_lines: BadLines) -> Documents:
     """Documents of a file, or of a data set in a folder or on the Hub.
 
     Raises:
@@ -62,6 +64,8 @@ def open_documents(source: str, *, text_column: str, split: str, bad_lines: Lite
     path = pathlib.Path(source).expanduser()
     if path.is_file():
         suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".zst")]
+        if not path.stat().st_size:
+            raise DataError(f"{source} is empty")
         if not suffixes or suffixes[-1].lower() not in _LINE_SUFFIXES:
             raise DataError(f"{source}: files are read as {', '.join(_LINE_SUFFIXES)}, each also with .gz or .zst behind")
         return LineFile(path, suffixes[-1].lower() in (".txt", ".md"), text_column=text_column, bad_lines=bad_lines)
@@ -69,7 +73,7 @@ def open_documents(source: str, *, text_column: str, split: str, bad_lines: Lite
     looks_like_file = path.suffix in (*_LINE_SUFFIXES, ".gz", ".zst") or source.startswith((".", "~", "/"))
     if not path.is_dir() and (looks_like_file or not re.fullmatch(r"[\w.-]+(/[\w.-]+){0,2}", name)):
         raise DataError(f"{source} does not exist")
-    return Rows(str(path) if path.is_dir() else name, text_column=text_column, split=split)
+    return Rows(str(path) if path.is_dir() else name, text_column=text_column, split=split, bad_lines=bad_lines)
 
 
 class LineFile(Documents):
@@ -82,7 +86,7 @@ class LineFile(Documents):
         bad_lines: whether a line that holds no text ends reading, or is counted.
     """
 
-    def __init__(self, path: pathlib.Path, plain: bool, *, text_column: str, bad_lines: Literal["refuse", "skip"]):
+    def __init__(self, path: pathlib.Path, plain: bool, *, text_column: str, bad_lines: BadLines):
         self.where = str(path)
         self._path, self._plain, self._column, self._bad_lines = path, plain, text_column, bad_lines
 
@@ -92,14 +96,9 @@ class LineFile(Documents):
         texts: list[str] = []
         size = 0
         for raw in self._lines(now):
-            try:
-                text = self._text(raw, now["line"] + 1)
-            except DataError as error:
-                if self._bad_lines == "refuse":
-                    raise DataError(f"{error} (--bad_lines=skip goes on without such lines)") from error
-                now["skipped"] += 1
-                now["first_skipped"] = now["first_skipped"] or str(error)
-                text = ""
+            with _bad_lines(self._bad_lines, now) as found:
+                found.append(self._text(raw, now["line"] + 1))
+            text = "".join(found)
             now["line"] += 1
             now["offset"] = now.get("offset", 0) + len(raw)
             if text:
@@ -114,17 +113,9 @@ class LineFile(Documents):
 
     def identity(self) -> dict[str, Any]:
         """Name, size, and a hash: of the whole file, or of 64 spread parts where it is above 4 GiB."""
-        size = self._path.stat().st_size
-        digest = hashlib.blake2b(digest_size=16)
-        with self._opened(self._path) as file:
-            if size <= _SAMPLED_ABOVE:
-                while block := file.read(2**20):
-                    digest.update(block)
-            else:
-                for part in range(_SAMPLES):
-                    file.seek((size - 2**20) * part // (_SAMPLES - 1))
-                    digest.update(file.read(2**20))
-        return {"file": self._path.name, "bytes": size, "blake2b": digest.hexdigest(), "text_column": self._column}
+        with self._opened(self._path):
+            size = self._path.stat().st_size
+            return {"file": self._path.name, "bytes": size, "blake2b": _hash(self._path), "text_column": self._column}
 
     def most_tokens(self) -> Optional[int]:
         """A byte for each, and the line's end for the token that begins a text; not known of packed files."""
@@ -182,13 +173,14 @@ class Rows(Documents):
         name: a folder, or owner/name[/config] on the Hub.
         text_column: the column of the text.
         split: which part.
+        bad_lines: whether a row that holds no text ends reading, or is counted.
     """
 
-    def __init__(self, name: str, *, text_column: str, split: str):
+    def __init__(self, name: str, *, text_column: str, split: str, bad_lines: BadLines):
         config = name.split("/", 2)[2] if not pathlib.Path(name).is_dir() and name.count("/") == 2 else None
         self._name, self._config = name.removesuffix(f"/{config}") if config else name, config
         self.where = f"{name}[{split}]"
-        self._column, self._split = text_column, split
+        self._column, self._split, self._bad_lines = text_column, split, bad_lines
 
     def groups(self, place: Place = START) -> Iterator[Group]:
         """See `Documents`."""
@@ -198,15 +190,14 @@ class Rows(Documents):
             data.load_state_dict(now["rows"])
         with hub.said_plainly(self._name, self.where):
             for rows in data.iter(batch_size=_GROUP_DOCUMENTS):
-                number = now["line"]
                 if self._column not in rows:
                     raise DataError(f"{self.where} has no column {self._column!r}: it has {', '.join(rows)} (--text_column)")
-                texts = [
-                    text_of({"text": text}, "text", f"{self.where}, row {number + i}")
-                    for i, text in enumerate(rows[self._column], 1)
-                ]
+                texts: list[str] = []
+                for text in rows[self._column]:
+                    now["line"] += 1
+                    with _bad_lines(self._bad_lines, now):
+                        texts.append(text_of({self._column: text}, self._column, f"{self.where}, row {now['line']}"))
                 texts = [text for text in texts if text]
-                now["line"] += len(rows[self._column])
                 now["documents"] += len(texts)
                 yield Group(texts, {**now, "rows": data.state_dict()})
 
@@ -236,13 +227,40 @@ def text_of(record: Any, column: str, where: str) -> str:
     return text
 
 
+def _hash(path: pathlib.Path) -> str:
+    """Of a file, or of 64 spread parts of it where it is above 4 GiB."""
+    size = path.stat().st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with path.open("rb") as file:
+        if size <= _SAMPLED_ABOVE:
+            while block := file.read(2**20):
+                digest.update(block)
+        else:
+            for part in range(_SAMPLES):
+                file.seek((size - 2**20) * part // (_SAMPLES - 1))
+                digest.update(file.read(2**20))
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _bad_lines(what: BadLines, now: dict[str, Any]) -> Iterator[list[str]]:
+    """A list for one line's text; it stays empty where the line has none and such lines are skipped, which is counted."""
+    try:
+        yield []
+    except DataError as error:
+        if what == "refuse":
+            raise DataError(f"{error} (--bad_lines=skip goes on without such lines)") from error
+        now["skipped"] += 1
+        now["first_skipped"] = now["first_skipped"] or str(error)
+
+
 def _fingerprint(name: str) -> str:
-    """The commit of a data set on the Hub, or a hash of a folder's file names, sizes and times."""
+    """The commit of a data set on the Hub, or a hash of the data in a folder."""
     folder = pathlib.Path(name)
     if folder.is_dir():
-        files = sorted((str(path.relative_to(folder)), path.stat()) for path in folder.rglob("*") if path.is_file())
-        told = json.dumps([(path, stat.st_size, stat.st_mtime_ns) for path, stat in files])
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _DATA_SUFFIXES)
+        told = [(str(path.relative_to(folder)), _hash(path)) for path in files]
+        return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
     import huggingface_hub
 
     with hub.said_plainly(name, name):

@@ -29,6 +29,17 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def sentence(error: Exception) -> str:
+    """What went wrong, and what to do. torch's own errors are RuntimeErrors, of which the first line says what they mean."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if not isinstance(error, RuntimeError):
+        return str(error)
+    if "out of memory" in first or "allocate memory" in first:
+        advice = "try a smaller --per_gpu_batch_size or --max_seq_len, --precision int8, or --fsdp on several GPUs"
+        return f"out of memory: {advice} ({first})"
+    return f"{first} (--debug shows where)"
+
+
 def main(argv: Sequence[str]) -> None:
     """The command: exit code 1 for what can't be done, 2 for a command line that can't be understood."""
     name = argv[1] if len(argv) > 1 else ""
@@ -51,10 +62,10 @@ def main(argv: Sequence[str]) -> None:
             print(told)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         if config.debug:
             raise
-        fail(str(error), 1)
+        fail(sentence(error), 1)
 
 
 if __name__ == "__main__":

@@ -279,8 +279,15 @@ def replace(path: pathlib.Path, write_to: Callable[[IO[bytes]], Any]) -> None:
     """Write a file beside its place, to the disk, and put it there in one go.
 
     Raises:
-        OSError: it can't be written; what was there is as it was.
+        OSError: it can't be written, with its name; what was there is as it was.
     """
+    try:
+        _replace(path, write_to)
+    except OSError as error:
+        raise OSError(f"{path} can't be written: {error.strerror or error}") from error
+
+
+def _replace(path: pathlib.Path, write_to: Callable[[IO[bytes]], Any]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

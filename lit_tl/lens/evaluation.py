@@ -24,7 +24,8 @@ _MEASURES = ("kl", "cross_entropy")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Means over tokens of one lens, each `[layer]`, and their standard errors over sequences, which are taken as independent."""
+    """Means over tokens of one lens, each `[layer]`, and their standard errors over sequences, which are taken as
+    independent; nan where there was one sequence."""
 
     kl: Numbers
     """KL(model || lens) in nats."""
@@ -61,11 +62,9 @@ class Evaluation:
         row: dict[str, Any] = {"layer": layer, "lens": name}
         for measure in _MEASURES:
             value, error = float(getattr(measured, measure)[at]), float(getattr(measured, f"{measure}_error")[at])
-            row |= {
-                f"{measure}_nats": value,
-                f"{measure}_nats_error": error,
-                f"{measure}_bits_per_byte": value * self.bits_per_byte,
-            }
+            row[f"{measure}_nats"] = value
+            row[f"{measure}_nats_error"] = None if math.isnan(error) else error
+            row[f"{measure}_bits_per_byte"] = value * self.bits_per_byte
         return row
 
     def csv(self) -> str:
@@ -164,7 +163,7 @@ def _evaluation(sums: Numbers, counts: Numbers, names: list[str], n_layers: int,
     sequences = counts[0]
     mean = sums[:, 0] / sequences
     spread = np.maximum(sums[:, 1] / sequences - mean**2, 0)
-    error = np.sqrt(spread / max(sequences - 1, 1))
+    error = np.sqrt(spread / (sequences - 1)) if sequences > 1 else np.full_like(spread, np.nan)
 
     def measured(part: slice) -> Measured:
         value, its_error = mean[part].reshape(-1, 2), error[part].reshape(-1, 2)

@@ -21,10 +21,10 @@ _GPU_ROWS, _GPU_VOCABULARY = 2048, 16384
 
 @dataclasses.dataclass(frozen=True)
 class LinearReadout:
-    """A readout `logits = x W^T + b`, for `x = scale * project(norm(h))`."""
+    """A readout `logits = x W^T + b`, for `x = scale * project(norm(h))`; `d_in` is d_model but where the model projects."""
 
     unembed: Unembed
-    weight: Float[torch.Tensor, "d_vocab d_model"]
+    weight: Float[torch.Tensor, "d_vocab d_in"]
     bias: Optional[Float[torch.Tensor, " d_vocab"]]
     scale: float
 
@@ -53,27 +53,25 @@ class LinearReadout:
             return None
         return found if dtype in (None, weight.dtype) else dataclasses.replace(found, weight=weight.to(dtype))
 
-    def input(self, h: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_model"]:
+    def input(self, h: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_in"]:
         """`x`, float32, with a graph where `h` has one."""
         readout = self.unembed.readout
         whole = h.reshape(1, -1, h.shape[-1]).to(readout.weight.device, readout.weight.dtype)
         x = readout.project(readout.norm(whole)).float() * self.scale
         return x.reshape(*h.shape[:-1], -1)
 
-    def logits(self, x: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_vocab"]:
+    def logits(self, x: Float[torch.Tensor, "*batch d_in"]) -> Float[torch.Tensor, "*batch d_vocab"]:
         """All of them, float32."""
         product = (x.to(self.weight.dtype) @ self.weight.T).float()
         return product if self.bias is None else product + self.bias.float() * self.scale
 
-    def logits_at(self, x: Float[torch.Tensor, "*batch d_model"], ids: torch.Tensor) -> Float[torch.Tensor, "*batch"]:
+    def logits_at(self, x: Float[torch.Tensor, "*batch d_in"], ids: torch.Tensor) -> Float[torch.Tensor, "*batch"]:
         """Of one token for each row."""
         chosen = (x * self.weight[ids].float()).sum(-1)
         return chosen if self.bias is None else chosen + self.bias[ids].float() * self.scale
 
     @torch.no_grad()
-    def expectation(
-        self, x: Float[torch.Tensor, "n d_model"]
-    ) -> tuple[Float[torch.Tensor, " n"], Float[torch.Tensor, "n d_model"]]:
+    def expectation(self, x: Float[torch.Tensor, "n d_in"]) -> tuple[Float[torch.Tensor, " n"], Float[torch.Tensor, "n d_in"]]:
         """`log sum_v exp(logits_v)` and `sum_v softmax(logits)_v W_v`, float32: two products with the unembedding."""
         partition, mean = torch.empty(x.shape[0], device=x.device), torch.empty_like(x)
         rows, _ = _block(x.device)
@@ -83,7 +81,7 @@ class LinearReadout:
         return partition, mean
 
     @torch.no_grad()
-    def log_partition(self, x: Float[torch.Tensor, "n d_model"]) -> Float[torch.Tensor, " n"]:
+    def log_partition(self, x: Float[torch.Tensor, "n d_in"]) -> Float[torch.Tensor, " n"]:
         """`log sum_v exp(logits_v)` alone: one product."""
         rows, _ = _block(x.device)
         return torch.cat([self._rows(part, wants_mean=False)[0] for part in x.split(rows)])

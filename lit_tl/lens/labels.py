@@ -44,9 +44,9 @@ def trunc_string_left(string: str, new_len: int) -> str:
 class TrajectoryLabels:
     """A label for each cell, and a small table to show when it is pointed at."""
 
-    label_strings: "npt.NDArray[np.str_]"
+    label_strings: "npt.NDArray[np.character]"
     """`[layer, pos]`"""
-    hover_over_entries: Optional["npt.NDArray[np.str_]"] = None
+    hover_over_entries: Optional["npt.NDArray[np.character]"] = None
     """`[layer, pos, rows, cols]`, such as tokens and their probabilities."""
 
     def stride(self, stride: int) -> "TrajectoryLabels":
@@ -59,7 +59,7 @@ class TrajectoryLabels:
         hover = None if self.hover_over_entries is None else self.hover_over_entries[kept]
         return TrajectoryLabels(self.label_strings[kept], hover)
 
-    def template_and_customdata(self, col_width_limit: int = 10) -> tuple[str, "npt.NDArray[np.str_]"]:
+    def template_and_customdata(self, col_width_limit: int = 10) -> tuple[str, "npt.NDArray[np.character]"]:
         """Plotly's `hovertemplate`, and the `customdata` that it reads.
 
         Raises:

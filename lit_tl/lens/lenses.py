@@ -70,10 +70,11 @@ class TunedLensConfig:
         missing = {"base_model_name_or_path", "d_model", "num_hidden_layers"} - set(config_dict)
         if missing:
             raise artifacts.LensError(f"the lens's config has no {sorted(missing)[0]}")
-        config = cls(**{name: value for name, value in config_dict.items() if name in names})
+        told = {name: value for name, value in config_dict.items() if name in names}
         for name, kind in (("d_model", int), ("num_hidden_layers", int), ("bias", bool), ("base_model_name_or_path", str)):
-            if not isinstance(getattr(config, name), kind):
-                raise artifacts.LensError(f"the lens's config has {name} {getattr(config, name)!r}, which is no {kind.__name__}")
+            if not isinstance(told.get(name, True if kind is bool else None), kind):
+                raise artifacts.LensError(f"the lens's config has {name} {told[name]!r}, which is no {kind.__name__}")
+        config = cls(**told)
         if config.lens_type != "linear_tuned_lens":
             raise artifacts.LensError(f"lens_type {config.lens_type!r} is not known: linear_tuned_lens is")
         return config

@@ -1,7 +1,7 @@
 """Fields of configs that are also flags. Loads no torch."""
 
 import dataclasses
-from typing import Any, Literal, Optional
+from typing import Any, Literal, Union
 
 Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 BadLines = Literal["refuse", "skip"]
@@ -17,7 +17,7 @@ def required(text: str, *, result: bool = True) -> Any:
     return dataclasses.field(metadata={"help": text, "result": result, "required": True})
 
 
-def at_least(name: str, value: Optional[float], least: float) -> None:
+def at_least(name: str, value: Union[int, float, None], least: int) -> None:
     """Refuse a number that is too small.
 
     Raises:

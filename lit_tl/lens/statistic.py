@@ -15,14 +15,14 @@ class TrajectoryStatistic:
     """A statistic of a trajectory: `stats[..., layer, pos]`, layer by layer from the embeddings to the model's output."""
 
     name: str
-    stats: "npt.NDArray[np.float32]"
-    sequence_labels: Optional["npt.NDArray[np.str_]"] = None
+    stats: "npt.NDArray[np.number]"
+    sequence_labels: Optional["npt.NDArray[np.character]"] = None
     trajectory_labels: Optional[TrajectoryLabels] = None
     units: Optional[str] = None
     max: Optional[float] = None
     min: Optional[float] = None
     includes_output: bool = True
-    _layer_labels: Optional["npt.NDArray[np.str_]"] = None
+    _layer_labels: Optional["npt.NDArray[np.character]"] = None
 
     def __post_init__(self) -> None:
         if self._layer_labels is None:

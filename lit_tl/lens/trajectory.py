@@ -242,7 +242,7 @@ class PredictionTrajectory:
             max=high,
         )
 
-    def _tokens(self, ids: "npt.NDArray[np.int64]", formatter: TokenFormatter) -> "npt.NDArray[np.str_]":
+    def _tokens(self, ids: "npt.NDArray[np.int64]", formatter: TokenFormatter) -> "npt.NDArray[np.character]":
         known = {int(i): formatter.format(self.tokenizer.convert_ids_to_tokens(int(i))) for i in np.unique(ids)}
         return np.vectorize(known.__getitem__, otypes=[str])(ids)
 

@@ -55,6 +55,23 @@ def test_every_kind_of_file_holds_the_same_texts_from_any_place_on(tmp_path: pat
         assert documents.identity() == documents.identity(), name
 
 
+def test_rows_without_text_are_refused_or_skipped_and_counted(tmp_path: pathlib.Path) -> None:
+    import datasets
+
+    folder = tmp_path / "set"
+    datasets.Dataset.from_dict({"body": [*TEXTS[:5], None, *TEXTS[5:]]}).to_parquet(str(folder / "part.parquet"))
+    with pytest.raises(DataError, match=r"row 6: no text under 'body': it is NoneType .* \(--bad_lines=skip goes on"):
+        read(folder, text_column="body")
+    documents = open_documents(str(folder), text_column="body", split="train", bad_lines="skip")
+    groups = list(documents.groups())
+    assert [text for group in groups for text in group.texts] == TEXTS
+    assert groups[-1].place["skipped"] == 1
+    before = documents.identity()
+    (folder / "part.parquet").touch()
+    (folder / "notes").write_text("no data")
+    assert documents.identity() == before
+
+
 def test_identity_tells_an_edit_in_the_middle(tmp_path: pathlib.Path) -> None:
     found = []
     for content in (lines(TEXTS), lines(TEXTS).replace(b"text 77 ", b"text 78 ")):

@@ -54,6 +54,7 @@ def test_standard_errors_are_those_of_the_mean_over_sequences(causal_lm: tuple, 
     logit = LogitLens.from_model(model)
     loss = row_loss(logit.unembed)
     each = [evaluate(model, {"logit": logit}, loss, [ids[row : row + 1]]) for ids in batches(3) for row in range(8)]
+    assert each[0].rows()[0]["kl_nats_error"] is None
     together = evaluate(model, {"logit": logit}, loss, batches(3)).lenses["logit"]
     values = np.array([one.lenses["logit"].kl for one in each])
     assert np.allclose(together.kl, values.mean(0), atol=1e-4)

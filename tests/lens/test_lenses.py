@@ -34,7 +34,7 @@ def test_the_bundled_lens_is_as_near_to_the_model_as_its_card_says(
     assert (measured["tuned"].kl < measured["logit"].kl).all()
     said = json.loads((BUNDLED / "fit.json").read_text())["kl_to_model_nats"]
     for name in ("logit", "tuned"):
-        assert np.allclose(measured[name].kl, said[f"{name}_lens"], rtol=0.15), name
+        assert np.allclose(measured[name].kl, said[f"{name}_lens"], rtol=0.2), name
     card = (BUNDLED / "README.md").read_text()
     for name, values in (("logit lens", said["logit_lens"]), ("this lens", said["tuned_lens"])):
         assert f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |" in card

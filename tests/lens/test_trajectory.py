@@ -141,7 +141,7 @@ def test_a_figure_has_tokens_layers_and_hover(bundled: HookedTransformerLIT) -> 
     labels = statistic.trajectory_labels
     assert labels is not None
     assert labels.hover_over_entries.shape == (5, found_length := 15, 3, 2)
-    figure = statistic.stride(2).clip(0, 5).figure("title")
+    figure = statistic.stride(2).clip(0.0, 5.0).figure("title")
     heat = figure.data[0]
     assert list(heat.y) == ["0", "2", "output"]
     assert np.array(heat.z).max() <= 5

@@ -64,7 +64,7 @@ def run(config: Config) -> Optional[str]:
         ValueError, OSError: with a message for the user.
     """
     output = pathlib.Path(config.output).expanduser()
-    check_writable(output)
+    check_writable(output, "output")
     documents = open_text(config)
     from lit_tl.lens.training.processes import pick_device, processes
     from lit_tl.models.causal_lm import load_causal_lm
@@ -118,7 +118,7 @@ class _Measuring:
         short = (
             "" if wanted is None or chunks.given == wanted else f" (the text ended before the {self.config.tokens:,} of --tokens)"
         )
-        lines = [found.table(), *skipped(self.output / "eval.json")]
+        lines = [found.table(), *self._shifted(), *skipped(self.output / "eval.json")]
         return "\n".join(lines) + f"\n{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} tokens{short}"
 
     def _lenses(self) -> Any:
@@ -129,6 +129,15 @@ class _Measuring:
             return {"logit": logit}
         tuned = TunedLens.from_unembed_and_pretrained(logit.unembed, self.config.lens, map_location=self.device)
         return {"logit": logit, "tuned": tuned}
+
+    def _shifted(self) -> list[str]:
+        from lit_tl.lens.card import read_run
+
+        settings = read_run(pathlib.Path(self.config.lens).expanduser()).get("settings", {})
+        shift = settings.get("token_shift") or 0
+        if settings.get("loss") != "kl" or not shift:
+            return []
+        return [f"this lens was trained towards the prediction {shift} tokens on; the KL here compares at the same token"]
 
     def _length(self) -> int:
         from lit_tl.lens.training.plan import LONGEST

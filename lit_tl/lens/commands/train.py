@@ -25,7 +25,9 @@ def run(config: Config) -> Optional[str]:
         ValueError, OSError: with a message for the user.
     """
     output = pathlib.Path(config.output).expanduser()
-    check_writable(output)
+    check_writable(output, "output")
+    if config.checkpoint_dir:
+        check_writable(pathlib.Path(config.checkpoint_dir).expanduser(), "checkpoint_dir")
     documents = open_text(config)
     from lit_tl.lens.training import run as training
     from lit_tl.lens.training.processes import pick_device, processes
@@ -61,7 +63,7 @@ def open_text(config: Any) -> Any:
     return open_documents(config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines)
 
 
-def check_writable(folder: pathlib.Path) -> None:
+def check_writable(folder: pathlib.Path, flag: str) -> None:
     """Say before hours of work that a folder can't be written to.
 
     Raises:
@@ -74,4 +76,4 @@ def check_writable(folder: pathlib.Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b" ")
     except OSError as error:
-        raise OSError(f"--output {folder} can't be written to: {error.strerror}") from error
+        raise OSError(f"--{flag} {folder} can't be written to: {error.strerror}") from error

@@ -60,8 +60,8 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             artifacts.save_tensors(path, told)
         except OSError as error:
-            kept = f"; {self._files()[-1]} is whole, and the run goes on from it" if self._files() else ""
-            raise CheckpointError(f"the checkpoint {path} can't be written: {error.strerror or error}{kept}") from error
+            kept = f"; {self._files()[-1]} is whole, and the same command goes on from it" if self._files() else ""
+            raise CheckpointError(f"the checkpoint {error}{kept}") from error
         for old in self._files()[: -self._keep] if self._keep else []:
             old.unlink(missing_ok=True)
         return path

@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
-from typing import Any, Callable, Iterator, Mapping, Optional, Protocol, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Protocol, Sequence, runtime_checkable
 
 import torch
 
@@ -12,6 +12,7 @@ Encode = Callable[[Sequence[str]], list[list[int]]]
 _AHEAD = 4
 
 
+@runtime_checkable
 class Documents(Protocol):
     """Where texts come from; see `lit_tl.data.documents`."""
 

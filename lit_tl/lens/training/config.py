@@ -87,6 +87,11 @@ class TrainConfig:
         return (1 if self.loss == "ce" else 0) if self.token_shift is None else self.token_shift
 
     @property
+    def start_shift(self) -> int:
+        """Where the model's own prediction of the target lies, which ridge regresses on."""
+        return self.shift - 1 if self.loss == "ce" else self.shift
+
+    @property
     def warmup(self) -> int:
         """`warmup_steps`, or what the optimizer has for it."""
         return (self.num_steps // 10 if self.optimizer == "adam" else 0) if self.warmup_steps is None else self.warmup_steps

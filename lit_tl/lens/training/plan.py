@@ -34,7 +34,7 @@ class Plan:
         length = config.max_seq_len or min(context, LONGEST)
         if length > context:
             raise ValueError(f"--max_seq_len is {length}, but the model's context is {context} tokens")
-        if abs(config.shift) >= length:
+        if max(abs(config.shift), abs(config.start_shift)) >= length:
             raise ValueError(f"--token_shift is {config.shift}, but a sequence has {length} tokens")
         if config.tokens_per_step % (length * world_size):
             unit = length * world_size
@@ -53,7 +53,7 @@ class Plan:
                 f"(--tokens_per_step {config.tokens_per_step}, sequences of {length} tokens): give a divisor of that"
             )
         wanted = config.start_tokens or max(_START_TOKENS, _START_FOR_A_DIMENSION * d_model)
-        start = -(-wanted // (length * batch * world_size)) * batch * world_size if config.start == "ridge" else 0
+        start = -(-wanted // length) if config.start == "ridge" else 0
         return cls(length=length, sequences=sequences, batch=batch, passes=of_one // batch, start_sequences=start)
 
     def told(self, config: TrainConfig) -> str:

@@ -59,7 +59,7 @@ def train(
 ) -> TunedLens:
     """Train a lens and write its folder: the lens, `train.json` and `losses.html`; on the first process only.
 
-    Goes on from the newest checkpoint where `config.checkpoint_freq` is set and one is there.
+    Goes on from the newest checkpoint where one is there; writes them where `config.checkpoint_freq` is set.
 
     Raises:
         OutOfData: the text ended before the run did.
@@ -72,19 +72,17 @@ def train(
     asked, most = plan.tokens_asked(config.num_steps), source.documents.most_tokens()
     if most is not None and most < asked:
         raise OutOfData(
-            f"{source.documents.where} has {most:,} bytes, so fewer tokens than the {asked:,} that the run asks for "
+            f"{source.documents.where} holds {most:,} tokens at the very most, and the run asks for {asked:,} "
             f"({plan.told(config)}): give more text, or a smaller --num_steps, --tokens_per_step or --start_tokens"
         )
     identity = {
         "data": source.documents.identity(),
         "model": {"name": lens.config.base_model_name_or_path, "weights": record.weights_hash(source.model)},
     }
-    checkpoints, state = None, None
-    if config.checkpoint_freq:
-        folder = pathlib.Path(config.checkpoint_dir).expanduser() if config.checkpoint_dir else output / "checkpoints"
-        settings = config.results() | {"max_seq_len": plan.length} | identity
-        checkpoints = Checkpoints(folder, settings, keep=config.checkpoint_keep)
-        state = processes.from_first(checkpoints.newest)
+    folder = pathlib.Path(config.checkpoint_dir).expanduser() if config.checkpoint_dir else output / "checkpoints"
+    settings = config.results() | {"max_seq_len": plan.length} | identity
+    checkpoints = Checkpoints(folder, settings, keep=config.checkpoint_keep)
+    state = processes.from_first(checkpoints.newest)
     if config.fsdp:
         shard(source.model, device, cpu_offload=config.cpu_offload)
     listeners = _listeners(config, plan, source, state) if processes.is_first and not quiet else Listeners(None, None)

@@ -10,7 +10,7 @@ from lit_tl.lens.streams import all_residuals
 
 PENALTY = 1e-3
 _SUM_BYTES = 2**30
-Batches = Sequence[Int[torch.Tensor, "batch pos"]]
+Batches = Sequence[Int[torch.Tensor, "_batch pos"]]
 Reduce = Callable[[torch.Tensor], None]
 
 
@@ -33,7 +33,7 @@ def ridge(
     Args:
         lens: whose translators are set.
         model: a TransformerLens or Hugging Face model.
-        batches: token ids.
+        batches: token ids. Of many processes each has as many; one without rows takes part in a sharded model's pass alone.
         penalty: on the weights, relative to the mean square of the residual; the bias is free.
         shift: how many positions ahead of the input the final residual lies.
         reduce: adds up a tensor over processes, in place, where each has its own batches.
@@ -65,11 +65,13 @@ def _sums(
     gram = torch.zeros(len(layers), d_model + 1, d_model + 1, dtype=wide, device=device)
     moment = torch.zeros(len(layers), d_model + 1, d_model, dtype=wide, device=device)
     for ids in batches:
-        residuals = aligned(all_residuals(model, ids), shift)
+        residuals = aligned(all_residuals(model, ids if len(ids) else ids.new_zeros(1, ids.shape[1])), shift)
+        if not len(ids):
+            continue
         final = residuals[-1].to(device).float()
         for at, layer in enumerate(layers):
             x = residuals[layer].to(device).float()
-            missing = final - lens.translators[layer](x) - x if _keeps_weights(lens, layer) else final - x
+            missing = final - x
             x = torch.cat([x, torch.ones_like(x[:, :1])], dim=-1)  # n d_model+1
             gram[at] += x.T @ x
             moment[at] += x.T @ missing
@@ -77,13 +79,10 @@ def _sums(
     return gram, moment
 
 
-def _keeps_weights(lens: TunedLens, layer: int) -> bool:
-    return bool(lens.translators[layer].weight.any())  # type: ignore[operator]  # a parameter
-
-
 def _set(translator: Any, gram: torch.Tensor, moment: torch.Tensor, penalty: float, bias_only: bool) -> None:
     if bias_only:
-        translator.bias.add_(moment[-1] / gram[-1, -1])
+        explained = translator.weight.to(gram.dtype) @ gram[-1, :-1]
+        translator.bias.copy_((moment[-1] - explained) / gram[-1, -1])
         return
     gram.diagonal()[:-1].add_(penalty * gram.diagonal()[:-1].mean())
     solution = torch.linalg.solve(gram, moment)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from typing import Any, Iterator, Mapping, Optional, Protocol
+from typing import Any, Iterator, Mapping, NoReturn, Optional, Protocol, runtime_checkable
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -25,6 +25,7 @@ class OutOfData(ValueError):
     """The text ended before the run did. The message says how much there was and how much was asked."""
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Who is told how a run goes on; on the first process only."""
 
@@ -98,7 +99,8 @@ class Trainer:
         module = self.module()
         first = len(self.losses)
         for step in range(first, self.config.num_steps):
-            self.losses.append(self.step(module, self._take(sequences, self.plan.sequences)))
+            taken = self._take(sequences, self.plan.sequences, f"step {step + 1} of {self.config.num_steps}")
+            self.losses.append(self.step(module, taken))
             self._check(step)
             if self.processes.is_first:
                 self.listener.step(step, self.losses[-1], float(self._schedule.get_last_lr()[0]))
@@ -111,36 +113,41 @@ class Trainer:
         return DistributedDataParallel(alone) if self.processes.world_size > 1 else alone
 
     def _start(self, sequences: Iterator[torch.Tensor]) -> None:
-        taken = self._take(sequences, self.plan.start_sequences)
-        shift = self.config.shift - (1 if self.config.loss == "ce" else 0)  # the model's own prediction of that token
+        taken = self._take(sequences, self.plan.start_sequences, "the start")
         start.ridge(
             self.lens,
             self.model,
             self._mine(taken),
-            shift=shift,
+            shift=self.config.start_shift,
             reduce=self.processes.sum,
             report=lambda tokens: self.listener.read(tokens * self.processes.world_size),
             bias_only=self.config.bias_only,
         )
 
-    def _take(self, sequences: Iterator[torch.Tensor], count: int) -> torch.Tensor:
+    def _take(self, sequences: Iterator[torch.Tensor], count: int, when: str) -> torch.Tensor:
         taken = []
         for _ in range(count):
             sequence = next(sequences, None)
             if sequence is None:
-                asked = self.plan.tokens_asked(self.config.num_steps)
-                raise OutOfData(
-                    f"the text ended after {self.chunks.given} sequences of {self.plan.length} tokens "
-                    f"({self.chunks.tokens:,} tokens), at step {len(self.losses) + 1} of {self.config.num_steps}: the run asks for "
-                    f"{asked:,} tokens; give more text, or a smaller --num_steps, --tokens_per_step or --start_tokens"
-                )
+                self._refuse_too_little(when)
             taken.append(sequence)
         return torch.stack(taken)
 
+    def _refuse_too_little(self, when: str) -> NoReturn:
+        place, asked = self.chunks.place, self.plan.tokens_asked(self.config.num_steps)
+        skipped = f" ({place['skipped']:,} lines were skipped)" if place.get("skipped") else ""
+        raise OutOfData(
+            f"the text ended in {when}, after {place.get('documents', 0):,} documents{skipped} with {self.chunks.tokens:,} tokens: "
+            f"the run asks for {asked:,} ({self.plan.told(self.config)}); give more text, or a smaller --num_steps, "
+            "--tokens_per_step or --start_tokens"
+        )
+
     def _mine(self, taken: torch.Tensor) -> list[torch.Tensor]:
-        """This process's batches: the processes take turns, so that the order of sums does not depend on how many there are."""
-        world, rank = self.processes.world_size, self.processes.rank
-        return [batch.long().to(self._device) for batch in taken.split(self.plan.batch)[rank::world]]
+        """This process's batches, as many as the others have: the last may be short, or empty. The processes take turns, so that
+        the order of sums does not depend on how many there are."""
+        batches, world = list(taken.long().split(self.plan.batch)), self.processes.world_size
+        batches += [batches[0][:0]] * (-len(batches) % world)
+        return [batch.to(self._device) for batch in batches[self.processes.rank :: world]]
 
     def step(self, module: torch.nn.Module, taken: torch.Tensor) -> list[float]:
         """One optimizer step on all processes' sequences, `[sequence, pos]`; each layer's mean loss in nats.

@@ -156,6 +156,8 @@ def test_the_run_is_logged_to_weights_and_biases_without_a_network(text_file: pa
         (["train", "ALL", "--tokens_per_step=1000"], 1, "no multiple of 512 (512 tokens in a sequence x 1 processes)"),
         (["train", "ALL", "--max_seq_len=1024"], 1, "the model's context is 512 tokens"),
         (["train", "ALL", "--per_gpu_batch_size=7"], 1, "give a divisor of that"),
+        (["train", "ALL", "--loss=ce", "--token_shift=-3", "--max_seq_len=4"], 1, "--token_shift is -3, but a sequence has 4"),
+        (["train", "ALL", "--data=EMPTY"], 1, "empty.jsonl is empty"),
         (["train", "ALL", "--fsdp"], 1, "start them with torchrun"),
         (["train", "ALL", "--device=cuda:9"], 1, "--device cuda:9 can't be used"),
         (["train", "ALL", "--start=./none"], 1, "the lens folder ./none does not exist"),
@@ -163,6 +165,7 @@ def test_the_run_is_logged_to_weights_and_biases_without_a_network(text_file: pa
         (["train", "ALL", "--data=none.jsonl"], 1, "none.jsonl does not exist"),
         (["train", "ALL", "--data=FILE"], 1, "FILE:2: not JSON"),
         (["train", "ALL", "--output=DATA/lens"], 1, "can't be written to: Not a directory"),
+        (["train", "ALL", "--checkpoint_freq=1", "--checkpoint_dir=DATA/c"], 1, "--checkpoint_dir DATA/c can't be written to"),
         (["eval", "ALL", "--lens=none", "--max_seq_len=1"], 2, "--max_seq_len is 1"),
         (["eval", "ALL", "--lens=DATA"], 1, "is a file: give the folder that holds config.json"),
     ],
@@ -172,12 +175,16 @@ def test_mistakes_are_said_in_a_sentence(
 ) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"text": "a"}\n{\n')
+    (tmp_path / "empty.jsonl").touch()
     every = ["--model=lit-tl-tiny", f"--data={text_file}", f"--output={tmp_path / 'out'}"]
     spelt = [part for word in words for part in (every if word == "ALL" else [word])]
-    spelt = [word.replace("DATA", str(text_file)).replace("FILE", str(bad)) for word in spelt]
+    spelt = [
+        word.replace("DATA", str(text_file)).replace("FILE", str(bad)).replace("EMPTY", str(tmp_path / "empty.jsonl"))
+        for word in spelt
+    ]
     found, _, err = finish(start_command(*spelt, env={"HF_HUB_OFFLINE": "1"}))
     assert found == code, err
-    assert sentence.replace("FILE", str(bad)) in err
+    assert sentence.replace("FILE", str(bad)).replace("DATA", str(text_file)) in err
     assert "Traceback" not in err
     assert not (tmp_path / "out" / "params.pt").exists()
 

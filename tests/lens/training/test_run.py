@@ -110,6 +110,25 @@ def test_passes_of_any_size_give_the_same_losses(short_run: Run) -> None:
     assert np.allclose(*losses, atol=2e-3)
 
 
+def test_the_size_of_a_pass_does_not_decide_what_is_read(short_run: Run) -> None:
+    told = []
+    for batch in (16, 2):
+        folder = short_run(f"batch{batch}", per_gpu_batch_size=batch, start_tokens=2100)
+        told.append(json.loads((folder / "train.json").read_text()))
+    assert told[0]["tokens"] == told[1]["tokens"] == 66 * 32 + 6 * 512
+    assert np.allclose(told[0]["losses"], told[1]["losses"], atol=2e-3)
+
+
+def test_checkpoints_are_gone_on_from_even_where_none_are_written(short_run: Run, tmp_path: pathlib.Path) -> None:
+    whole = lens_bytes(short_run("whole"))
+    short_run(checkpoint_freq=2, num_steps=6)
+    (tmp_path / "lens" / "checkpoints" / "step_00000006.pt").unlink()
+    (tmp_path / "lens" / "params.pt").unlink()
+    assert lens_bytes(short_run()) == whole
+    with pytest.raises(CheckpointError, match="seed 42, and this one has 7: give the same seed, or another --output"):
+        short_run(seed=7)
+
+
 def test_a_lens_can_be_trained_on(short_run: Run) -> None:
     first = short_run("first")
     more = json.loads((short_run("more", start=str(first), seed=5) / "train.json").read_text())
@@ -121,11 +140,15 @@ def test_too_little_text_is_an_error_with_the_amount_that_was_asked(short_run: R
     few = tmp_path / "few.jsonl"
     few.write_text('{"text": "a b c"}\n' * 100)
     with pytest.raises(
-        OutOfData, match=r"few.jsonl has 1,801 bytes, so fewer tokens than the 5,120 that the run asks for \(2,048 tok"
+        OutOfData, match=r"few.jsonl holds 1,801 tokens at the very most, and the run asks for 5,120 \(2,048 tokens for"
     ):
         short_run(data=str(few))
     few.write_text('{"text": "a b c d e f"}\n' * 400)
-    with pytest.raises(OutOfData, match=r"the text ended after \d+ sequences of 32 tokens .* the run asks for 5,120 tokens"):
+    with pytest.raises(OutOfData, match=r"the text ended in the start, after 400 documents with 2,\d+ tokens: the run asks for 9,"):
+        short_run(data=str(few), start_tokens=6200)
+    with pytest.raises(
+        OutOfData, match=r"the text ended in step 2 of 6, after 400 documents with 2,\d+ tokens: the run asks for 5,120 "
+    ):
         short_run(data=str(few))
     assert not (tmp_path / "lens" / "params.pt").exists()
 
@@ -185,7 +208,7 @@ def test_a_full_disk_leaves_the_checkpoints_and_lens_before_it(
     short_run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = lens_bytes(short_run("whole"))
-    lens_bytes(short_run("lens", seed=3))  # an older lens in the same folder
+    short_run("lens", seed=3)  # an older lens in the same folder
     old = lens_bytes(tmp_path / "lens")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     original = Checkpoints.write
@@ -204,6 +227,13 @@ def test_a_full_disk_leaves_the_checkpoints_and_lens_before_it(
     assert [path.name for path in (tmp_path / "lens" / "checkpoints").iterdir()] == ["step_00000002.pt"]
     assert lens_bytes(tmp_path / "lens") == old
     monkeypatch.setattr(Checkpoints, "write", original)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        with pytest.raises(OSError, match=r"lens/params.pt can't be written: File too large"):
+            short_run("lens", seed=4, checkpoint_dir=str(tmp_path / "none"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert lens_bytes(tmp_path / "lens") == old
     assert lens_bytes(short_run("lens", checkpoint_freq=2)) == whole
 
 

@@ -58,6 +58,18 @@ def test_a_bias_alone_is_what_is_missing_on_average(causal_lm: tuple, batches: B
     rows = torch.cat([start.aligned(all_residuals(model, ids), 0) for ids in batches(4)], dim=1)
     assert not any(bool(translator.weight.any()) for translator in lens.translators)
     assert torch.allclose(lens.translators[2].bias, (rows[-1] - rows[2]).mean(0), atol=1e-4)
+    torch.nn.init.eye_(lens.translators[2].weight)  # weights that are there stay, and count
+    start.ridge(lens, model, batches(4), bias_only=True)
+    assert torch.allclose(lens.translators[2].bias, (rows[-1] - 2 * rows[2]).mean(0), atol=1e-4)
+
+
+def test_batches_without_rows_count_for_nothing(causal_lm: tuple, batches: Batches) -> None:
+    lenses = []
+    for more in ([], [batches(1)[0][:0]]):
+        lens = TunedLens.from_model(causal_lm[0])
+        start.ridge(lens, causal_lm[0], [*batches(4), *more])
+        lenses.append(lens.translators.state_dict())
+    assert all(torch.equal(value, lenses[1][name]) for name, value in lenses[0].items())
 
 
 @pytest.mark.parametrize("shift", [0, 1, 3, -2])
