@@ -38,9 +38,9 @@ def test_show_writes_the_figure_without_lit(tmp_path: pathlib.Path, bundled: Hoo
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["show"], 1, "no prompt: give one with --text"),
-        (["shwo"], 2, "'shwo' is no command: show is"),
-        (["show", "--text", "a", "--output", "a.pdf"], 1, "must end in .html or .json"),
+        (["show"], 2, "--text is missing: The prompt"),
+        (["shwo"], 2, "'shwo' is no command: train, eval, show, push are"),
+        (["show", "--text", "a", "--output", "a.pdf"], 2, "must end in .html or .json"),
         (["show", "--text", "a", "--lens", "./none"], 1, "the lens folder ./none does not exist"),
         (["show", "--statistic", "size"], 2, "statistic"),
     ],

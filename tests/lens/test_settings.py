@@ -13,8 +13,7 @@ CONFIGS = (train.Config, evaluation.Config, show.Config, push.Config)
 @pytest.mark.parametrize("config", CONFIGS)
 def test_flags_equal_the_config_field_by_field(config: type) -> None:
     values = flags_of.define(config)
-    names = {name for name in values if values[name].module == "" or name in {f.name for f in dataclasses.fields(config)}}
-    assert names >= {field.name for field in dataclasses.fields(config)}
+    assert set(values) == {field.name for field in dataclasses.fields(config)}
     for field in dataclasses.fields(config):
         default = None if field.default is dataclasses.MISSING else field.default
         assert values[field.name].default == default

@@ -151,7 +151,7 @@ def test_a_figure_has_tokens_layers_and_hover(bundled: HookedTransformerLIT) -> 
     with pytest.raises(ValueError, match="stride is 0: give 1 or more"):
         statistic.stride(0)
     with pytest.raises(ValueError, match="the first must be below the second"):
-        statistic.clip(2, 1)
+        statistic.clip(2.0, 1.0)
 
 
 def test_tokens_are_written_narrow() -> None:

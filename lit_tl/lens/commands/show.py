@@ -21,7 +21,7 @@ class Config:
 
     model: str = setting("lit-tl-tiny", "Bundled model, TransformerLens alias, Hub id or local folder.")
     lens: str = setting("auto", "auto, none (the logit lens), a tuned lens's folder or Hub id, a Jacobian lens (.pt).")
-    text: str = required('The prompt: give one with --text "...".')
+    text: str = required("The prompt, in quotes.")
     output: str = setting("lens.html", "The file to write: .html, or .json for Plotly's.")
     statistic: Literal["entropy", "forward_kl", "max_probability", "cross_entropy", "rank"] = setting(
         "entropy", "What colours the cells."
