@@ -20,14 +20,14 @@ TRAIN = {"model": "lit-tl-tiny", **SHORT}
 def whole(text_file: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """What the short run leaves when nothing stops it, on one process."""
     folder = tmp_path_factory.mktemp("whole")
-    settings = {**TRAIN, "data": text_file, "per_gpu_batch_size": 4, "output": folder}
+    settings = {**TRAIN, "data": text_file, "per_gpu_batch_size": 8, "output": folder}
     code, _, err = finish(start_command("train", *arguments(settings)))
     assert code == 0, err
     return folder
 
 
 def flags(text_file: pathlib.Path, output: pathlib.Path, **settings: Any) -> list[str]:
-    return arguments({**TRAIN, "data": text_file, "per_gpu_batch_size": 4, "output": output, **settings})
+    return arguments({**TRAIN, "data": text_file, "per_gpu_batch_size": 8, "output": output, **settings})
 
 
 def same_lens(first: pathlib.Path, second: pathlib.Path) -> bool:
@@ -75,14 +75,13 @@ def test_a_run_that_is_killed_goes_on_to_the_same_lens(
 def test_two_processes_give_what_one_gives(
     settings: dict[str, Any], whole: pathlib.Path, text_file: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """Losses to 1e-4, and the same file but for the order in which sums over processes are made."""
+    """To the bit: a step is two passes of one process here, or one of each of two, so that sums are made in one order. With more
+    passes they are not, and losses agree to 1e-4 (test_run has passes of other sizes)."""
     code, out, err = finish(start_command("train", *flags(text_file, tmp_path / "two", checkpoint_freq=2, **settings), processes=2))
     assert code == 0, err
     assert out.count("are written") == 1
-    assert torch.allclose(losses(whole), losses(tmp_path / "two"), atol=1e-4)
-    mine, its = (torch.load(folder / "params.pt", weights_only=True) for folder in (whole, tmp_path / "two"))
-    for name, value in mine.items():
-        assert torch.allclose(value, its[name], atol=1e-3), name
+    assert same_lens(whole, tmp_path / "two")
+    assert torch.allclose(losses(whole), losses(tmp_path / "two"), atol=1e-5)
     told = json.loads((tmp_path / "two" / "train.json").read_text())
     assert told["processes"] == 2
     # The first process alone goes on from what two have written.
@@ -93,7 +92,7 @@ def test_two_processes_give_what_one_gives(
     code, _, err = finish(start_command("train", *flags(text_file, tmp_path / "two", checkpoint_freq=2, **alone)))
     assert code == 0, err
     assert "going on from the checkpoint of step 4" in err
-    assert torch.allclose(losses(whole), losses(tmp_path / "two"), atol=1e-4)
+    assert same_lens(whole, tmp_path / "two")
 
 
 def test_int8_needs_its_package_and_trains_with_it(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
