@@ -7,7 +7,7 @@ import pathlib
 from typing import Any, Iterator, Optional
 
 from lit_tl.lens.commands.train import check_writable, open_text, skipped
-from lit_tl.lens.settings import BadLines, Precision, at_least, required, setting
+from lit_tl.lens.settings import Precision, WorkOnText, at_least, required, setting
 
 USAGE = """Measure a tuned lens, and the logit lens beside it, against the model.
 
@@ -18,43 +18,24 @@ cross-entropy with the text, in nats and in bits per byte."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(WorkOnText):
     """The flags of `eval`.
 
     Raises:
         ValueError: a value is out of its range, or two do not go together.
     """
 
-    model: str = required("Bundled model, TransformerLens alias, Hub id or local folder; [@revision].")
-    data: str = required(
-        "Text: a file (.jsonl, .txt, each also .gz or .zst), or a data set: a folder, or a Hub id owner/name[/config]."
-    )
     lens: str = required("A tuned lens's folder or Hub id, or none for the logit lens alone.")
     output: str = required("Folder for what was measured.")
     tokens: Optional[int] = setting(None, "How many tokens to read, in whole sequences. Default: all there are.")
-    split: str = setting("train", "Split of a data set.")
-    text_column: str = setting("text", "Key or column that holds the text.")
-    bad_lines: BadLines = setting(
-        "refuse", "What to do with a line that holds no text: refuse the file, or skip and count the line."
-    )
-    max_seq_len: Optional[int] = setting(None, "Tokens in a sequence. Default: the model's context, at most 2048.")
     token_shift: int = setting(1, "How many tokens ahead of the input the label of the cross-entropy lies.")
-    per_gpu_batch_size: Optional[int] = setting(None, "Sequences in one pass on each process. Default: about 2,048 tokens.")
-    device: Optional[str] = setting(None, "cuda, mps, cpu; the best there is if not said.")
     precision: Precision = setting(
         "auto", "Number format of the model; products with the unembedding are float32 unless one is said."
     )
-    fsdp: bool = setting(False, "Shard the model over the processes (PyTorch's fully_shard).")
-    cpu_offload: bool = setting(False, "With --fsdp: keep the model's shards in the CPU's memory.")
-    debug: bool = setting(False, "Show tracebacks of errors.")
 
     def __post_init__(self) -> None:
-        for name, least in (("tokens", 2), ("max_seq_len", 2), ("per_gpu_batch_size", 1)):
-            at_least(name, getattr(self, name), least)
-        if self.cpu_offload and not self.fsdp:
-            raise ValueError("--cpu_offload keeps the shards of --fsdp in the CPU's memory: give --fsdp too")
-        if self.precision == "int8" and self.fsdp:
-            raise ValueError("--precision int8 can't be combined with --fsdp or --cpu_offload: quantized weights can't be sharded")
+        super().__post_init__()
+        at_least("tokens", self.tokens, 2)
 
 
 def run(config: Config) -> Optional[str]:

@@ -3,31 +3,21 @@
 import dataclasses
 from typing import Any, Literal, Optional
 
-from lit_tl.lens.settings import BadLines, Precision, at_least, required, setting
+from lit_tl.lens.settings import WorkOnText, at_least, required, setting
 
 LossName = Literal["kl", "ce"]
 OptimizerName = Literal["adam", "sgd"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(WorkOnText):
     """One run. The defaults follow Belrose et al. 2023 (arXiv 2303.08112), section 3 and appendix, but for the start.
 
     Raises:
         ValueError: a value is out of its range, or two do not go together.
     """
 
-    model: str = required("Bundled model, TransformerLens alias, Hub id or local folder; [@revision].")
-    data: str = required(
-        "Text: a file (.jsonl, .txt, each also .gz or .zst), or a data set: a folder, or a Hub id owner/name[/config]."
-    )
     output: str = required("Folder for the lens and the run's record.", result=False)
-    split: str = setting("train", "Split of a data set.")
-    text_column: str = setting("text", "Key or column that holds the text.")
-    bad_lines: BadLines = setting(
-        "refuse", "What to do with a line that holds no text: refuse the file, or skip and count the line."
-    )
-    max_seq_len: Optional[int] = setting(None, "Tokens in a sequence. Default: the model's context, at most 2048.")
     shuffle_buffer: int = setting(1024, "Sequences among which the next one is drawn at random; 0 for the order of the data.")
     seed: int = setting(42, "Of the order of the sequences.")
     start: str = setting(
@@ -39,9 +29,6 @@ class TrainConfig:
     token_shift: Optional[int] = setting(None, "How many tokens ahead of the input the target lies. Default: 0 for kl, 1 for ce.")
     num_steps: int = setting(250, "Optimizer steps.")
     tokens_per_step: int = setting(2**18, "Tokens in one optimizer step, on all processes together.")
-    per_gpu_batch_size: Optional[int] = setting(
-        None, "Sequences in one pass on each process. Default: about 2,048 tokens.", result=False
-    )
     optimizer: OptimizerName = setting("adam", "Adam, or SGD with Nesterov momentum.")
     lr_scale: float = setting(
         1.0, "Factor on the learning rate, which is 1.28 / d_model (at most 0.01) for Adam, and 1 - momentum for SGD."
@@ -53,19 +40,13 @@ class TrainConfig:
     )
     max_grad_norm: float = setting(1.0, "Longest gradient of SGD, over all layers; 0 for no bound.")
     zero: bool = setting(False, "Shard the optimizer's state over processes (ZeRO stage 1).", result=False)
-    device: Optional[str] = setting(None, "cuda, mps, cpu; the best there is if not said.", result=False)
-    precision: Precision = setting(
-        "auto", "Number format of the model; auto is bfloat16 products where the device is fast at them."
-    )
-    fsdp: bool = setting(False, "Shard the model over the processes (PyTorch's fully_shard).", result=False)
-    cpu_offload: bool = setting(False, "With --fsdp: keep the model's shards in the CPU's memory.", result=False)
     checkpoint_freq: Optional[int] = setting(None, "Steps between checkpoints. Default: none are written.", result=False)
     checkpoint_dir: Optional[str] = setting(None, "Folder for checkpoints. Default: <output>/checkpoints.", result=False)
     checkpoint_keep: int = setting(2, "How many of the newest checkpoints are kept; 0 for all.", result=False)
     wandb: Optional[str] = setting(None, "Name of the run on Weights & Biases; needs lit_tl[train].", result=False)
-    debug: bool = setting(False, "Show tracebacks of errors.", result=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, least in _LEAST.items():
             at_least(name, getattr(self, name), least)
         if not self.lr_scale > 0:
@@ -76,10 +57,6 @@ class TrainConfig:
             raise ValueError(f"--warmup_steps is {self.warmup_steps}, but there are {self.num_steps} steps (--num_steps)")
         if self.max_seq_len is not None and abs(self.shift) >= self.max_seq_len:
             raise ValueError(f"--token_shift is {self.shift}, but a sequence has {self.max_seq_len} tokens (--max_seq_len)")
-        if self.cpu_offload and not self.fsdp:
-            raise ValueError("--cpu_offload keeps the shards of --fsdp in the CPU's memory: give --fsdp too")
-        if self.precision == "int8" and self.fsdp:
-            raise ValueError("--precision int8 can't be combined with --fsdp or --cpu_offload: quantized weights can't be sharded")
 
     @property
     def shift(self) -> int:
@@ -102,13 +79,11 @@ class TrainConfig:
 
 
 _LEAST = {
-    "max_seq_len": 2,
     "shuffle_buffer": 0,
     "seed": 0,
     "start_tokens": 1,
     "num_steps": 1,
     "tokens_per_step": 2,
-    "per_gpu_batch_size": 1,
     "weight_decay": 0,
     "warmup_steps": 0,
     "max_grad_norm": 0,
