@@ -4,10 +4,13 @@ import dataclasses
 import os
 import re
 import sys
+import time
 from typing import Any, NoReturn, Optional, Sequence
 
 from absl import flags
 from lit_nlp import server_flags
+
+from lit_tl import ctrl_c
 
 USAGE = """Open LIT, Google's Learning Interpretability Tool, on TransformerLens models.
 
@@ -121,6 +124,7 @@ def run(config: LaunchConfig) -> None:
     Raises:
         LoadingError, DataError, ServingError, ValueError: with a message for the user.
     """
+    started = time.monotonic()
     _quiet_libraries(config.debug)
     from lit_tl.server.serving import Server, bind
 
@@ -128,7 +132,7 @@ def run(config: LaunchConfig) -> None:
     from lit_tl.models.config import HookedTransformerLITConfig
     from lit_tl.server import build
 
-    say = build.Progress()
+    say = build.Progress(started=started)
     say("libraries are loaded")
     settings = build.BuildConfig(
         device=config.device,
@@ -153,6 +157,7 @@ def run(config: LaunchConfig) -> None:
         print("\n".join([f"data set {name}: {len(data)} prompts; {data.description()}" for name, data in datasets.items()]))
         return
     server = Server(app, listener)
+    server.end_at_ctrl_c()
     print(f"LIT is at {server.url}  (Ctrl-C ends it)", flush=True)
     server.run()
     # A request may still be computing in a thread, inside a library that does not survive the interpreter's end.
@@ -190,8 +195,6 @@ def main(argv: Sequence[str]) -> None:
         fail(f"{error} (--help lists the flags)", 2)
     try:
         run(config)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except (ValueError, OSError) as error:
         if config.debug:
             raise
@@ -200,6 +203,7 @@ def main(argv: Sequence[str]) -> None:
 
 def console() -> None:
     """The command's entry point when it is installed."""
+    ctrl_c.ends_the_command()
     main(sys.argv)
 
 

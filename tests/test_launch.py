@@ -1,5 +1,6 @@
 """The command, as a user types it."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -7,8 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
+from typing import Iterator
 
 import pytest
 from absl import flags
@@ -22,6 +23,18 @@ OFFLINE = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": 
 def command(*arguments: str, cwd: pathlib.Path, timeout: int = 240) -> subprocess.CompletedProcess:
     line = [sys.executable, "-m", "lit_tl.launch", *arguments]
     return subprocess.run(line, capture_output=True, text=True, timeout=timeout, cwd=cwd, env=OFFLINE)
+
+
+@contextlib.contextmanager
+def started(*arguments: str, cwd: pathlib.Path) -> Iterator[subprocess.Popen]:
+    """The command in a process that Ctrl-C ends, and that does not outlive the test."""
+    line = [sys.executable, *arguments, "--port", "0"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, cwd=cwd, preexec_fn=end_by_ctrl_c) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_help_is_there_without_torch(tmp_path: pathlib.Path) -> None:
@@ -100,33 +113,38 @@ def test_check_says_what_would_be_served(tmp_path: pathlib.Path, checkpoint_fold
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
 def test_local_folders_are_served(tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path], family: str) -> None:
-    line = [sys.executable, "-m", "lit_tl.launch", "--port", "0", "--models", str(checkpoint_folders[family])]
-    process = subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=end_by_ctrl_c
-    )
-    try:
+    with started("-m", "lit_tl.launch", "--models", str(checkpoint_folders[family]), cwd=tmp_path) as process:
         url = process.stdout.readline().split()[3]
         with urllib.request.urlopen(url) as page:
             assert b"<lit-app>" in page.read()
         with urllib.request.urlopen(urllib.request.Request(url + "get_info", data=b"{}", method="POST")) as info:
             assert f'"{family}"'.encode() in info.read()
-    finally:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert out == ""
     assert "Traceback" not in err
 
 
-def test_ctrl_c_while_loading_leaves_quietly(tmp_path: pathlib.Path) -> None:
-    line = [sys.executable, "-m", "lit_tl.launch", "--port", "0"]
-    process = subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=end_by_ctrl_c
-    )
-    time.sleep(2.0)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+@pytest.mark.parametrize("module", ["numpy", "torch", "transformers", "lit_tl.server.build"])
+def test_ctrl_c_while_loading_leaves_quietly(tmp_path: pathlib.Path, module: str) -> None:
+    with started("-X", "importtime", "-m", "lit_tl.launch", cwd=tmp_path) as process:
+        for line in process.stderr:
+            if line.split("|")[-1].strip() == module:
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_ctrl_c_as_soon_as_it_serves_ends_it(tmp_path: pathlib.Path) -> None:
+    with started("-m", "lit_tl.launch", cwd=tmp_path) as process:
+        assert process.stdout.readline().startswith("LIT is at")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
     assert "Traceback" not in err
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 from typing import NoReturn, Sequence
 
+from lit_tl import ctrl_c
 from lit_tl.lens.commands import flags_of
 
 _COMMANDS = {
@@ -69,4 +70,5 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    ctrl_c.ends_the_command()
     main(sys.argv)

@@ -52,10 +52,10 @@ class BuildConfig:
 
 
 class Progress:
-    """Says on standard error what is being done, with the seconds since the start."""
+    """Says on standard error what is being done, with the seconds since `started` (of `time.monotonic`; None is now)."""
 
-    def __init__(self, quiet: bool = False):
-        self._started = time.monotonic()
+    def __init__(self, quiet: bool = False, started: Optional[float] = None):
+        self._started = time.monotonic() if started is None else started
         self._quiet = quiet
 
     def __call__(self, text: str) -> None:

@@ -2,6 +2,8 @@
 
 import errno
 import logging
+import queue
+import signal
 import socket
 import threading
 from typing import Any, Callable
@@ -57,14 +59,24 @@ class Server:
         self._listener = listener
 
     def run(self) -> None:
-        """Serve until `stop()` or Ctrl-C."""
+        """Serve until Ctrl-C, if `end_at_ctrl_c()` was called before."""
         try:
             self._server.serve_forever()
-        except KeyboardInterrupt:
-            pass
         finally:
             self._server.server_close()
             self._listener.close()
+
+    def end_at_ctrl_c(self) -> None:
+        """From here on Ctrl-C ends `run()`, also one that has yet to begin. To be called on the main thread."""
+        pressed: queue.SimpleQueue[int] = queue.SimpleQueue()  # whose `put` may interrupt anything
+
+        def end() -> None:
+            pressed.get()
+            self._server.shutdown()
+
+        threading.Thread(target=end, daemon=True, name="lit_tl waits for Ctrl-C").start()
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, lambda number, frame: pressed.put(number))
 
     def start(self) -> "Server":
         """Serve from a thread of its own, and return."""

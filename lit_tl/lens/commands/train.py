@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 from typing import Any, Optional
 
+from lit_tl import ctrl_c
 from lit_tl.lens.training.config import TrainConfig as Config
 
 USAGE = """Train a tuned lens (Belrose et al. 2023) on a model's own predictions.
@@ -37,7 +38,8 @@ def run(config: Config) -> Optional[str]:
     with processes(device) as mine:
         model, tokenizer = load_causal_lm(config.model, device="cpu" if config.fsdp else device, precision=config.precision)
         source = training.Source(model=model, tokenizer=tokenizer, context=context_of(model), documents=documents)
-        training.train(config, source, device=device, processes=mine)
+        with ctrl_c.raises_inside():  # the bar's line and a W&B run are ended in order
+            training.train(config, source, device=device, processes=mine)
         if not mine.is_first:
             return None
     done = f"{output}: the lens, train.json and losses.html are written. Look through it: --lens {output} with lit_tl.launch"
