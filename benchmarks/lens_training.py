@@ -4,6 +4,7 @@
 
 GPT-2 small's shape with random weights, float32, sequences of 128 tokens, batches of 8. Each side trains in a process of its own,
 from the same start on the same tokens, in turns; the first step of each is not counted. Memory is the most that a process held.
+The third side is the trainer with bfloat16 products, which it picks by itself where the processor has units for them.
 `--profile` shows where the time of a step goes.
 """
 
@@ -24,7 +25,8 @@ from plain_lens_loop import PlainLoop
 
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 4, "Steps that are counted in each process.", lower_bound=1)
-_SIDE = flags.DEFINE_enum("side", None, ["plain", "lit_tl"], "Train one side and print JSON; for the program's own use.")
+_SIDES = ("plain", "lit_tl", "bfloat16")
+_SIDE = flags.DEFINE_enum("side", None, _SIDES, "Train one side and print JSON; for the program's own use.")
 _PROFILE = flags.DEFINE_bool("profile", False, "Profile a step of lit_tl's.")
 _BATCH, _LENGTH = 8, 128
 
@@ -40,7 +42,7 @@ def plain() -> Callable[[torch.Tensor], object]:
     return PlainLoop(model_of_the_shape(), num_steps=1000).step
 
 
-def ours() -> Callable[[torch.Tensor], object]:
+def ours(dtype: torch.dtype = torch.float32) -> Callable[[torch.Tensor], object]:
     """A step of the trainer, from the same start."""
     from lit_tl.lens import TunedLens
     from lit_tl.lens.training.config import TrainConfig
@@ -60,7 +62,7 @@ def ours() -> Callable[[torch.Tensor], object]:
         lens=TunedLens.from_model(model),
         chunks=None,  # steps are given their tokens
         processes=ALONE,
-        product_dtype=torch.float32,
+        product_dtype=dtype,
         listener=Listeners(None, None),
     )
     module = trainer.module()
@@ -69,7 +71,7 @@ def ours() -> Callable[[torch.Tensor], object]:
 
 def train(side: str) -> None:
     """Train one side; its tokens a second, peak memory, and first losses as JSON."""
-    step = plain() if side == "plain" else ours()
+    step = plain() if side == "plain" else ours(torch.bfloat16 if side == "bfloat16" else torch.float32)
     generator = torch.Generator().manual_seed(1)
     ids = [torch.randint(0, D_VOCAB, (_BATCH, _LENGTH), generator=generator) for _ in range(_STEPS.value + 1)]
     losses = step(ids[0])
@@ -95,6 +97,15 @@ def profile() -> None:
     print(found.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40))
 
 
+def compare(side: str, mine: list[dict], plain: list[dict]) -> None:
+    """Print a side's ratios to the plain loop."""
+    worst = max(abs(a - b) for a, b in zip(plain[0]["losses"], mine[0]["losses"]))
+    pairs = [its["tokens_per_second"] / other["tokens_per_second"] for its, other in zip(mine, plain)]
+    memory = max(run["peak_mb"] for run in mine) / max(run["peak_mb"] for run in plain)
+    print(f"{side} over plain: losses of the first step differ by {worst:.1e} nats at most")
+    print(f"    tokens/s {statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f}); peak memory {memory:.2f}")
+
+
 def main(argv: list[str]) -> None:
     """Run both sides in turns and print ratios."""
     del argv
@@ -104,7 +115,7 @@ def main(argv: list[str]) -> None:
     if _SIDE.value:
         train(_SIDE.value)
         return
-    found: dict[str, list[dict]] = {"plain": [], "lit_tl": []}
+    found: dict[str, list[dict]] = {side: [] for side in _SIDES}
     for _ in range(_ROUNDS.value):
         for side in found:
             line = [sys.executable, str(pathlib.Path(__file__).resolve()), f"--side={side}", f"--steps={_STEPS.value}"]
@@ -116,12 +127,8 @@ def main(argv: list[str]) -> None:
         print(
             f"{side:8s} tokens/s {' '.join(f'{speed:.1f}' for speed in speeds)}   peak {max(run['peak_mb'] for run in runs):.0f} MB"
         )
-    worst = max(abs(a - b) for a, b in zip(found["plain"][0]["losses"], found["lit_tl"][0]["losses"]))
-    print(f"losses of the first step differ by {worst:.1e} nats at most")
-    pairs = [mine["tokens_per_second"] / its["tokens_per_second"] for mine, its in zip(found["lit_tl"], found["plain"])]
-    memory = max(run["peak_mb"] for run in found["lit_tl"]) / max(run["peak_mb"] for run in found["plain"])
-    print(f"tokens/s of lit_tl over plain: {statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})")
-    print(f"peak memory of lit_tl over plain: {memory:.2f}")
+    for side in _SIDES[1:]:
+        compare(side, found[side], found["plain"])
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def fit(output: pathlib.Path) -> dict[str, Any]:
                 max_seq_len=LENGTH,
                 num_steps=STEPS,
                 tokens_per_step=STEP_TOKENS,
+                precision="float32",  # the same lens on any processor
             )
         )
         evaluation.run(

@@ -34,3 +34,18 @@ def stream(name: str, config: Optional[str], split: str) -> Any:
 
     with said_plainly(name, f"{name}[{split}]"):
         return datasets.load_dataset(name, config, split=split, streaming=True)
+
+
+def files_of(folder: str, split: str) -> list[str]:
+    """The files of a split in a folder on this machine, by the library's rules for names and layouts.
+
+    Raises:
+        DataError: there is no such split, or no data.
+    """
+    import datasets
+
+    with said_plainly(folder, f"{folder}[{split}]"):
+        files = datasets.load_dataset_builder(folder).config.data_files or {}
+        if split not in files:
+            raise DataError(f"{folder} has no split {split!r}: it has {', '.join(map(str, files)) or 'none'} (--split)")
+        return [str(file) for file in files[split]]

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import time
 from typing import NoReturn, Sequence
 
 from lit_tl import ctrl_c
@@ -14,6 +15,7 @@ _COMMANDS = {
     "show": "draw one prompt through a lens",
     "push": "upload a lens to the Hugging Face Hub",
 }
+_FIRST_SPEAKS = 3.0
 _HELP = ("-h", "--help", "-help", "--helpfull", "--helpshort")
 
 
@@ -24,9 +26,11 @@ def usage() -> str:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End the command with a sentence on standard error; of many processes the first one says it."""
-    if int(os.environ.get("RANK", "0")) == 0:
-        print(f"lit_tl.lens: {message}", file=sys.stderr)
+    """End the command with a sentence on standard error."""
+    if rank := int(os.environ.get("RANK", "0")):
+        time.sleep(_FIRST_SPEAKS)  # where all fail alike, the first says it, and torchrun ends the others meanwhile
+        message = f"process {rank}: {message}"
+    print(f"lit_tl.lens: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
 
 

@@ -11,7 +11,7 @@ from typing import IO, Any, Callable, Mapping, Optional
 
 import torch
 
-from lit_tl.hub import connection_errors
+from lit_tl.hub import connection_errors, with_the_hub_if_it_answers
 
 DEFAULT_REPO_ID = "AlignmentResearch/tuned-lens"
 DEFAULT_REPO_TYPE = "space"
@@ -92,11 +92,12 @@ def _download(
         return pathlib.Path(path)
 
     try:
-        config = fetch(config_file)
-        try:
-            return config, fetch(ckpt_files[0])
-        except hub.EntryNotFoundError:
-            return config, fetch(ckpt_files[1])
+        with with_the_hub_if_it_answers(True):
+            config = fetch(config_file)
+            try:
+                return config, fetch(ckpt_files[0])
+            except hub.EntryNotFoundError:
+                return config, fetch(ckpt_files[1])
     except hub.LocalEntryNotFoundError as error:
         raise LensError(f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens of that name") from error
     except (hub.EntryNotFoundError, hub.RepositoryNotFoundError, hub.RevisionNotFoundError, hub.HFValidationError) as error:
@@ -228,9 +229,19 @@ def fill(translators: torch.nn.ModuleList, tensors: Mapping[str, torch.Tensor], 
     for name, value in given.items():
         if value.shape != expected[name].shape:
             raise LensError(f"{path}: {name} has shape {tuple(value.shape)}, but needs {tuple(expected[name].shape)}")
+    check_finite(given, path)
+    translators.load_state_dict({name: value.float() for name, value in given.items()})
+
+
+def check_finite(tensors: Mapping[str, torch.Tensor], path: pathlib.Path) -> None:
+    """Refuse a lens that has diverged.
+
+    Raises:
+        LensError: a number is not finite.
+    """
+    for name, value in tensors.items():
         if not bool(torch.isfinite(value).all()):
             raise LensError(f"{path}: {name} holds numbers that are not finite")
-    translators.load_state_dict({name: value.float() for name, value in given.items()})
 
 
 def write(folder: pathlib.Path, tensors: Mapping[str, torch.Tensor], told: Mapping[str, Any], *, ckpt: str, config: str) -> None:

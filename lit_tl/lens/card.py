@@ -3,7 +3,11 @@
 import dataclasses
 import json
 import pathlib
+import shlex
 from typing import Any, Mapping, Sequence
+
+from lit_tl.lens.artifacts import LensError
+from lit_tl.lens.training.config import TrainConfig
 
 _LAST = 0.1
 
@@ -15,12 +19,38 @@ class Published:
     repo_id: str
     repo_type: str
     name: str
+    model: str
+    """What others know the model by."""
 
 
 def read_run(folder: pathlib.Path) -> Mapping[str, Any]:
-    """What training left in `train.json`, or nothing where the file is missing."""
+    """What training left in `train.json`, or nothing where the file is missing.
+
+    Raises:
+        LensError: the file is something else.
+    """
     path = folder / "train.json"
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        run = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise LensError(f"{path} is no JSON, and not what training leaves: move it away to go on without it") from error
+    missing = [name for name in _OF_A_RUN if not isinstance(run, dict) or name not in run]
+    if missing:
+        raise LensError(f"{path} is not what training leaves, since it has no {missing[0]!r}: move it away to go on without it")
+    return run
+
+
+def published(run: Mapping[str, Any], where: Published) -> dict[str, Any]:
+    """A run's record without what is about the machine that it was made on: paths, and names for its owner alone."""
+    settings = {name: value for name, value in run["settings"].items() if name not in _PLACES} | {"model": where.model}
+    if str(settings.get("start", "")).startswith(("/", ".", "~")):
+        settings["start"] = pathlib.PurePath(settings["start"]).name
+    told = {name: value for name, value in run.items() if name != "first_skipped"}
+    if "model" in told:
+        told["model"] = {**told["model"], "name": where.model}
+    return {**told, "settings": settings}
 
 
 def card(config: Mapping[str, Any], run: Mapping[str, Any], where: Published) -> str:
@@ -31,7 +61,7 @@ def card(config: Mapping[str, Any], run: Mapping[str, Any], where: Published) ->
         run: of `read_run`.
         where: it goes.
     """
-    model = config["base_model_name_or_path"]
+    model = where.model
     header = ["---", "library_name: lit_tl", f"base_model: {model}", "tags: [tuned-lens, interpretability]", "---"]
     lines = [
         *header,
@@ -46,23 +76,20 @@ def card(config: Mapping[str, Any], run: Mapping[str, Any], where: Published) ->
         f'repo_id="{where.repo_id}", repo_type="{where.repo_type}")',
         "```",
     ]
-    return "\n".join(lines + (_of_run(run) if run else [])) + "\n"
+    return "\n".join(lines + (_of_run(published(run, where), where) if run else [])) + "\n"
 
 
-def _of_run(run: Mapping[str, Any]) -> list[str]:
+def _of_run(run: Mapping[str, Any], where: Published) -> list[str]:
     settings, data, losses = run["settings"], run["data"], run["losses"]
     source = data.get("file") or f"{data.get('data_set')}[{data.get('split')}]"
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-    changed = " ".join(
-        f"--{name} {value}" for name, value in settings.items() if name not in _PLACES and value not in (None, False)
-    )
     return [
         "",
         "## Training",
         "",
         f"{run['tokens']:,} tokens of {source}; {run['seconds']:,.0f} seconds on {run['processes']} x {run['device']}; {versions}.",
         "",
-        f"    python -m lit_tl.lens train {changed}",
+        f"    {_command(settings, where, data.get('file') or str(data.get('data_set')))}",
         "",
         f"Loss ({settings['loss']}, nats) by the input of each layer, over the last tenth of {len(losses)} steps:",
         "",
@@ -72,7 +99,18 @@ def _of_run(run: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _command(settings: Mapping[str, Any], where: Published, data: str) -> str:
+    """What trains such a lens: the flags that are not at their defaults."""
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    said = {name: value for name, value in settings.items() if name not in _PLACES and name in defaults}
+    changed = {name: value for name, value in said.items() if value != defaults[name]}
+    told = {"model": where.model, "data": data, "output": "lens"} | {n: v for n, v in changed.items() if n != "model"}
+    flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in told.items()]
+    return shlex.join(["python", "-m", "lit_tl.lens", "train", *flags])
+
+
 _PLACES = ("data", "output", "checkpoint_dir", "wandb", "debug", "device")
+_OF_A_RUN = ("settings", "data", "losses", "versions", "tokens", "seconds", "processes", "device")
 
 
 def _last_means(losses: Sequence[Sequence[float]]) -> list[float]:

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import math
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -121,7 +121,7 @@ def evaluate(
         report: is told how many tokens were worked through.
 
     Raises:
-        ValueError: there is no token to predict.
+        ValueError: there is no token to predict, or what is measured is not finite.
     """
     n_layers = next(iter(lenses.values())).unembed.readout.n_layers
     sums = torch.zeros(2 * len(lenses) * n_layers + 2, 2, dtype=torch.float64)
@@ -139,12 +139,18 @@ def evaluate(
         counts += torch.tensor([len(ids), labels.numel()], dtype=torch.float64)
         report(ids.numel())
     for tensor in (sums, counts):
-        on_device = tensor.to(next(iter(lenses.values())).unembed.readout.weight.device)
-        processes.sum(on_device)
-        tensor.copy_(on_device)
+        processes.sum(tensor)
     if not counts[1]:
         raise ValueError("a lens can't be measured on no text: give at least one whole sequence of tokens")
+    _check_finite(sums, list(lenses), n_layers)
     return _evaluation(sums.numpy(), counts.numpy(), list(lenses), n_layers, bits_per_byte())
+
+
+def _check_finite(sums: torch.Tensor, names: Sequence[str], n_layers: int) -> None:
+    for at, row in enumerate(sums):
+        if not bool(torch.isfinite(row).all()):
+            whose = f"layer {at // 2 % n_layers} of the {names[at // 2 // n_layers]} lens" if at < len(sums) - 2 else "the model"
+            raise ValueError(f"{whose} gives numbers that are not finite: a lens like that has diverged; train it again")
 
 
 def _means(rows: torch.Tensor, labels: torch.Tensor, lenses: Mapping[str, Lens], loss: RowLoss) -> torch.Tensor:

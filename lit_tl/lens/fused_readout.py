@@ -21,7 +21,12 @@ _GPU_ROWS, _GPU_VOCABULARY = 2048, 16384
 
 @dataclasses.dataclass(frozen=True)
 class LinearReadout:
-    """A readout `logits = x W^T + b`, for `x = scale * project(norm(h))`; `d_in` is d_model but where the model projects."""
+    """A readout `logits = x W^T + b`, for `x = scale * project(norm(h))`; `d_in` is d_model but where the model projects.
+
+    In half precision `W` and `b` are less their means over the vocabulary. That moves all logits of a row alike, which no softmax
+    and no loss sees, and leaves numbers near 0, where half precision is fine; GPT-2's logits, near -100, would be rounded to
+    halves.
+    """
 
     unembed: Unembed
     weight: Float[torch.Tensor, "d_vocab d_in"]
@@ -34,7 +39,7 @@ class LinearReadout:
 
         Args:
             unembed: of the model. Whether the model is linear is seen on random hidden states: both ways must give the same logits.
-            dtype: what products are made in; None for the weight's own.
+            dtype: what products are made in; None for the weight's own. A half precision takes memory for a second `W`.
         """
         readout: Any = unembed.readout
         weight = readout.weight
@@ -51,7 +56,17 @@ class LinearReadout:
         tolerance = 1e-4 if weight.dtype in (torch.float32, torch.float64) else 3e-2
         if not torch.allclose(expected, got, rtol=tolerance, atol=tolerance * float(expected.abs().max())):
             return None
-        return found if dtype in (None, weight.dtype) else dataclasses.replace(found, weight=weight.to(dtype))
+        return found._in(dtype or weight.dtype)
+
+    def _in(self, dtype: torch.dtype) -> "LinearReadout":
+        if dtype not in (torch.bfloat16, torch.float16):
+            return self if dtype == self.weight.dtype else dataclasses.replace(self, weight=self.weight.to(dtype))
+        mean = self.weight.mean(0, dtype=torch.float32)
+        weight = torch.empty_like(self.weight, dtype=dtype)
+        for rows in torch.arange(self.weight.shape[0], device=weight.device).split(_GPU_VOCABULARY):  # no whole copy in float32
+            weight[rows] = (self.weight[rows].float() - mean).to(dtype)
+        bias = None if self.bias is None else self.bias.float() - self.bias.float().mean()
+        return dataclasses.replace(self, weight=weight, bias=bias)
 
     def input(self, h: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_in"]:
         """`x`, float32, with a graph where `h` has one."""
@@ -61,7 +76,7 @@ class LinearReadout:
         return x.reshape(*h.shape[:-1], -1)
 
     def logits(self, x: Float[torch.Tensor, "*batch d_in"]) -> Float[torch.Tensor, "*batch d_vocab"]:
-        """All of them, float32."""
+        """All of them, float32; in half precision, up to a number for each row."""
         product = (x.to(self.weight.dtype) @ self.weight.T).float()
         return product if self.bias is None else product + self.bias.float() * self.scale
 

@@ -1,6 +1,7 @@
 """Fields of configs that are also flags. Loads no torch."""
 
 import dataclasses
+import math
 from typing import Any, Literal, Optional, Union
 
 Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
@@ -18,12 +19,12 @@ def required(text: str, *, result: bool = True) -> Any:
 
 
 def at_least(name: str, value: Union[int, float, None], least: int) -> None:
-    """Refuse a number that is too small.
+    """Refuse a number that is too small, or none.
 
     Raises:
         ValueError: it is.
     """
-    if value is not None and value < least:
+    if value is not None and not least <= value < math.inf:
         raise ValueError(f"--{name} is {value}: give {least} or more")
 
 
@@ -42,7 +43,7 @@ class WorkOnText:
     split: str = setting("train", "Split of a data set.")
     text_column: str = setting("text", "Key or column that holds the text.")
     bad_lines: BadLines = setting(
-        "refuse", "What to do with a line that holds no text: refuse the file, or skip and count the line."
+        "refuse", "What to do with a line that holds no text: refuse the file, or skip and count the line.", result=False
     )
     max_seq_len: Optional[int] = setting(None, "Tokens in a sequence. Default: the model's context, at most 2048.")
     per_gpu_batch_size: Optional[int] = setting(

@@ -108,6 +108,11 @@ def _of_hugging_face(model: Any, input_ids: torch.Tensor, component: str) -> tup
 
 
 def blocks_of(model: Any, n_layers: int) -> torch.nn.ModuleList:
+    """The blocks of a model.
+
+    Raises:
+        ValueError: there is no list of so many modules in it.
+    """
     for module in model.base_model.modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == n_layers:
             return module

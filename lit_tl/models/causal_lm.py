@@ -9,18 +9,18 @@ import pathlib
 from typing import Any
 
 from lit_tl.hub import with_the_hub_if_it_answers
+from lit_tl.lens.settings import Precision
 from lit_tl.models.loading import LoadingError, ModelSource, explain, resolve
 
-PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8")
 
-
-def load_causal_lm(source: str, *, device: Any, precision: str = "auto") -> tuple[Any, Any]:
+def load_causal_lm(source: str, *, device: Any, works_on: Any = None, precision: Precision = "auto") -> tuple[Any, Any]:
     """A frozen causal language model in evaluation mode, and its tokenizer.
 
     Args:
         source: a bundled model, a TransformerLens alias, a Hub id or a local folder, each with an optional `@revision`.
         device: where it goes.
-        precision: of the weights; auto keeps what is stored on a GPU, and makes float32 of it on a CPU.
+        works_on: where it will work, if it goes elsewhere first.
+        precision: of the weights; auto keeps what is stored for work on a GPU, and makes float32 of it for any other.
 
     Raises:
         LoadingError: it can't be loaded, or int8 is asked for where bitsandbytes is missing.
@@ -34,7 +34,7 @@ def load_causal_lm(source: str, *, device: Any, precision: str = "auto") -> tupl
             f"{source}: give the checkpoint's revision on the Hub, as in {parsed.name}@step{parsed.checkpoint_value}"
         )
     path = resolve(parsed.name)
-    options: dict[str, Any] = {"dtype": _dtype(precision, torch.device(device).type)}
+    options: dict[str, Any] = {"dtype": _dtype(precision, torch.device(works_on or device).type)}
     if precision == "int8":
         options |= {"quantization_config": _int8(), "device_map": {"": device}}
     if parsed.revision:
@@ -63,7 +63,7 @@ def context_of(model: Any) -> int:
     return next((int(length) for length in found if length), 2048)
 
 
-def _dtype(precision: str, device_type: str) -> Any:
+def _dtype(precision: Precision, device_type: str) -> Any:
     import torch
 
     if precision in ("auto", "int8"):

@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 from typing import Any, Mapping
 
-from lit_tl.hub import with_the_hub_if_it_answers
 from lit_tl.lens.artifacts import LensError
 from lit_tl.lens.jacobian import JacobianLens
 from lit_tl.lens.lenses import Lens, LogitLens, TunedLens
@@ -59,8 +58,7 @@ def _automatic(model: Any, lenses: dict[str, Lens]) -> LensChoice:
     if pathlib.Path(name).expanduser().is_dir():
         return LensChoice(lenses=lenses, note="No tuned lens: the model is a local folder; give one with --lens.")
     try:
-        with with_the_hub_if_it_answers(True):
-            lenses["tuned"] = TunedLens.from_model_and_pretrained(model, resolve(name))
+        lenses["tuned"] = TunedLens.from_model_and_pretrained(model, resolve(name))
     except (LensError, LoadingError) as error:
         return LensChoice(lenses=lenses, note=f"No tuned lens, so the logit lens: {error}.")
     return LensChoice(lenses=lenses, note=f"Tuned lens: the published one of {name}.")

@@ -23,7 +23,7 @@ def read(path: object, bad_lines: str = "refuse", **options: str) -> list[str]:
 
 
 def every_kind(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The same texts as a file of each kind, and as a data set of two parquet files."""
+    """The same texts as a file of each kind, and as folders of two parquet files and of two files of lines."""
     import datasets
 
     content = lines(TEXTS)
@@ -35,10 +35,13 @@ def every_kind(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     }
     for name, written in kinds.items():
         (folder / name).write_bytes(written)
+    (folder / "lines").mkdir()
+    for part, written in enumerate((lines(TEXTS[:90]), lines(TEXTS[90:]))):
+        (folder / "lines" / f"part-{part}.jsonl").write_bytes(written)
     for part in range(2):
         table = datasets.Dataset.from_dict({"text": TEXTS[part * 100 : part * 100 + 100]})
         table.to_parquet(str(folder / "set" / f"part-{part}.parquet"))
-    return {name: folder / name for name in [*kinds, "set"]}
+    return {name: folder / name for name in [*kinds, "set", "lines"]}
 
 
 def test_every_kind_of_file_holds_the_same_texts_from_any_place_on(tmp_path: pathlib.Path) -> None:
@@ -72,11 +75,26 @@ def test_rows_without_text_are_refused_or_skipped_and_counted(tmp_path: pathlib.
     assert documents.identity() == before
 
 
+def test_a_folder_of_lines_has_splits_and_says_file_and_line(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "train-0.jsonl").write_bytes(lines(TEXTS[:3]))
+    (tmp_path / "train-1.jsonl").write_bytes(lines(TEXTS[3:5]) + b"{\n" + lines(TEXTS[5:6]))
+    (tmp_path / "test.jsonl").write_bytes(lines(TEXTS[7:9]))
+    assert read(tmp_path, split="test") == TEXTS[7:9]
+    with pytest.raises(DataError, match=r"train-1\.jsonl:3: not JSON: .* \(--bad_lines=skip goes on"):
+        read(tmp_path)
+    documents = open_documents(str(tmp_path), text_column="text", split="train", bad_lines="skip")
+    groups = list(documents.groups())
+    assert [text for group in groups for text in group.texts] == TEXTS[:6]
+    assert (groups[-1].place["documents"], groups[-1].place["skipped"]) == (6, 1)
+    assert str(tmp_path.parent) not in json.dumps(documents.identity())
+    assert documents.most_tokens() >= 6
+
+
 def test_identity_tells_an_edit_in_the_middle(tmp_path: pathlib.Path) -> None:
     found = []
     for content in (lines(TEXTS), lines(TEXTS).replace(b"text 77 ", b"text 78 ")):
         (tmp_path / "t.jsonl").write_bytes(content)
-        found.append(open_documents(str(tmp_path / "t.jsonl"), text_column="text", split="", bad_lines="refuse").identity())
+        found.append(open_documents(str(tmp_path / "t.jsonl"), text_column="text", split="train", bad_lines="refuse").identity())
     assert found[0]["bytes"] == found[1]["bytes"]
     assert found[0] != found[1]
 
@@ -91,6 +109,7 @@ def test_identity_tells_an_edit_in_the_middle(tmp_path: pathlib.Path) -> None:
         (b'{"text": "\\ud800"}', "'text' holds half a character"),
         (b'{"text": "\xff"}', "not UTF-8: byte 0xff at column 11"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "not JSON: a number is too long"),
     ],
 )
 def test_bad_lines_are_refused_or_skipped_and_counted(tmp_path: pathlib.Path, line: bytes, reason: str) -> None:
@@ -110,17 +129,20 @@ def test_bad_lines_are_refused_or_skipped_and_counted(tmp_path: pathlib.Path, li
 
 def test_a_file_that_can_not_be_read_is_said(tmp_path: pathlib.Path) -> None:
     kinds = every_kind(tmp_path)
-    for name, size in (("t.jsonl.gz", 300), ("t.jsonl.zst", 300)):
+    for name, size in (("t.jsonl.gz", 300), ("t.jsonl.zst", -20)):
         kinds[name].write_bytes(kinds[name].read_bytes()[:size])
-    with pytest.raises(DataError, match=r"t\.jsonl\.gz:\d+: can't be unpacked"):
-        read(kinds["t.jsonl.gz"])
+        with pytest.raises(DataError, match=rf"{name}:\d+: can't be unpacked"):
+            read(kinds[name], bad_lines="skip")
     kinds["t.jsonl.zst"].write_bytes(b"no zstandard")
     with pytest.raises(DataError, match=r"t\.jsonl\.zst:1: can't be unpacked"):
         read(kinds["t.jsonl.zst"])
     (tmp_path / "t.csv").write_text("a")
+    (tmp_path / "list.json").write_text(json.dumps([{"text": "a"}], indent=2))
     for path, message in (
         (tmp_path / "none.jsonl", "does not exist"),
         (tmp_path / "t.csv", "files are read as .jsonl"),
+        (tmp_path / "list.json", r"list\.json is a list in JSON: make JSON lines of it"),
+        ("/dev/null", "is not a file or a folder"),
         ("no such text!", "does not exist"),
         ("owner/name", "the Hugging Face Hub can't be reached"),
     ):
@@ -128,5 +150,7 @@ def test_a_file_that_can_not_be_read_is_said(tmp_path: pathlib.Path) -> None:
             read(path)
     with pytest.raises(DataError, match=r"has no column 'body': it has text \(--text_column\)"):
         read(kinds["set"], text_column="body")
-    with pytest.raises(DataError, match="can't be read"):
+    with pytest.raises(DataError, match=r"has no split 'test': it has train \(--split\)"):
         read(kinds["set"], split="test")
+    with pytest.raises(DataError, match="--split test is for data sets"):
+        read(kinds["t.jsonl"], split="test")

@@ -21,10 +21,10 @@ def command(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess:
 
 def test_show_writes_the_figure_without_lit(tmp_path: pathlib.Path, bundled: HookedTransformerLIT) -> None:
     text = "The capital of France is"
-    done = command("show", "--text", text, "--output", "out.json", "--statistic", "max_probability", cwd=tmp_path)
+    done = command("show", "--text", text, "--output", "new/out.json", "--statistic", "max_probability", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "tuned lens, 4 layers, 6 tokens" in done.stdout
-    drawn = json.loads((tmp_path / "out.json").read_text())["data"][0]
+    drawn = json.loads((tmp_path / "new" / "out.json").read_text())["data"][0]
     lens = choose_lenses(bundled.model, "auto").lenses["tuned"]
     ids = bundled.model.to_tokens(text)[0].numpy()
     expected = PredictionTrajectory.from_lens_and_model(lens, bundled.model, ids).max_probability()

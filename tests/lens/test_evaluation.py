@@ -65,3 +65,13 @@ def test_no_text_is_refused(causal_lm: tuple) -> None:
     logit = LogitLens.from_model(causal_lm[0])
     with pytest.raises(ValueError, match="on no text"):
         evaluate(causal_lm[0], {"logit": logit}, row_loss(logit.unembed), [])
+
+
+def test_a_lens_that_has_diverged_is_named_with_its_layer(causal_lm: tuple, batches: Callable) -> None:
+    model = causal_lm[0]
+    logit, tuned = LogitLens.from_model(model), TunedLens.from_model(model)
+    torch.nn.init.constant_(tuned.translators[2].weight, 1e36)
+    with pytest.raises(
+        ValueError, match="layer 2 of the tuned lens gives numbers that are not finite: a lens like that has diverged"
+    ):
+        evaluate(model, {"logit": logit, "tuned": tuned}, row_loss(logit.unembed), batches(2))

@@ -1,9 +1,11 @@
 """Uploads, against a server on this machine that speaks the Hub's protocol."""
 
 import base64
+import dataclasses
 import http.server
 import json
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,8 +13,24 @@ import threading
 from typing import Iterator
 
 import pytest
+import torch
 
+from lit_tl.lens.commands import flags_of
+from lit_tl.lens.training.config import TrainConfig
 from lit_tl.models.lens_choice import BUNDLED_LENSES
+
+TRAINED = TrainConfig(
+    model="lit-tl-tiny",
+    data="/home/me/text.jsonl",
+    output="/home/me/lens",
+    wandb="secret",
+    device="cpu",
+    seed=0,
+    weight_decay=0.0,
+    warmup_steps=0,
+    bias_only=True,
+    num_steps=20,
+)
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -81,9 +99,11 @@ def hub() -> Iterator[tuple[str, dict[str, dict[str, bytes]]]]:
 def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     shutil.copytree(BUNDLED_LENSES["lit-tl-tiny"], tmp_path / "lens")
     run = {
-        "settings": {"loss": "kl", "num_steps": 20, "data": "/home/me/text.jsonl", "bias_only": False},
+        "settings": dataclasses.asdict(TRAINED),
         "versions": {"lit_tl": "0.1.0"},
         "data": {"file": "text.jsonl"},
+        "model": {"name": "lit-tl-tiny", "weights": "0a"},
+        "first_skipped": "/home/me/text.jsonl:3: not JSON",
         "losses": [[2.0, 1.0]] * 18 + [[1.0, 0.5], [0.5, 0.25]],
         "tokens": 12345,
         "seconds": 9.0,
@@ -108,14 +128,20 @@ def test_a_lens_arrives_with_a_card(hub: tuple[str, dict[str, dict[str, bytes]]]
     files = repositories["me/lenses"]
     below = "lens/lit-tl-tiny"
     assert set(files) == {"README.md", *(f"{below}/{name}" for name in ("config.json", "params.pt", "train.json", "README.md"))}
-    for name in ("config.json", "params.pt"):
-        assert files[f"{below}/{name}"] == (folder / name).read_bytes()
+    assert files[f"{below}/params.pt"] == (folder / "params.pt").read_bytes()
+    assert json.loads(files[f"{below}/config.json"]) == json.loads((folder / "config.json").read_text())
+    told = json.loads(files[f"{below}/train.json"])
+    assert told["settings"]["seed"] == 0
+    assert told["losses"] == [[2.0, 1.0]] * 18 + [[1.0, 0.5], [0.5, 0.25]]
     card = files[f"{below}/README.md"].decode()
     assert "base_model: lit-tl-tiny" in card
     assert 'repo_id="me/lenses", repo_type="model"' in card
     assert "12,345 tokens of text.jsonl" in card
     assert "| 0 | 0.7500 |" in card
-    assert "/home/me" not in card
+    assert all(b"/home/me" not in content and b"secret" not in content for content in files.values())
+    (line,) = (line for line in card.splitlines() if "lit_tl.lens train" in line)
+    again = flags_of.read(TrainConfig, shlex.split(line)[3:])
+    assert again == dataclasses.replace(TRAINED, data="text.jsonl", output="lens", wandb=None, device=None)
     files["README.md"] = b"mine"
     assert push(folder, "--name=other", endpoint=endpoint).returncode == 0
     assert files["README.md"] == b"mine"
@@ -129,12 +155,47 @@ def test_what_can_not_be_uploaded_is_said(hub: tuple[str, dict[str, dict[str, by
         (push(folder), "the Hugging Face Hub can't be reached; nothing was uploaded"),
         (push(folder / "none", endpoint=endpoint), "is no folder: give the --output of training"),
         (push(folder.parent, endpoint=endpoint), "there is no config.json in it"),
+        (push(folder, "--name=../up", "--dry_run"), "--name ../up: give names of letters, digits"),
+        (push(folder, "--repo_id=no slash", "--dry_run"), "--repo_id no slash: "),
     ):
         assert done.returncode == 1, done.stdout
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
     assert repositories == {}
+    for name, content, sentence in (
+        ("train.json", '{"settings": {}}', "is not what training leaves, since it has no 'data'"),
+        ("train.json", "xx", "train.json is no JSON, and not what training leaves"),
+        ("config.json", "{}", "the lens's config has no base_model_name_or_path"),
+    ):
+        before = (folder / name).read_text()
+        (folder / name).write_text(content)
+        done = push(folder, "--dry_run")
+        assert done.returncode == 1, done.stdout
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr
+        (folder / name).write_text(before)
     dry = push(folder, "--dry_run")
     assert dry.returncode == 0, dry.stderr
     assert "would upload to model me/lenses:" in dry.stdout
     assert "lens/lit-tl-tiny/params.pt  267,085 bytes" in dry.stdout
+
+
+def test_a_model_that_is_a_folder_here_needs_a_name_for_others(folder: pathlib.Path) -> None:
+    config = json.loads((folder / "config.json").read_text()) | {"base_model_name_or_path": "/home/me/model"}
+    (folder / "config.json").write_text(json.dumps(config))
+    done = push(folder, "--dry_run")
+    assert done.returncode == 1
+    assert "the lens is of /home/me/model, a folder on this machine: say with --name" in done.stderr
+    done = push(folder, "--name=me/model", "--dry_run")
+    assert done.returncode == 0, done.stderr
+    assert "base_model: me/model" in done.stdout
+    assert "/home/me" not in done.stdout
+
+
+def test_a_lens_that_has_diverged_is_not_uploaded(folder: pathlib.Path) -> None:
+    tensors = torch.load(folder / "params.pt", weights_only=True)
+    tensors["0.bias"][0] = float("nan")
+    torch.save(tensors, folder / "params.pt")
+    done = push(folder, "--dry_run")
+    assert done.returncode == 1
+    assert "0.bias holds numbers that are not finite" in done.stderr

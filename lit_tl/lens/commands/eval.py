@@ -6,7 +6,7 @@ import math
 import pathlib
 from typing import Any, Iterator, Optional
 
-from lit_tl.lens.commands.train import check_writable, open_text, skipped
+from lit_tl.lens.commands.train import check_writable, load_frozen, open_text, skipped
 from lit_tl.lens.settings import Precision, WorkOnText, at_least, required, setting
 
 USAGE = """Measure a tuned lens, and the logit lens beside it, against the model.
@@ -25,7 +25,7 @@ class Config(WorkOnText):
         ValueError: a value is out of its range, or two do not go together.
     """
 
-    lens: str = required("A tuned lens's folder or Hub id, or none for the logit lens alone.")
+    lens: str = required("A tuned lens's folder or Hub id, auto for the model's own, or none for the logit lens alone.")
     output: str = required("Folder for what was measured.")
     tokens: Optional[int] = setting(None, "How many tokens to read, in whole sequences. Default: all there are.")
     token_shift: int = setting(1, "How many tokens ahead of the input the label of the cross-entropy lies.")
@@ -45,15 +45,20 @@ def run(config: Config) -> Optional[str]:
         ValueError, OSError: with a message for the user.
     """
     output = pathlib.Path(config.output).expanduser()
-    check_writable(output, "output")
     documents = open_text(config)
+    check_writable(output, "output")
     from lit_tl.lens.training.processes import pick_device, processes
-    from lit_tl.models.causal_lm import load_causal_lm
 
     device = pick_device(config.device)
     with processes(device) as mine:
-        model, tokenizer = load_causal_lm(config.model, device="cpu" if config.fsdp else device, precision=config.precision)
+        model, tokenizer = load_frozen(config, device)
         return _Measuring(config, output, documents, device, mine, model, tokenizer).run()
+
+
+def _product_dtype(precision: Precision) -> Any:
+    import torch
+
+    return torch.float32 if precision in ("auto", "int8") else getattr(torch, precision)
 
 
 @dataclasses.dataclass
@@ -75,10 +80,11 @@ class _Measuring:
         from lit_tl.lens.training.loss import row_loss
         from lit_tl.lens.training.run import encoder
 
+        self.processes.agree({"the model": self.config.model, "the data": self.documents.identity()})
         lenses = self._lenses()
         if self.config.fsdp:
             processes.shard(self.model, self.device, cpu_offload=self.config.cpu_offload)
-        length = self._length()
+        length, shifted = self._length(), self._shifted()
         chunks = Chunks(self.documents, encoder(self.tokenizer, self.model.get_input_embeddings().weight.shape[0]), length=length)
         wanted = None if self.config.tokens is None else math.ceil(self.config.tokens / length)
         total = None if wanted is None else wanted * length
@@ -86,7 +92,7 @@ class _Measuring:
             found = evaluate(
                 self.model,
                 lenses,
-                row_loss(lenses["logit"].unembed),
+                row_loss(lenses["logit"].unembed, dtype=_product_dtype(self.config.precision)),
                 self._batches(itertools.islice(chunks, wanted), length),
                 token_shift=self.config.token_shift,
                 bits_per_byte=lambda: chunks.tokens / max(chunks.text_bytes, 1) / math.log(2),
@@ -99,16 +105,21 @@ class _Measuring:
         short = (
             "" if wanted is None or chunks.given == wanted else f" (the text ended before the {self.config.tokens:,} of --tokens)"
         )
-        lines = [found.table(), *self._shifted(), *skipped(self.output / "eval.json")]
+        lines = [found.table(), *shifted, *skipped(self.output / "eval.json")]
         return "\n".join(lines) + f"\n{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} tokens{short}"
 
     def _lenses(self) -> Any:
         from lit_tl.lens.lenses import LogitLens, TunedLens
+        from lit_tl.models.lens_choice import BUNDLED_LENSES
 
         logit = LogitLens.from_model(self.model)
         if self.config.lens == "none":
             return {"logit": logit}
-        tuned = TunedLens.from_unembed_and_pretrained(logit.unembed, self.config.lens, map_location=self.device)
+        source = self.config.lens
+        if source == "auto":
+            name = self.model.name_or_path
+            source = str(BUNDLED_LENSES.get(name, name))
+        tuned = TunedLens.from_unembed_and_pretrained(logit.unembed, source, map_location=self.device)
         return {"logit": logit, "tuned": tuned}
 
     def _shifted(self) -> list[str]:

@@ -1,7 +1,9 @@
 """`python -m lit_tl.lens push`: upload a lens to the Hugging Face Hub."""
 
 import dataclasses
+import json
 import pathlib
+import re
 from typing import Any, Literal, Optional
 
 from lit_tl.hub import connection_errors
@@ -12,7 +14,6 @@ USAGE = """Upload a lens and a card to the Hugging Face Hub, where readers of pu
   python -m lit_tl.lens push --lens lenses/gpt2-small --repo_id me/lenses
 
 The files go to lens/<name> of the repository, which is made if it is not there. Needs `hf auth login` once, or HF_TOKEN."""
-_FILES = ("config.json", "params.pt", "train.json")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Config:
     lens: str = required("The lens's folder.")
     repo_id: str = required("Repository: owner/name.")
     repo_type: Literal["model", "space", "dataset"] = setting("model", "Kind of repository.")
-    name: Optional[str] = setting(None, "Name of the lens in the repository. Default: the model's.")
+    name: Optional[str] = setting(None, "Name of the lens, and of its model, in the repository. Default: the model's.")
     private: bool = setting(False, "Make the repository a private one, if it is made.")
     create_pr: bool = setting(False, "Open a pull request rather than write to the repository.")
     dry_run: bool = setting(False, "Print the card and what would be uploaded, and upload nothing.")
@@ -36,26 +37,60 @@ def run(config: Config) -> str:
         ValueError, OSError: with a message for the user.
     """
     from lit_tl.lens import artifacts
-    from lit_tl.lens.card import Published, card, read_run
+    from lit_tl.lens.card import card, published, read_run
+    from lit_tl.lens.lenses import TunedLensConfig
 
     folder = pathlib.Path(config.lens).expanduser()
     if not folder.is_dir():
         raise ValueError(f"--lens {config.lens} is no folder: give the --output of training")
     config_path, ckpt_path = artifacts.load_lens_artifacts(str(folder.resolve()))
     told = artifacts.read_config(config_path)
-    artifacts.read_tensors(ckpt_path)
-    where = Published(
-        repo_id=config.repo_id, repo_type=config.repo_type, name=config.name or str(told["base_model_name_or_path"]).strip("./")
-    )
-    text = card(told, read_run(folder), where)
-    files = {f"lens/{where.name}/{name}": folder / name for name in (*_FILES, ckpt_path.name) if (folder / name).is_file()}
+    artifacts.check_finite(artifacts.read_tensors(ckpt_path), ckpt_path)
+    where = _where(config, TunedLensConfig.from_dict(told).base_model_name_or_path)
+    run = read_run(folder)
+    text = card(told, run, where)
+    files: dict[str, Any] = {
+        "config.json": _json({**told, "base_model_name_or_path": where.model}),
+        ckpt_path.name: ckpt_path,
+        **({"train.json": _json(published(run, where))} if run else {}),
+        "README.md": text.encode(),
+    }
+    files = {f"lens/{where.name}/{name}": content for name, content in files.items()}
     if config.dry_run:
-        listed = "\n".join(f"  {name}  {path.stat().st_size:,} bytes" for name, path in files.items())
-        return f"{text}\nwould upload to {config.repo_type} {config.repo_id}:\n{listed}\n  lens/{where.name}/README.md"
+        sizes = {name: len(found) if isinstance(found, bytes) else found.stat().st_size for name, found in files.items()}
+        listed = "\n".join(f"  {name}  {size:,} bytes" for name, size in sizes.items())
+        return f"{text}\nwould upload to {config.repo_type} {config.repo_id}:\n{listed}"
     return f"uploaded: {_upload(config, where, files, text)}"
 
 
-def _upload(config: Config, where: Any, files: dict[str, pathlib.Path], text: str) -> str:
+def _where(config: Config, model: str) -> Any:
+    """Where a lens goes, under names that others can use.
+
+    Raises:
+        ValueError: the repository or the lens can't be called that, or the model has only a path on this machine.
+    """
+    from huggingface_hub import errors, utils
+
+    from lit_tl.lens.card import Published
+
+    try:
+        utils.validate_repo_id(config.repo_id)
+    except errors.HFValidationError as error:
+        raise ValueError(f"--repo_id {config.repo_id}: {str(error).splitlines()[0]}") from error
+    local = model.startswith(("/", ".", "~")) or pathlib.Path(model).is_dir()
+    if local and not config.name:
+        raise ValueError(f"the lens is of {model}, a folder on this machine: say with --name what others know the model by")
+    name = config.name or model
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name):
+        raise ValueError(f"--name {name}: give names of letters, digits, dots, - and _, with / between them")
+    return Published(repo_id=config.repo_id, repo_type=config.repo_type, name=name, model=name if local else model)
+
+
+def _json(told: Any) -> bytes:
+    return json.dumps(told, indent=2).encode() + b"\n"
+
+
+def _upload(config: Config, where: Any, files: dict[str, Any], text: str) -> str:
     import huggingface_hub
     from huggingface_hub import errors as hub
 
@@ -70,7 +105,6 @@ def _upload(config: Config, where: Any, files: dict[str, pathlib.Path], text: st
             space_sdk="static" if config.repo_type == "space" else None,
         )
         operations = [add(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
-        operations.append(add(path_in_repo=f"lens/{where.name}/README.md", path_or_fileobj=text.encode()))
         if config.repo_type == "model" and not api.file_exists(config.repo_id, "README.md"):
             operations.append(add(path_in_repo="README.md", path_or_fileobj=text.encode()))
         done = api.create_commit(

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from typing import Literal, Optional
 
+from lit_tl.lens.commands.train import check_writable
 from lit_tl.lens.settings import required, setting
 
 USAGE = """Draw what a model would predict at each layer.
@@ -52,6 +53,7 @@ def run(config: Config) -> str:
     from lit_tl.passes.prompts import Prompter
 
     output = pathlib.Path(config.output).expanduser()
+    check_writable(output.parent, "output")
     model = load_model(config.model, device=config.device)
     choice = choose_lenses(model, config.lens)
     ids = np.array(Prompter(model, max_length=2048, prepend_bos=True).from_text(config.text).ids)

@@ -26,17 +26,17 @@ def run(config: Config) -> Optional[str]:
         ValueError, OSError: with a message for the user.
     """
     output = pathlib.Path(config.output).expanduser()
+    documents = open_text(config)
     check_writable(output, "output")
     if config.checkpoint_dir:
         check_writable(pathlib.Path(config.checkpoint_dir).expanduser(), "checkpoint_dir")
-    documents = open_text(config)
     from lit_tl.lens.training import run as training
     from lit_tl.lens.training.processes import pick_device, processes
-    from lit_tl.models.causal_lm import context_of, load_causal_lm
+    from lit_tl.models.causal_lm import context_of
 
     device = pick_device(config.device)
     with processes(device) as mine:
-        model, tokenizer = load_causal_lm(config.model, device="cpu" if config.fsdp else device, precision=config.precision)
+        model, tokenizer = load_frozen(config, device)
         source = training.Source(model=model, tokenizer=tokenizer, context=context_of(model), documents=documents)
         with ctrl_c.raises_inside():  # the bar's line and a W&B run are ended in order
             training.train(config, source, device=device, processes=mine)
@@ -63,6 +63,21 @@ def open_text(config: Any) -> Any:
     from lit_tl.data.documents import open_documents
 
     return open_documents(config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines)
+
+
+def load_frozen(config: Any, device: Any) -> tuple[Any, Any]:
+    """The model and tokenizer that a config names: on the device, or with `fsdp` on the CPU, to be sharded from there.
+
+    Raises:
+        ValueError: it can't be loaded, or not be sharded.
+    """
+    from lit_tl.lens.training.processes import check_sharding
+    from lit_tl.models.causal_lm import load_causal_lm
+
+    if not config.fsdp:
+        return load_causal_lm(config.model, device=device, precision=config.precision)
+    check_sharding(device, cpu_offload=config.cpu_offload)
+    return load_causal_lm(config.model, device="cpu", works_on=device, precision=config.precision)
 
 
 def check_writable(folder: pathlib.Path, flag: str) -> None:

@@ -40,9 +40,8 @@ class Checkpoints:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except artifacts.DAMAGED_PICKLE as error:
-            raise CheckpointError(
-                f"{path} is damaged: {artifacts.first_line(error)}; delete it to go on from the one before"
-            ) from error
+            then = "go on from the one before" if len(files) > 1 else "begin anew"
+            raise CheckpointError(f"{path} is damaged: {artifacts.first_line(error)}; delete it to {then}") from error
         if not isinstance(state, dict) or state.get("format") != _FORMAT:
             raise CheckpointError(f"{path} is no checkpoint of lens training: move it away, or give another --checkpoint_dir")
         self._compare(path, state["settings"])
@@ -58,6 +57,8 @@ class Checkpoints:
         told = {"format": _FORMAT, "step": step, "settings": self._settings, **state}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.glob(".step_*.pt.*"):  # of a run that was killed while it wrote
+                left.unlink(missing_ok=True)
             artifacts.save_tensors(path, told)
         except OSError as error:
             kept = f"; {self._files()[-1]} is whole, and the same command goes on from it" if self._files() else ""

@@ -1,6 +1,7 @@
 """Everything a training run is told: the flags of `python -m lit_tl.lens train`, as one dataclass. Loads no torch."""
 
 import dataclasses
+import math
 from typing import Any, Literal, Optional
 
 from lit_tl.lens.settings import WorkOnText, at_least, required, setting
@@ -49,8 +50,12 @@ class TrainConfig(WorkOnText):
         super().__post_init__()
         for name, least in _LEAST.items():
             at_least(name, getattr(self, name), least)
-        if not self.lr_scale > 0:
+        if not 0 < self.lr_scale < math.inf:
             raise ValueError(f"--lr_scale is {self.lr_scale}: give a number above 0")
+        if self.seed >= 2**63:
+            raise ValueError(f"--seed is {self.seed}: give a number below 2 to the 63rd")
+        if self.start_tokens is not None and self.start != "ridge":
+            raise ValueError(f"--start_tokens is what --start ridge reads, and --start is {self.start}: leave one of them out")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"--momentum is {self.momentum}: give a number from 0 up to, but not, 1")
         if self.warmup_steps is not None and self.warmup_steps > self.num_steps:
@@ -74,8 +79,9 @@ class TrainConfig(WorkOnText):
         return (self.num_steps // 10 if self.optimizer == "adam" else 0) if self.warmup_steps is None else self.warmup_steps
 
     def results(self) -> dict[str, Any]:
-        """The settings on which the lens depends."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.metadata["result"]}
+        """The settings on which the lens depends, with what stands for those that were not said."""
+        said = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.metadata["result"]}
+        return said | {"token_shift": self.shift, "warmup_steps": self.warmup}
 
 
 _LEAST = {

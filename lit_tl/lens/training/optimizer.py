@@ -1,6 +1,6 @@
 """Optimizers and their schedule."""
 
-from typing import Any
+from typing import Any, Mapping
 
 import torch
 
@@ -39,6 +39,15 @@ def make_optimizer(lens: TunedLens, config: TrainConfig) -> torch.optim.Optimize
 
         return ZeroRedundancyOptimizer(groups, optimizer_class=kind, **options)
     return kind(groups, **options)
+
+
+def restore(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Give an optimizer the state in which one like it was."""
+    optimizer.load_state_dict(dict(state))
+    inner = getattr(optimizer, "optim", optimizer)  # ZeRO's own, to which it gives Adam's count of steps on the CPU: fused Adam
+    for parameter, its in inner.state.items():  # wants it where the parameter is (pytorch/pytorch issue 124133)
+        if "step" in its:
+            its["step"] = its["step"].to(parameter.device)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> torch.optim.lr_scheduler.LambdaLR:

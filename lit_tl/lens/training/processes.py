@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import os
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 import torch
 
@@ -37,10 +37,28 @@ class Processes:
                 holder = [make(), None]
             except (ValueError, OSError) as error:
                 holder = [None, error]
-        torch.distributed.broadcast_object_list(holder, src=0)
+        torch.distributed.broadcast_object_list(holder, src=0, device=torch.device("cpu"))
         if holder[1] is not None:
             raise holder[1]
         return holder[0]
+
+    def agree(self, told: Mapping[str, Any]) -> None:
+        """Check that all processes are told the same.
+
+        Raises:
+            ValueError: on all of them, where one is not.
+        """
+        if self.world_size == 1:
+            return
+        theirs: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(theirs, {name: repr(value) for name, value in told.items()})
+        for rank, its in enumerate(theirs):
+            for name in {**theirs[0], **its}:
+                if its.get(name) != theirs[0].get(name):
+                    raise ValueError(
+                        f"processes 0 and {rank} differ in {name}: {theirs[0].get(name)} and {its.get(name)}; "
+                        "give all machines the same command, model and data"
+                    )
 
 
 ALONE = Processes()
@@ -49,7 +67,7 @@ ALONE = Processes()
 
 @contextlib.contextmanager
 def processes(device: torch.device) -> Iterator[Processes]:
-    """The processes that `torchrun` started, connected; or this one alone. NCCL on CUDA, gloo elsewhere.
+    """The processes that `torchrun` started, connected; or this one alone. NCCL for CUDA's tensors, gloo for the CPU's.
 
     Raises:
         ValueError: torchrun's variables are incomplete.
@@ -62,8 +80,9 @@ def processes(device: torch.device) -> Iterator[Processes]:
     except KeyError as error:
         raise ValueError(f"RANK is set, but {error.args[0]} is not: start the processes with torchrun") from error
     if device.type == "cuda":
-        torch.cuda.set_device(local_rank)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=datetime.timedelta(minutes=30))
+        torch.cuda.set_device(device)
+    backends = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backends, timeout=datetime.timedelta(minutes=30))
     try:
         yield Processes(rank, local_rank, world_size)
     finally:
@@ -83,9 +102,23 @@ def pick_device(asked: Optional[str]) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {asked} can't be used: {str(error).splitlines()[0]}") from error
-    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
+        if device.index is not None and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+            raise ValueError(f"--device {asked} would put every process on one GPU: give --device cuda, and each takes its own")
+        return device if device.index is not None else torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return device
+
+
+def check_sharding(device: torch.device, *, cpu_offload: bool) -> None:
+    """Say before a model is loaded that it can't be sharded.
+
+    Raises:
+        ValueError: there is no process group (start with torchrun), or nothing to offload from.
+    """
+    if not torch.distributed.is_initialized():
+        raise ValueError("--fsdp shards the model over processes: start them with torchrun (launch/train_one_node.sh)")
+    if cpu_offload and device.type == "cpu":
+        raise ValueError("--cpu_offload takes the model's shards off a GPU, and there is none here: leave the flag out")
 
 
 def shard(model: Any, device: torch.device, *, cpu_offload: bool) -> None:
@@ -93,7 +126,7 @@ def shard(model: Any, device: torch.device, *, cpu_offload: bool) -> None:
     Embeddings, final norm and unembedding stay whole on each, since every layer's loss reads them.
 
     Raises:
-        ValueError: there is no process group (start with torchrun), or nothing to offload from.
+        ValueError: see `check_sharding`.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
@@ -101,10 +134,7 @@ def shard(model: Any, device: torch.device, *, cpu_offload: bool) -> None:
     from lit_tl.lens.readout import find_readout
     from lit_tl.lens.streams import blocks_of
 
-    if not torch.distributed.is_initialized():
-        raise ValueError("--fsdp shards the model over processes: start them with torchrun (launch/train_one_node.sh)")
-    if cpu_offload and device.type == "cpu":
-        raise ValueError("--cpu_offload takes the model's shards off a GPU, and there is none here: leave the flag out")
+    check_sharding(device, cpu_offload=cpu_offload)
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     blocks = blocks_of(model, find_readout(model).n_layers)
     policy = CPUOffloadPolicy() if cpu_offload else OffloadPolicy()

@@ -35,7 +35,7 @@ class Progress:
 
     def read(self, tokens: int) -> None:
         """So many more tokens were worked through."""
-        self._bar.update(tokens)
+        self._bar.update(min(tokens, self._bar.total - self._bar.n))
 
     def step(self, step: int, losses: list[float], lr: float) -> None:
         """Show the mean on the bar, and each layer's loss every twentieth of the run."""
@@ -48,8 +48,9 @@ class Progress:
         """A line that does not break the bar."""
         self._bar.write(line, file=sys.stderr)
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         """Leave the bar as it is."""
+        del failed
         self._bar.close()
 
 
@@ -82,6 +83,6 @@ class WandbRun:
         by_layer = {f"loss/layer_{layer:02d}": loss for layer, loss in enumerate(losses)}
         self._run.log({**by_layer, "loss/mean": sum(losses) / len(losses), "lr": lr}, step=step + 1)
 
-    def close(self) -> None:
-        """Finish the upload."""
-        self._run.finish()
+    def close(self, failed: bool = False) -> None:
+        """Finish the upload, and mark the run as finished or failed."""
+        self._run.finish(exit_code=int(failed))

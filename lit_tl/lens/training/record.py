@@ -36,14 +36,17 @@ def device_name(device: torch.device) -> str:
 
 
 def write(folder: pathlib.Path, *, config: Any, told: Mapping[str, Any], losses: Sequence[Sequence[float]], loss_name: str) -> None:
-    """Write `train.json` and `losses.html`.
+    """Write `train.json` and `losses.html` beside a lens that is written.
 
     Raises:
         OSError: the folder can't be written to.
     """
     from lit_tl.figures.training import loss_curves
 
-    settings = {name: value for name, value in dataclasses.asdict(config).items()}
-    artifacts.write_json(folder / "train.json", {"settings": settings, "versions": versions(), **told, "losses": losses})
+    settings = dataclasses.asdict(config)
     page = loss_curves(losses, loss_name).to_html(include_plotlyjs=True)
-    artifacts.replace(folder / "losses.html", lambda file: file.write(page.encode()))
+    try:
+        artifacts.write_json(folder / "train.json", {"settings": settings, "versions": versions(), **told, "losses": losses})
+        artifacts.replace(folder / "losses.html", lambda file: file.write(page.encode()))
+    except OSError as error:
+        raise OSError(f"{error}; the lens itself, in {folder}, is whole") from error

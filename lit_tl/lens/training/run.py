@@ -1,6 +1,5 @@
 """One run from its settings to its folder."""
 
-import contextlib
 import dataclasses
 import pathlib
 from typing import Any, Mapping, Optional, Sequence
@@ -8,6 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 import torch
 
 from lit_tl.lens.lenses import TunedLens
+from lit_tl.lens.settings import Precision
 from lit_tl.lens.training import record
 from lit_tl.lens.training.checkpoints import Checkpoints
 from lit_tl.lens.training.chunks import Chunks, Encode
@@ -47,11 +47,11 @@ class Listeners:
             if listener is not None:
                 listener.step(step, losses, lr)
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         """The run is over."""
         for listener in (self._progress, self.wandb):
             if listener is not None:
-                listener.close()
+                listener.close(failed)
 
 
 def train(
@@ -82,10 +82,11 @@ def train(
     folder = pathlib.Path(config.checkpoint_dir).expanduser() if config.checkpoint_dir else output / "checkpoints"
     settings = config.results() | {"max_seq_len": plan.length} | identity
     checkpoints = Checkpoints(folder, settings, keep=config.checkpoint_keep)
+    processes.agree(settings)
     state = processes.from_first(checkpoints.newest)
     if config.fsdp:
         shard(source.model, device, cpu_offload=config.cpu_offload)
-    listeners = _listeners(config, plan, source, state) if processes.is_first and not quiet else Listeners(None, None)
+    listeners = _listeners(config, plan, source, state, quiet) if processes.is_first else Listeners(None, None)
     trainer = Trainer(
         config=config,
         plan=plan,
@@ -98,8 +99,12 @@ def train(
     )
     if state is not None:
         trainer.restore(state)
-    with contextlib.closing(listeners):
+    try:
         trainer.run(checkpoints)
+    except BaseException:
+        listeners.close(failed=True)
+        raise
+    listeners.close()
     if processes.is_first:
         lens.save(output)
         told = {**identity, "plan": dataclasses.asdict(plan), **_counts(trainer), "processes": processes.world_size}
@@ -108,13 +113,16 @@ def train(
     return lens
 
 
-def product_dtype(precision: str, device: torch.device) -> Optional[torch.dtype]:
+def product_dtype(precision: Precision, device: torch.device) -> Optional[torch.dtype]:
     """What products with the unembedding are made in: bfloat16 where the device has units for it, unless a precision is said."""
     if precision in ("float32", "bfloat16", "float16"):
         return getattr(torch, precision)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    return torch.bfloat16 if device.type == "cpu" and torch.cpu._is_amx_tile_supported() else None
+    if device.type == "cpu":
+        capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.10 on
+        return torch.bfloat16 if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else None
+    return None
 
 
 def encoder(tokenizer: Any, d_vocab: int) -> Encode:
@@ -161,11 +169,13 @@ def _chunks(config: TrainConfig, plan: Plan, source: Source, state: Optional[Map
     )
 
 
-def _listeners(config: TrainConfig, plan: Plan, source: Source, state: Optional[Mapping[str, Any]]) -> Listeners:
+def _listeners(config: TrainConfig, plan: Plan, source: Source, state: Optional[Mapping[str, Any]], quiet: bool) -> Listeners:
     wandb = None
     if config.wandb:
         earlier = (state or {}).get("wandb_run_id")
         wandb = WandbRun(config.wandb, str(pathlib.Path(config.output).expanduser()), dataclasses.asdict(config), earlier)
+    if quiet:
+        return Listeners(None, wandb)
     done = 0 if state is None else len(state["losses"])
     progress = Progress(plan, config.num_steps, done=done, loss=config.loss)
     begins = f"going on from the checkpoint of step {done}" if done else f"start: {config.start}"

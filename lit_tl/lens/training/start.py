@@ -47,14 +47,23 @@ def ridge(
         raise ValueError("a ridge regression over no text: give at least one batch of token ids")
     n_layers, d_model = lens.config.num_hidden_layers, lens.config.d_model
     at_once = max(1, _SUM_BYTES // (2 * 8 * (d_model + 1) ** 2))
-    for first in range(0, n_layers, at_once):
-        layers = range(first, min(first + at_once, n_layers))
-        gram, moment = _sums(lens, model, batches, layers, shift, report)
+    groups = [range(first, min(first + at_once, n_layers)) for first in range(0, n_layers, at_once)]
+    for layers in groups:
+        gram, moment = _sums(lens, model, batches, layers, shift, _share(report, layers in groups[:-1], len(groups)))
         if reduce is not None:
             reduce(gram)
             reduce(moment)
         for layer, its_gram, its_moment in zip(layers, gram, moment, strict=True):
             _set(lens.translators[layer], its_gram, its_moment, penalty, bias_only)
+
+
+def _share(report: Callable[[int], None], not_last: bool, count: int) -> Callable[[int], None]:
+    """Tokens are read once for each group of layers: each reports its part of them, the last one also what does not divide."""
+
+    def part(tokens: int) -> None:
+        report(tokens // count if not_last else tokens - tokens // count * (count - 1))
+
+    return part
 
 
 def _sums(

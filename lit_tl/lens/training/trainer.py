@@ -11,12 +11,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lit_tl.lens.lenses import TunedLens
 from lit_tl.lens.streams import all_residuals
+from lit_tl.lens.training import optimizer as optimizers
 from lit_tl.lens.training import start
 from lit_tl.lens.training.checkpoints import Checkpoints
 from lit_tl.lens.training.chunks import Chunks
 from lit_tl.lens.training.config import TrainConfig
 from lit_tl.lens.training.loss import LensLoss, Truth, row_loss
-from lit_tl.lens.training.optimizer import make_optimizer, make_schedule
 from lit_tl.lens.training.plan import Plan
 from lit_tl.lens.training.processes import Processes
 
@@ -69,13 +69,13 @@ class Trainer:
         self._device = self.lens.unembed.readout.weight.device
         for translator in self.lens.translators:
             translator.weight.requires_grad_(not self.config.bias_only)
-        self._optimizer = make_optimizer(self.lens, self.config)
-        self._schedule = make_schedule(self._optimizer, self.config)
+        self._optimizer = optimizers.make_optimizer(self.lens, self.config)
+        self._schedule = optimizers.make_schedule(self._optimizer, self.config)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint's state. `chunks` has been made with its part of it."""
         self.lens.translators.load_state_dict(state["translators"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        optimizers.restore(self._optimizer, state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self.losses = state["losses"].tolist()
         self._seconds_before = state["seconds"]
@@ -97,7 +97,7 @@ class Trainer:
         if not self.losses and self.plan.start_sequences:
             self._start(sequences)
         module = self.module()
-        first = len(self.losses)
+        first, taken = len(self.losses), None
         for step in range(first, self.config.num_steps):
             taken = self._take(sequences, self.plan.sequences, f"step {step + 1} of {self.config.num_steps}")
             self.losses.append(self.step(module, taken))
@@ -106,6 +106,8 @@ class Trainer:
                 self.listener.step(step, self.losses[-1], float(self._schedule.get_last_lr()[0]))
             if checkpoints is not None and self.config.checkpoint_freq and (step + 1) % self.config.checkpoint_freq == 0:
                 self._write(checkpoints, step + 1)
+        if taken is not None:
+            self._look_again(module, taken)
 
     def module(self) -> torch.nn.Module:
         """Lens and loss, connected with those of the other processes."""
@@ -138,8 +140,8 @@ class Trainer:
         skipped = f" ({place['skipped']:,} lines were skipped)" if place.get("skipped") else ""
         raise OutOfData(
             f"the text ended in {when}, after {place.get('documents', 0):,} documents{skipped} with {self.chunks.tokens:,} tokens: "
-            f"the run asks for {asked:,} ({self.plan.told(self.config)}); give more text, or a smaller --num_steps, "
-            "--tokens_per_step or --start_tokens"
+            f"the run asks for {asked:,} ({self.plan.told(self.config)}); begin anew with more text, or with a smaller "
+            "--num_steps, --tokens_per_step or --start_tokens"
         )
 
     def _mine(self, taken: torch.Tensor) -> list[torch.Tensor]:
@@ -184,16 +186,30 @@ class Trainer:
         labels = ids[:, there : there + ids.shape[1] - abs(self.config.shift)]
         return rows[:-1], Truth(labels=labels.flatten())
 
+    def _look_again(self, module: torch.nn.Module, taken: torch.Tensor) -> None:
+        """The last step's losses are of the lens before it: see that the lens behind it has some too."""
+        ids = self._mine(taken)[0]
+        with torch.no_grad():
+            losses = module(*self._pairs(all_residuals(self.model, ids), ids))
+        self.processes.sum(losses)
+        self._refuse_infinite(losses.tolist(), "after the last step")
+
     def _check(self, step: int) -> None:
-        for layer, loss in enumerate(self.losses[-1]):
+        self._refuse_infinite(self.losses[-1], f"at step {step + 1}")
+
+    def _refuse_infinite(self, losses: list[float], when: str) -> None:
+        for layer, loss in enumerate(losses):
             if not math.isfinite(loss):
                 raise ValueError(
-                    f"the loss of layer {layer} is {loss} at step {step + 1}: try a smaller --lr_scale, or --precision float32"
+                    f"the loss of layer {layer} is {loss} {when}: begin anew, in another --output where checkpoints were written, "
+                    "with a smaller --lr_scale, or with --precision float32"
                 )
 
     def _write(self, checkpoints: Checkpoints, step: int) -> None:
         if hasattr(self._optimizer, "consolidate_state_dict"):
             self._optimizer.consolidate_state_dict(to=0)
+            if self._device.type == "cuda":
+                torch.cuda.synchronize()  # it copies to the CPU without waiting
         if not self.processes.is_first:
             return
         state = {

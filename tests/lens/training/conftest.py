@@ -14,6 +14,7 @@ from lit_tl.lens.training.config import TrainConfig
 from lit_tl.lens.training.run import Source, train
 
 SHORT = {"max_seq_len": 32, "tokens_per_step": 512, "num_steps": 6, "start_tokens": 2048, "shuffle_buffer": 64}
+SHORT |= {"precision": "float32"}  # the same on every processor
 
 
 @pytest.fixture
@@ -22,6 +23,8 @@ def short_run(text_file: pathlib.Path, causal_lm: tuple, tmp_path: pathlib.Path)
 
     def run(output: str = "lens", **settings: Any) -> pathlib.Path:
         told = {"model": "lit-tl-tiny", "data": str(text_file), "output": str(tmp_path / output), **SHORT, **settings}
+        if told.get("start", "ridge") != "ridge":
+            told["start_tokens"] = None
         config = TrainConfig(**told)
         documents = open_documents(config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines)
         source = Source(model=causal_lm[0], tokenizer=causal_lm[1], context=512, documents=documents)
@@ -52,5 +55,8 @@ def start_command(*words: str, processes: int = 0, **options: Any) -> subprocess
 
 def finish(process: subprocess.Popen) -> tuple[int, str, str]:
     """Wait for the end of a command: its exit code and what it printed."""
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
     return process.returncode, out, err

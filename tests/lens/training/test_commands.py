@@ -1,6 +1,7 @@
 """`python -m lit_tl.lens train` and `eval`, as a user types them."""
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.browser.conftest import end_by_ctrl_c
 from tests.lens.training.conftest import SHORT, arguments, finish, start_command
 
 TRAIN = {"model": "lit-tl-tiny", **SHORT}
@@ -50,49 +52,94 @@ def test_the_same_command_gives_the_same_lens_to_the_bit_and_says_how_it_goes(
     assert "100%" in err
 
 
-def test_a_run_that_is_killed_goes_on_to_the_same_lens(
-    whole: pathlib.Path, text_file: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    command = flags(text_file, tmp_path / "killed", checkpoint_freq=1)
+def test_a_run_that_is_stopped_goes_on_to_the_same_lens(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Twice by kill -9, once by Ctrl-C."""
+    command = flags(text_file, tmp_path / "stopped", checkpoint_freq=1, num_steps=60)
     seen: set[str] = set()
-    for _ in range(2):
-        process = start_command("train", *command)
+    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        process = start_command("train", *command, preexec_fn=end_by_ctrl_c)
         while process.poll() is None:
-            files = {path.name for path in (tmp_path / "killed" / "checkpoints").glob("step_*.pt")}
+            files = {path.name for path in (tmp_path / "stopped" / "checkpoints").glob("step_*.pt")}
             if files - seen:
-                process.send_signal(signal.SIGKILL)
+                process.send_signal(number)
                 seen |= files
+                break
             time.sleep(0.002)
-        assert finish(process)[0] == -signal.SIGKILL
+        found, _, err = finish(process)
+        assert found == code, err
+        assert "Traceback" not in err
     code, _, err = finish(start_command("train", *command))
     assert code == 0, err
     assert "going on from the checkpoint of step" in err
-    assert same_lens(whole, tmp_path / "killed")
-    assert torch.equal(losses(whole), losses(tmp_path / "killed"))
+    code, _, err = finish(start_command("train", *flags(text_file, tmp_path / "whole", num_steps=60)))
+    assert code == 0, err
+    assert same_lens(tmp_path / "whole", tmp_path / "stopped")
+    assert torch.equal(losses(tmp_path / "whole"), losses(tmp_path / "stopped"))
 
 
 @pytest.mark.parametrize("settings", [{}, {"zero": True}, {"fsdp": True}])
 def test_two_processes_give_what_one_gives(
     settings: dict[str, Any], whole: pathlib.Path, text_file: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """To the bit: a step is two passes of one process here, or one of each of two, so that sums are made in one order. With more
-    passes they are not, and losses agree to 1e-4 (test_run has passes of other sizes)."""
-    code, out, err = finish(start_command("train", *flags(text_file, tmp_path / "two", checkpoint_freq=2, **settings), processes=2))
+    """To the bit: a step is two passes of one process here, or one of each of two, so that sums are made in one order."""
+    command = ["train", *flags(text_file, tmp_path / "two", checkpoint_freq=2, **settings)]
+    code, out, err = finish(start_command(*command, processes=2))
     assert code == 0, err
     assert out.count("are written") == 1
     assert same_lens(whole, tmp_path / "two")
     assert torch.allclose(losses(whole), losses(tmp_path / "two"), atol=1e-5)
     told = json.loads((tmp_path / "two" / "train.json").read_text())
     assert told["processes"] == 2
-    # The first process alone goes on from what two have written.
-    for file in ("params.pt", "train.json"):
-        (tmp_path / "two" / file).unlink()
-    (tmp_path / "two" / "checkpoints" / "step_00000006.pt").unlink()
-    alone = {name: value for name, value in settings.items() if name != "fsdp"}
-    code, _, err = finish(start_command("train", *flags(text_file, tmp_path / "two", checkpoint_freq=2, **alone)))
-    assert code == 0, err
-    assert "going on from the checkpoint of step 4" in err
-    assert same_lens(whole, tmp_path / "two")
+    # Two go on from what two have written, and so does one alone.
+    alone = ["train", *flags(text_file, tmp_path / "two", checkpoint_freq=2, **({"zero": True} if "zero" in settings else {}))]
+    for words, processes in ((command, 2), (alone, 0)) if settings else ((alone, 0),):
+        (tmp_path / "two" / "params.pt").unlink()
+        (tmp_path / "two" / "checkpoints" / "step_00000006.pt").unlink()
+        code, _, err = finish(start_command(*words, processes=processes))
+        assert code == 0, err
+        assert "going on from the checkpoint of step 4" in err
+        assert same_lens(whole, tmp_path / "two")
+
+
+def test_two_processes_of_many_passes_give_the_losses_of_one(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Sums are made in another order, so that the last digits differ."""
+    for output, processes, passes in (("one", 0, 8), ("two", 2, 4)):
+        told = {**TRAIN, "data": text_file, "output": tmp_path / output, "per_gpu_batch_size": 2}
+        code, _, err = finish(start_command("train", *arguments(told), processes=processes))
+        assert code == 0, err
+        assert json.loads((tmp_path / output / "train.json").read_text())["plan"]["passes"] == passes
+    assert torch.allclose(losses(tmp_path / "one"), losses(tmp_path / "two"), atol=1e-5)
+
+
+def test_processes_that_read_different_text_are_told(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    for rank, text in enumerate((text_file.read_text(), text_file.read_text() + '{"text": "more"}\n')):
+        (tmp_path / f"text{rank}.jsonl").write_text(text)
+    told = arguments({**TRAIN, "output": tmp_path / "lens"})
+    line = f"exec {sys.executable} -m lit_tl.lens train {' '.join(told)} --data={tmp_path}/text$RANK.jsonl"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([*launcher, "bash", "-c", line], stdout=pipe, stderr=pipe, text=True, env=environment)
+    code, _, err = finish(process)
+    assert code == 1
+    assert "processes 0 and 1 differ in data: {'file': 'text0.jsonl'" in err
+    assert not (tmp_path / "lens" / "params.pt").exists()
+
+
+def test_a_process_that_fails_alone_says_so(tmp_path: pathlib.Path) -> None:
+    """On the second of two machines, say, where the file is not."""
+    missing = arguments({**TRAIN, "data": tmp_path / "none.jsonl", "output": tmp_path})
+    code, _, err = finish(start_command("train", *missing, env={"RANK": "1", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}))
+    assert code == 1
+    assert "lit_tl.lens: process 1: " in err
+    assert "none.jsonl does not exist" in err
+
+
+def test_a_model_on_the_cpu_has_nowhere_to_be_offloaded_from(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    settings = {"fsdp": True, "cpu_offload": True, "device": "cpu"}
+    code, _, err = finish(start_command("train", *flags(text_file, tmp_path / "lens", **settings), processes=1))
+    assert code == 1
+    assert "--cpu_offload takes the model's shards off a GPU, and there is none here: leave the flag out" in err
 
 
 def test_int8_needs_its_package_and_trains_with_it(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -123,6 +170,9 @@ def test_eval_prints_a_table_and_writes_its_numbers(whole: pathlib.Path, text_fi
     code, _, err = finish(start_command("eval", *arguments({**told, "tokens": 10_000, "output": tmp_path / "e2"}), processes=2))
     assert code == 0, err
     again = json.loads((tmp_path / "e2" / "eval.json").read_text())["measured"]
+    code, _, err = finish(start_command("eval", *arguments({**told, "lens": "auto", "tokens": 640, "output": tmp_path / "e3"})))
+    assert code == 0, err
+    assert len(json.loads((tmp_path / "e3" / "eval.json").read_text())["measured"]) == 9
     for row, its in zip(rows, again, strict=True):
         assert row.pop("lens") == its.pop("lens")
         assert row == pytest.approx(its, rel=1e-5, abs=1e-6)
@@ -148,6 +198,11 @@ def test_the_run_is_logged_to_weights_and_biases_without_a_network(text_file: pa
         (["train", "--learning_rate=3"], 2, "learning_rate"),
         (["train", "ALL", "--num_steps=0"], 2, "--num_steps is 0: give 1 or more"),
         (["train", "ALL", "--num_steps=x"], 2, "num_steps"),
+        (["train", "ALL", "--weight_decay=nan"], 2, "--weight_decay is nan: give 0 or more"),
+        (["train", "ALL", "--lr_scale=inf"], 2, "--lr_scale is inf"),
+        (["train", "ALL", f"--seed={2**63}"], 2, "give a number below 2 to the 63rd"),
+        (["train", "ALL", "--start=zero", "--start_tokens=5"], 2, "--start_tokens is what --start ridge reads"),
+        (["train", "ALL", "--split=test"], 1, "--split test is for data sets"),
         (["train", "ALL", "--momentum=1"], 2, "--momentum is 1.0: give a number from 0 up to"),
         (["train", "ALL", "--cpu_offload"], 2, "give --fsdp too"),
         (["train", "ALL", "--precision=int8", "--fsdp"], 2, "can't be combined"),
@@ -176,7 +231,8 @@ def test_mistakes_are_said_in_a_sentence(
     bad.write_text('{"text": "a"}\n{\n' + text_file.read_text())
     (tmp_path / "empty.jsonl").touch()
     every = ["--model=lit-tl-tiny", f"--data={text_file}", f"--output={tmp_path / 'out'}"]
-    every += ["--tokens_per_step=512", "--start_tokens=512"] if words[:1] == ["train"] else []
+    every += ["--tokens_per_step=512"] if words[:1] == ["train"] else []
+    every += ["--start_tokens=512"] if words[:1] == ["train"] and not any("--start=" in word for word in words) else []
     spelt = [part for word in words for part in (every if word == "ALL" else [word])]
     spelt = [
         word.replace("DATA", str(text_file)).replace("FILE", str(bad)).replace("EMPTY", str(tmp_path / "empty.jsonl"))

@@ -1,5 +1,6 @@
 """The fused loss against plain autograd over stored logits."""
 
+import copy
 import pathlib
 from typing import Optional
 
@@ -112,6 +113,25 @@ def test_bfloat16_products_come_near(causal_lm: tuple) -> None:
     exact = LensLoss(lens, row_loss(lens.unembed))(rows[:-1], Truth(final=rows[-1]))
     rough = LensLoss(lens, row_loss(lens.unembed, dtype=torch.bfloat16))(rows[:-1], Truth(final=rows[-1]))
     assert torch.allclose(exact, rough, rtol=0.03, atol=0.03)
+
+
+def test_half_precision_bears_logits_that_lie_far_from_zero(causal_lm: tuple) -> None:
+    """As GPT-2's do, near -100, where a number in bfloat16 is rounded to halves."""
+    model = copy.deepcopy(causal_lm[0])
+    weight = model.lm_head.weight.detach().clone()
+    ids = torch.arange(5, 69)[None]
+    direction = model.transformer.ln_f(all_residuals(model, ids)[-1]).mean((0, 1))
+    errors = {}
+    for offset in (0, 100):
+        moved = weight - offset * direction / direction.square().sum()
+        model.lm_head.weight = torch.nn.Parameter(moved, requires_grad=False)
+        rows = aligned(all_residuals(model, ids), 0)
+        unembed = Unembed(model)
+        exact, rough = (row_loss(unembed, dtype=dtype) for dtype in (None, torch.bfloat16))
+        found = [loss.kl_and_cross_entropy(rows[2], loss.prepare(Truth(final=rows[-1])), ids[0] + 1) for loss in (exact, rough)]
+        errors[offset] = max(float((mine - its).square().mean().sqrt()) for mine, its in zip(*found, strict=True))
+    assert float(model(ids).logits.mean()) < -60
+    assert errors[100] < 1.5 * errors[0] + 1e-3, errors
 
 
 @pytest.mark.parametrize("family", FAMILIES)

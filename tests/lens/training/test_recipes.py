@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.lens.training.conftest import SHORT, arguments
+from tests.lens.training.conftest import SHORT, arguments, finish
 
 RECIPES = pathlib.Path(__file__).parents[3] / "launch"
 
@@ -24,8 +24,8 @@ def start(recipe: str, folder: pathlib.Path, text_file: pathlib.Path, **environm
 
 def test_one_node(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
     process = start("train_one_node.sh", tmp_path / "lens", text_file, GPUS="2")
-    _, err = process.communicate(timeout=240)
-    assert process.returncode == 0, err
+    code, _, err = finish(process)
+    assert code == 0, err
     assert json.loads((tmp_path / "lens" / "train.json").read_text())["processes"] == 2
 
 
@@ -36,9 +36,14 @@ def test_two_nodes_of_one_process_each(text_file: pathlib.Path, tmp_path: pathli
     nodes = {"NODES": "2", "GPUS": "1", "HEAD": "127.0.0.1", "ADDRESS": "127.0.0.1", "PORT": port}
     folders = [tmp_path / "first", tmp_path / "second"]
     running = [start("train_many_nodes.sh", folder, text_file, **nodes) for folder in folders]
-    for process in running:
-        _, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err
+    try:
+        for process in running:
+            code, _, err = finish(process)
+            assert code == 0, err
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
     written = [folder for folder in folders if (folder / "params.pt").exists()]
     assert len(written) == 1
     assert json.loads((written[0] / "train.json").read_text())["processes"] == 2

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lit_tl.data.errors import DataError
 from lit_tl.lens import TunedLens
 from lit_tl.lens.training.checkpoints import CheckpointError, Checkpoints
 from lit_tl.lens.training.trainer import OutOfData, Trainer
@@ -88,6 +89,7 @@ def test_a_run_stopped_at_any_step_goes_on_to_the_same_lens(
         {"bias_only": True},
         {"start": "zero"},
         {"precision": "bfloat16"},
+        {"precision": "auto"},
         {"per_gpu_batch_size": 2},
     ],
 )
@@ -180,9 +182,25 @@ def test_another_model_data_or_setting_is_refused(
     moved.parent.mkdir()
     moved.write_bytes(text_file.read_bytes())
     short_run(checkpoint_freq=2, data=str(moved), per_gpu_batch_size=2)  # where a file lies, and how it is read, may change
+    short_run(checkpoint_freq=2, token_shift=0, warmup_steps=0)  # what these are when they are not said
+
+
+def test_a_run_that_a_bad_line_ended_goes_on_without_it(short_run: Run, text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    lines = text_file.read_text().splitlines(keepends=True)
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("".join([*lines[:300], "{\n", *lines[300:]]))
+    settings = {"data": str(bad), "checkpoint_freq": 1, "num_steps": 40}
+    with pytest.raises(DataError, match=r"bad\.jsonl:301: not JSON"):
+        short_run(**settings)
+    assert list((tmp_path / "lens" / "checkpoints").iterdir())
+    again = short_run(**settings, bad_lines="skip")
+    assert json.loads((again / "train.json").read_text())["skipped_lines"] == 1
+    assert lens_bytes(again) == lens_bytes(short_run("whole", data=str(text_file), num_steps=40))
 
 
 def test_only_the_newest_checkpoints_stay(short_run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / ".step_00000002.pt.x1y2z3").write_bytes(b"of a run that was killed while it wrote")
     short_run(checkpoint_freq=1, checkpoint_dir=str(tmp_path / "c"))
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["step_00000005.pt", "step_00000006.pt"]
     short_run("all", checkpoint_freq=1, checkpoint_keep=0)
@@ -199,6 +217,11 @@ def test_a_damaged_checkpoint_is_named(short_run: Run, tmp_path: pathlib.Path) -
     torch.save({"a": 1}, newest)
     with pytest.raises(CheckpointError, match="is no checkpoint of lens training"):
         short_run(checkpoint_freq=2)
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "step_00000002.pt").write_bytes(b"no zip")
+    with pytest.raises(CheckpointError, match="delete it to begin anew"):
+        short_run(checkpoint_dir=str(only))
     newest.unlink()
     whole = lens_bytes(short_run("whole"))
     assert lens_bytes(short_run(checkpoint_freq=2)) == whole
@@ -238,6 +261,10 @@ def test_a_full_disk_leaves_the_checkpoints_and_lens_before_it(
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(short_run: Run, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match=r"the loss of layer \d is (nan|inf) at step \d+: try a smaller --lr_scale"):
+    with pytest.raises(
+        ValueError, match=r"the loss of layer \d is (nan|inf) at step \d+: begin anew, .* with a smaller --lr_scale"
+    ):
         short_run(lr_scale=1e30, num_steps=20)
+    with pytest.raises(ValueError, match=r"the loss of layer \d is (nan|inf) after the last step: begin anew"):
+        short_run(lr_scale=1e38, num_steps=1)
     assert not (tmp_path / "lens").joinpath("params.pt").exists()

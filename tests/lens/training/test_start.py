@@ -51,6 +51,18 @@ def test_layers_in_groups_give_the_same(causal_lm: tuple, batches: Batches, monk
         assert torch.equal(mine, its)
 
 
+def test_tokens_are_reported_once_however_many_groups_of_layers_read_them(
+    causal_lm: tuple, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = batches(3)
+    for most in (2**30, 3 * 2 * 8 * 129**2, 1):
+        monkeypatch.setattr(start, "_SUM_BYTES", most)
+        reported: list[int] = []
+        start.ridge(TunedLens.from_model(causal_lm[0]), causal_lm[0], text, report=reported.append)
+        assert len(reported) == len(text) * {2**30: 1, 3 * 2 * 8 * 129**2: 2, 1: 4}[most]
+        assert sum(reported) == sum(ids.numel() for ids in text)
+
+
 def test_a_bias_alone_is_what_is_missing_on_average(causal_lm: tuple, batches: Batches) -> None:
     model = causal_lm[0]
     lens = TunedLens.from_model(model)

@@ -1,0 +1,164 @@
+"""Files of lines, also .gz and .zst."""
+
+import codecs
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import pathlib
+import zlib
+from typing import IO, Any, Iterator, Optional, Sequence, Union
+
+from lit_tl.data.documents.stream import GROUP_DOCUMENTS, START, BadLines, Documents, Group, Place, counted_if_bad, text_of
+from lit_tl.data.errors import DataError
+
+_GROUP_BYTES = 2**20
+_SAMPLED_ABOVE, _SAMPLES = 4 * 2**30, 64
+
+
+class LineFile(Documents):
+    """A document on each line: a JSON object with a text, or the line itself. Empty lines and empty texts are passed over.
+
+    Args:
+        path: the file; what ends in .gz or .zst is unpacked on the way.
+        plain: whether lines are text rather than JSON.
+        text_column: the key of the text.
+        bad_lines: whether a line that holds no text ends reading, or is counted.
+    """
+
+    def __init__(self, path: pathlib.Path, plain: bool, *, text_column: str, bad_lines: BadLines):
+        self.where = str(path)
+        self._path, self._plain, self._column, self._bad_lines = path, plain, text_column, bad_lines
+
+    def groups(self, place: Place = START) -> Iterator[Group]:
+        """See `Documents`."""
+        now = dict(place)
+        texts: list[str] = []
+        size = 0
+        for raw in self._lines(now):
+            if now["line"] == 0:
+                self._refuse_a_list(raw)
+            with counted_if_bad(self._bad_lines, now) as found:
+                found.append(self._text(raw, now["line"] + 1))
+            text = "".join(found)
+            now["line"] += 1
+            now["offset"] = now.get("offset", 0) + len(raw)
+            if text:
+                texts.append(text)
+                size += len(raw)
+                now["documents"] += 1
+            if len(texts) == GROUP_DOCUMENTS or size > _GROUP_BYTES:
+                yield Group(texts, dict(now))
+                texts, size = [], 0
+        if texts or now["line"] > place["line"]:
+            yield Group(texts, dict(now))
+
+    def identity(self) -> dict[str, Any]:
+        """Name, size, and a hash: of the whole file, or of 64 spread parts where it is above 4 GiB."""
+        with self._opened(self._path):
+            size = self._path.stat().st_size
+            return {"file": self._path.name, "bytes": size, "blake2b": file_hash(self._path), "text_column": self._column}
+
+    def most_tokens(self) -> Optional[int]:
+        """One for each byte. The line's end is for the token that begins a text, and a plain line may have one more, for the space
+        that some tokenizers put in front. Not known of packed files."""
+        size = self._path.stat().st_size
+        return None if self._path.suffix in (".gz", ".zst") else size + (size // 2 + 2 if self._plain else 1)
+
+    def _lines(self, now: dict[str, Any]) -> Iterator[bytes]:
+        packed = self._path.suffix in (".gz", ".zst")
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(self._opened(self._path))
+            lines = stack.enter_context(contextlib.closing(self._unpacked(raw))) if packed else raw
+            if not packed:
+                raw.seek(now.get("offset", 0))
+            behind = now["line"] if packed else 0
+            number = now["line"] - behind
+            try:
+                for line in lines:
+                    number += 1
+                    if number > behind:
+                        yield line
+            except (OSError, EOFError, zlib.error) as error:
+                raise DataError(f"{self.where}:{number + 1}: can't be unpacked: {error}") from error
+
+    def _unpacked(self, raw: IO[bytes]) -> Union[gzip.GzipFile, io.BufferedReader]:
+        if self._path.suffix == ".gz":
+            return gzip.GzipFile(fileobj=raw)
+        import pyarrow  # whose reader, unlike zstandard's, tells a file that was cut off
+
+        return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, "r"), "zstd"), 2**20)
+
+    def _opened(self, path: pathlib.Path) -> IO[bytes]:
+        try:
+            return path.open("rb")
+        except OSError as error:
+            raise DataError(f"{self.where} can't be read: {error.strerror}") from error
+
+    def _refuse_a_list(self, raw: bytes) -> None:
+        if not self._plain and raw.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"[":
+            raise DataError(f'{self.where} is a list in JSON: make JSON lines of it, {{"{self._column}": "..."}} on each line')
+
+    def _text(self, raw: bytes, number: int) -> str:
+        try:
+            line = raw.decode("utf-8").strip("\r\n") if number > 1 else raw.decode("utf-8-sig").strip("\r\n")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.where}:{number}: not UTF-8: byte {raw[error.start]:#04x} at column {error.start + 1}"
+            ) from error
+        if self._plain or not line.strip():
+            return line.strip()
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", "nested too deeply" if isinstance(error, RecursionError) else "a number is too long")
+            raise DataError(f"{self.where}:{number}: not JSON: {reason}") from error
+        return text_of(record, self._column, f"{self.where}:{number}")
+
+
+class LineFiles(Documents):
+    """The lines of several files, one file after another.
+
+    Args:
+        where: what the user calls them.
+        told: what tells them from others, beside their content.
+        files: in their order.
+    """
+
+    def __init__(self, where: str, told: dict[str, Any], files: Sequence[LineFile]):
+        self.where, self._told, self._files = where, told, files
+
+    def groups(self, place: Place = START) -> Iterator[Group]:
+        """See `Documents`."""
+        last = place
+        for at in range(place.get("file", 0), len(self._files)):
+            if at != last.get("file", 0):
+                last = {**START, **{name: last[name] for name in ("documents", "skipped", "first_skipped")}}
+            for group in self._files[at].groups(last):
+                last = {**group.place, "file": at}
+                yield Group(group.texts, last)
+
+    def identity(self) -> dict[str, Any]:
+        """Of each file."""
+        return {**self._told, "files": [file.identity() for file in self._files]}
+
+    def most_tokens(self) -> Optional[int]:
+        """Of all files; not known where one is packed."""
+        counts = [file.most_tokens() for file in self._files]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def file_hash(path: pathlib.Path) -> str:
+    """Of a file, or of 64 spread parts of it where it is above 4 GiB."""
+    size = path.stat().st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with path.open("rb") as file:
+        if size <= _SAMPLED_ABOVE:
+            while block := file.read(2**20):
+                digest.update(block)
+        else:
+            for part in range(_SAMPLES):
+                file.seek((size - 2**20) * part // (_SAMPLES - 1))
+                digest.update(file.read(2**20))
+    return digest.hexdigest()
