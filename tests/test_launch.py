@@ -130,6 +130,7 @@ def test_local_folders_are_served(tmp_path: pathlib.Path, checkpoint_folders: di
 def test_ctrl_c_while_loading_leaves_quietly(tmp_path: pathlib.Path, module: str) -> None:
     with started("-X", "importtime", "-m", "lit_tl.launch", cwd=tmp_path) as process:
         for line in process.stderr:
+            assert "loading model" not in line
             if line.split("|")[-1].strip() == module:
                 break
         process.send_signal(signal.SIGINT)

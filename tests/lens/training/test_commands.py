@@ -160,7 +160,7 @@ def test_eval_prints_a_table_and_writes_its_numbers(whole: pathlib.Path, text_fi
     code, out, err = finish(one)
     assert code == 0, err
     assert "layer  lens    KL to model      cross-entropy" in out
-    assert f"eval.json, eval.csv and eval.html, over {157 * 63:,} tokens" in out
+    assert f"eval.json, eval.csv and eval.html, over {157 * 63:,} predicted tokens" in out
     measured = json.loads((tmp_path / "e" / "eval.json").read_text())
     rows = measured["measured"]
     assert [row["lens"] for row in rows] == ["logit", "tuned"] * 4 + ["model"]
