@@ -105,8 +105,8 @@ class _Measuring:
         short = (
             "" if wanted is None or chunks.given == wanted else f" (the text ended before the {self.config.tokens:,} of --tokens)"
         )
-        lines = [found.table(), *shifted, *skipped(self.output / "eval.json")]
-        return "\n".join(lines) + f"\n{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} predicted tokens{short}"
+        done = f"{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} predicted tokens{short}"
+        return "\n".join([found.table(), *shifted, *skipped(self.output / "eval.json"), done])
 
     def _lenses(self) -> Any:
         from lit_tl.lens.lenses import LogitLens, TunedLens
