@@ -53,7 +53,7 @@ def ours(dtype: torch.dtype = torch.float32) -> Callable[[torch.Tensor], object]
 
     model = model_of_the_shape()
     config = TrainConfig(
-        model="-", data="-", output="-", start="zero", max_seq_len=_LENGTH, tokens_per_step=_BATCH * _LENGTH, num_steps=1000
+        model="-", data="-", output="-", start_from="zero", max_seq_len=_LENGTH, tokens_per_step=_BATCH * _LENGTH, num_steps=1000
     )
     trainer = Trainer(
         config=config,

@@ -1,10 +1,14 @@
 """Data sets of the Hugging Face Hub, and of folders that are laid out like one, as streams of rows. Knows no LIT."""
 
 import contextlib
+import pathlib
 from typing import Any, Iterator, Optional
 
 from lit_tl.data.errors import DataError
 from lit_tl.hub import connection_errors
+
+_ROWS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow")
+"""What surely is data where it lies in a folder of data."""
 
 
 @contextlib.contextmanager
@@ -40,12 +44,23 @@ def files_of(folder: str, split: str) -> list[str]:
     """The files of a split in a folder on this machine, by the library's rules for names and layouts.
 
     Raises:
-        DataError: there is no such split, or no data.
+        DataError: there is no such split, no data, or data of several kinds, of which the library reads one.
     """
     import datasets
 
     with said_plainly(folder, f"{folder}[{split}]"):
-        files = datasets.load_dataset_builder(folder).config.data_files or {}
+        try:
+            files = datasets.load_dataset_builder(folder).config.data_files or {}
+        except ValueError as error:
+            if "Config name is missing" not in str(error):
+                raise
+            raise DataError(f"{folder} declares several configs in its README.md: give a file, or the folder, of one") from error
+        read = {pathlib.Path(str(file)).resolve() for its in files.values() for file in its}
+        left = [path for path in sorted(pathlib.Path(folder).iterdir()) if path.suffix in _ROWS and path.resolve() not in read]
+        if read and left:
+            raise DataError(
+                f"{folder} holds {left[0].name}, which would not be read beside its other files: give each kind its folder"
+            )
         if split not in files:
             raise DataError(f"{folder} has no split {split!r}: it has {', '.join(map(str, files)) or 'none'} (--split)")
         return [str(file) for file in files[split]]

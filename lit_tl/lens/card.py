@@ -37,6 +37,8 @@ def read_run(folder: pathlib.Path) -> Mapping[str, Any]:
     except ValueError as error:
         raise LensError(f"{path} is no JSON, and not what training leaves: move it away to go on without it") from error
     missing = [name for name in _OF_A_RUN if not isinstance(run, dict) or name not in run]
+    if not missing and not isinstance(run["settings"], dict):
+        missing = ["settings"]
     if missing:
         raise LensError(f"{path} is not what training leaves, since it has no {missing[0]!r}: move it away to go on without it")
     return run
@@ -45,8 +47,8 @@ def read_run(folder: pathlib.Path) -> Mapping[str, Any]:
 def published(run: Mapping[str, Any], where: Published) -> dict[str, Any]:
     """A run's record without what is about the machine that it was made on: paths, and names for its owner alone."""
     settings = {name: value for name, value in run["settings"].items() if name not in _PLACES} | {"model": where.model}
-    if str(settings.get("start", "")).startswith(("/", ".", "~")):
-        settings["start"] = pathlib.PurePath(settings["start"]).name
+    if settings.get("start_from") not in (None, "ridge", "zero"):
+        settings["start_from"] = pathlib.PurePath(settings["start_from"]).name
     told = {name: value for name, value in run.items() if name != "first_skipped"}
     if "model" in told:
         told["model"] = {**told["model"], "name": where.model}
@@ -89,7 +91,7 @@ def _of_run(run: Mapping[str, Any], where: Published) -> list[str]:
         "",
         f"{run['tokens']:,} tokens of {source}; {run['seconds']:,.0f} seconds on {run['processes']} x {run['device']}; {versions}.",
         "",
-        f"    {_command(settings, where, data.get('file') or str(data.get('data_set')))}",
+        f"    {_command(settings, where, _where(data))}",
         "",
         f"Loss ({settings['loss']}, nats) by the input of each layer, over the last tenth of {len(losses)} steps:",
         "",
@@ -107,6 +109,12 @@ def _command(settings: Mapping[str, Any], where: Published, data: str) -> str:
     told = {"model": where.model, "data": data, "output": "lens"} | {n: v for n, v in changed.items() if n != "model"}
     flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in told.items()]
     return shlex.join(["python", "-m", "lit_tl.lens", "train", *flags])
+
+
+def _where(data: Mapping[str, Any]) -> str:
+    """Data as a reader would give it: on the Hub, or on the reader's own machine."""
+    name = data.get("file") or str(data.get("data_set"))
+    return name if "file" in data or "/" in name else f"./{name}"
 
 
 _PLACES = ("data", "output", "checkpoint_dir", "wandb", "debug", "device")

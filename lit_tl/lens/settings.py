@@ -6,6 +6,7 @@ from typing import Any, Literal, Optional, Union
 
 Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 BadLines = Literal["refuse", "skip"]
+_OF_A_MACHINE = ("model", "data", "output", "checkpoint_dir", "device", "wandb", "debug")
 
 
 def setting(default: Any, text: str, *, result: bool = True) -> Any:
@@ -56,6 +57,10 @@ class WorkOnText:
     fsdp: bool = setting(False, "Shard the model over the processes (PyTorch's fully_shard).", result=False)
     cpu_offload: bool = setting(False, "With --fsdp: keep the model's shards in the CPU's memory.", result=False)
     debug: bool = setting(False, "Show tracebacks of errors.", result=False)
+
+    def of_all(self) -> dict[str, Any]:
+        """The settings that all processes of a run must share; where things lie may differ between machines."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in _OF_A_MACHINE}
 
     def __post_init__(self) -> None:
         at_least("max_seq_len", self.max_seq_len, 2)

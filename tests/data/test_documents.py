@@ -88,6 +88,27 @@ def test_a_folder_of_lines_has_splits_and_says_file_and_line(tmp_path: pathlib.P
     assert (groups[-1].place["documents"], groups[-1].place["skipped"]) == (6, 1)
     assert str(tmp_path.parent) not in json.dumps(documents.identity())
     assert documents.most_tokens() >= 6
+    (tmp_path / "more.csv").write_text("text\na\n")
+    with pytest.raises(DataError, match=r"holds more\.csv, which would not be read beside its other files"):
+        read(tmp_path)
+    (tmp_path / "more.csv").unlink()
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: a\n  data_files: test.jsonl\n- config_name: b\n  data_files: train-0.jsonl\n---\n"
+    )
+    with pytest.raises(DataError, match=r"declares several configs in its README\.md: give a file, or the folder, of one"):
+        read(tmp_path)
+
+
+def test_a_list_is_told_from_one_bad_line(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "T.JSONL"
+    path.write_bytes(b"[1]\n" + lines(TEXTS[:2]))
+    assert read(path, bad_lines="skip") == TEXTS[:2]
+    path.write_bytes(b'\n[\n{"text": "a"}]')
+    with pytest.raises(DataError, match="is a list in JSON: make JSON lines of it"):
+        read(path, bad_lines="skip")
+    packed = tmp_path / "U.JSONL.GZ"
+    packed.write_bytes(gzip.compress(lines(TEXTS[:2])))
+    assert read(packed) == TEXTS[:2]
 
 
 def test_identity_tells_an_edit_in_the_middle(tmp_path: pathlib.Path) -> None:
@@ -131,10 +152,10 @@ def test_a_file_that_can_not_be_read_is_said(tmp_path: pathlib.Path) -> None:
     kinds = every_kind(tmp_path)
     for name, size in (("t.jsonl.gz", 300), ("t.jsonl.zst", -20)):
         kinds[name].write_bytes(kinds[name].read_bytes()[:size])
-        with pytest.raises(DataError, match=rf"{name}:\d+: can't be unpacked"):
+        with pytest.raises(DataError, match=rf"{name}: can't be unpacked to its end, beyond line \d+"):
             read(kinds[name], bad_lines="skip")
     kinds["t.jsonl.zst"].write_bytes(b"no zstandard")
-    with pytest.raises(DataError, match=r"t\.jsonl\.zst:1: can't be unpacked"):
+    with pytest.raises(DataError, match=r"t\.jsonl\.zst: can't be unpacked to its end, beyond line 0"):
         read(kinds["t.jsonl.zst"])
     (tmp_path / "t.csv").write_text("a")
     (tmp_path / "list.json").write_text(json.dumps([{"text": "a"}], indent=2))

@@ -50,4 +50,4 @@ def _lines(path: pathlib.Path, text_column: str, bad_lines: BadLines) -> LineFil
 
 def _suffix(path: pathlib.Path) -> str:
     """What a file is, without what it is packed with."""
-    return next((suffix.lower() for suffix in reversed(path.suffixes) if suffix not in _PACKED), "")
+    return next((suffix for suffix in reversed([suffix.lower() for suffix in path.suffixes]) if suffix not in _PACKED), "")

@@ -30,6 +30,7 @@ class LineFile(Documents):
     def __init__(self, path: pathlib.Path, plain: bool, *, text_column: str, bad_lines: BadLines):
         self.where = str(path)
         self._path, self._plain, self._column, self._bad_lines = path, plain, text_column, bad_lines
+        self._packed = path.suffix.lower() in (".gz", ".zst")
 
     def groups(self, place: Place = START) -> Iterator[Group]:
         """See `Documents`."""
@@ -37,7 +38,7 @@ class LineFile(Documents):
         texts: list[str] = []
         size = 0
         for raw in self._lines(now):
-            if now["line"] == 0:
+            if not now["documents"] and not now["skipped"]:
                 self._refuse_a_list(raw)
             with counted_if_bad(self._bad_lines, now) as found:
                 found.append(self._text(raw, now["line"] + 1))
@@ -64,10 +65,10 @@ class LineFile(Documents):
         """One for each byte. The line's end is for the token that begins a text, and a plain line may have one more, for the space
         that some tokenizers put in front. Not known of packed files."""
         size = self._path.stat().st_size
-        return None if self._path.suffix in (".gz", ".zst") else size + (size // 2 + 2 if self._plain else 1)
+        return None if self._packed else size + (size // 2 + 2 if self._plain else 1)
 
     def _lines(self, now: dict[str, Any]) -> Iterator[bytes]:
-        packed = self._path.suffix in (".gz", ".zst")
+        packed = self._packed
         with contextlib.ExitStack() as stack:
             raw = stack.enter_context(self._opened(self._path))
             lines = stack.enter_context(contextlib.closing(self._unpacked(raw))) if packed else raw
@@ -81,10 +82,10 @@ class LineFile(Documents):
                     if number > behind:
                         yield line
             except (OSError, EOFError, zlib.error) as error:
-                raise DataError(f"{self.where}:{number + 1}: can't be unpacked: {error}") from error
+                raise DataError(f"{self.where}: can't be unpacked to its end, beyond line {number}: {error}") from error
 
     def _unpacked(self, raw: IO[bytes]) -> Union[gzip.GzipFile, io.BufferedReader]:
-        if self._path.suffix == ".gz":
+        if self._path.suffix.lower() == ".gz":
             return gzip.GzipFile(fileobj=raw)
         import pyarrow  # whose reader, unlike zstandard's, tells a file that was cut off
 
@@ -97,8 +98,14 @@ class LineFile(Documents):
             raise DataError(f"{self.where} can't be read: {error.strerror}") from error
 
     def _refuse_a_list(self, raw: bytes) -> None:
-        if not self._plain and raw.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"[":
-            raise DataError(f'{self.where} is a list in JSON: make JSON lines of it, {{"{self._column}": "..."}} on each line')
+        start = raw.removeprefix(codecs.BOM_UTF8).strip()
+        if self._plain or not start.startswith(b"["):
+            return
+        try:
+            json.loads(start)  # a line that is a whole list is one bad line
+        except (ValueError, RecursionError) as error:
+            told = f'{self.where} is a list in JSON: make JSON lines of it, {{"{self._column}": "..."}} on each line'
+            raise DataError(told) from error
 
     def _text(self, raw: bytes, number: int) -> str:
         try:

@@ -61,6 +61,16 @@ def _product_dtype(precision: Precision) -> Any:
     return torch.float32 if precision in ("auto", "int8") else getattr(torch, precision)
 
 
+def _shifted(source: str) -> list[str]:
+    from lit_tl.lens.card import read_run
+
+    settings = read_run(pathlib.Path(source).expanduser()).get("settings", {})
+    shift = settings.get("token_shift") or 0
+    if settings.get("loss") != "kl" or not shift:
+        return []
+    return [f"this lens was trained towards the prediction {shift} tokens on; the KL here compares at the same token"]
+
+
 @dataclasses.dataclass
 class _Measuring:
     config: Config
@@ -75,16 +85,18 @@ class _Measuring:
         import tqdm
 
         from lit_tl.lens.evaluation import evaluate
-        from lit_tl.lens.training import processes
+        from lit_tl.lens.training import processes, record
         from lit_tl.lens.training.chunks import Chunks
         from lit_tl.lens.training.loss import row_loss
         from lit_tl.lens.training.run import encoder
 
-        self.processes.agree({"the model": self.config.model, "the data": self.documents.identity()})
-        lenses = self._lenses()
+        told = {"data": self.documents.identity(), "model": record.weights_hash(self.model)}
+        self.processes.agree(self.config.of_all() | told)
+        source = self._source()
+        lenses = self._lenses(source)
         if self.config.fsdp:
             processes.shard(self.model, self.device, cpu_offload=self.config.cpu_offload)
-        length, shifted = self._length(), self._shifted()
+        length, shifted = self._length(), _shifted(source)
         chunks = Chunks(self.documents, encoder(self.tokenizer, self.model.get_input_embeddings().weight.shape[0]), length=length)
         wanted = None if self.config.tokens is None else math.ceil(self.config.tokens / length)
         total = None if wanted is None else wanted * length
@@ -108,28 +120,24 @@ class _Measuring:
         done = f"{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} predicted tokens{short}"
         return "\n".join([found.table(), *shifted, *skipped(self.output / "eval.json"), done])
 
-    def _lenses(self) -> Any:
-        from lit_tl.lens.lenses import LogitLens, TunedLens
+    def _source(self) -> str:
+        if self.config.lens != "auto":
+            return self.config.lens
         from lit_tl.models.lens_choice import BUNDLED_LENSES
 
+        name = self.model.name_or_path
+        if name not in BUNDLED_LENSES and pathlib.Path(name).expanduser().is_dir():
+            raise ValueError(f"--lens auto: {name} is a local folder, of which no lens is published; give a lens's folder, or none")
+        return str(BUNDLED_LENSES.get(name, name))
+
+    def _lenses(self, source: str) -> Any:
+        from lit_tl.lens.lenses import LogitLens, TunedLens
+
         logit = LogitLens.from_model(self.model)
-        if self.config.lens == "none":
+        if source == "none":
             return {"logit": logit}
-        source = self.config.lens
-        if source == "auto":
-            name = self.model.name_or_path
-            source = str(BUNDLED_LENSES.get(name, name))
         tuned = TunedLens.from_unembed_and_pretrained(logit.unembed, source, map_location=self.device)
         return {"logit": logit, "tuned": tuned}
-
-    def _shifted(self) -> list[str]:
-        from lit_tl.lens.card import read_run
-
-        settings = read_run(pathlib.Path(self.config.lens).expanduser()).get("settings", {})
-        shift = settings.get("token_shift") or 0
-        if settings.get("loss") != "kl" or not shift:
-            return []
-        return [f"this lens was trained towards the prediction {shift} tokens on; the KL here compares at the same token"]
 
     def _length(self) -> int:
         from lit_tl.lens.training.plan import LONGEST

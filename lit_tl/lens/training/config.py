@@ -21,7 +21,7 @@ class TrainConfig(WorkOnText):
     output: str = required("Folder for the lens and the run's record.", result=False)
     shuffle_buffer: int = setting(1024, "Sequences among which the next one is drawn at random; 0 for the order of the data.")
     seed: int = setting(42, "Of the order of the sequences.")
-    start: str = setting(
+    start_from: str = setting(
         "ridge", "Where translators begin: ridge (closed form), zero (the logit lens), or a lens's folder or Hub id."
     )
     start_tokens: Optional[int] = setting(None, "Tokens that ridge reads. Default: 65,536, or 16 x d_model where that is more.")
@@ -54,8 +54,10 @@ class TrainConfig(WorkOnText):
             raise ValueError(f"--lr_scale is {self.lr_scale}: give a number above 0")
         if self.seed >= 2**63:
             raise ValueError(f"--seed is {self.seed}: give a number below 2 to the 63rd")
-        if self.start_tokens is not None and self.start != "ridge":
-            raise ValueError(f"--start_tokens is what --start ridge reads, and --start is {self.start}: leave one of them out")
+        if self.start_tokens is not None and self.start_from != "ridge":
+            raise ValueError(
+                f"--start_tokens is what --start_from ridge reads, and --start_from is {self.start_from}: leave one of them out"
+            )
         if not 0 <= self.momentum < 1:
             raise ValueError(f"--momentum is {self.momentum}: give a number from 0 up to, but not, 1")
         if self.warmup_steps is not None and self.warmup_steps > self.num_steps:

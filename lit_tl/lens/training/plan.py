@@ -53,7 +53,7 @@ class Plan:
                 f"(--tokens_per_step {config.tokens_per_step}, sequences of {length} tokens): give a divisor of that"
             )
         wanted = config.start_tokens or max(_START_TOKENS, _START_FOR_A_DIMENSION * d_model)
-        start = -(-wanted // length) if config.start == "ridge" else 0
+        start = -(-wanted // length) if config.start_from == "ridge" else 0
         return cls(length=length, sequences=sequences, batch=batch, passes=of_one // batch, start_sequences=start)
 
     def told(self, config: TrainConfig) -> str:

@@ -83,10 +83,9 @@ def processes(device: torch.device) -> Iterator[Processes]:
         torch.cuda.set_device(device)
     backends = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     torch.distributed.init_process_group(backends, timeout=datetime.timedelta(minutes=30))
-    try:
-        yield Processes(rank, local_rank, world_size)
-    finally:
-        torch.distributed.destroy_process_group()
+    yield Processes(rank, local_rank, world_size)
+    # Not where something failed: the others would end of the lost connection before this process has said what it was.
+    torch.distributed.destroy_process_group()
 
 
 def pick_device(asked: Optional[str]) -> torch.device:

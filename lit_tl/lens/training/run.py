@@ -82,8 +82,11 @@ def train(
     folder = pathlib.Path(config.checkpoint_dir).expanduser() if config.checkpoint_dir else output / "checkpoints"
     settings = config.results() | {"max_seq_len": plan.length} | identity
     checkpoints = Checkpoints(folder, settings, keep=config.checkpoint_keep)
-    processes.agree(settings)
+    products = _name(product_dtype(config.precision, device))
+    processes.agree(config.of_all() | settings | {"products": products})
     state = processes.from_first(checkpoints.newest)
+    if state is not None:
+        products = state["products"]  # also on a machine that would choose others
     if config.fsdp:
         shard(source.model, device, cpu_offload=config.cpu_offload)
     listeners = _listeners(config, plan, source, state, quiet) if processes.is_first else Listeners(None, None)
@@ -94,7 +97,7 @@ def train(
         lens=lens.to(device),
         chunks=_chunks(config, plan, source, state),
         processes=processes,
-        product_dtype=product_dtype(config.precision, device),
+        product_dtype=getattr(torch, products) if products else None,
         listener=listeners,
     )
     if state is not None:
@@ -108,9 +111,13 @@ def train(
     if processes.is_first:
         lens.save(output)
         told = {**identity, "plan": dataclasses.asdict(plan), **_counts(trainer), "processes": processes.world_size}
-        told |= {"device": record.device_name(device), "seconds": round(trainer.seconds, 1)}
+        told |= {"products": products, "device": record.device_name(device), "seconds": round(trainer.seconds, 1)}
         record.write(output, config=config, told=told, losses=trainer.losses, loss_name=config.loss)
     return lens
+
+
+def _name(dtype: Optional[torch.dtype]) -> Optional[str]:
+    return None if dtype is None else str(dtype).removeprefix("torch.")
 
 
 def product_dtype(precision: Precision, device: torch.device) -> Optional[torch.dtype]:
@@ -148,11 +155,11 @@ def encoder(tokenizer: Any, d_vocab: int) -> Encode:
 
 def _new_lens(config: TrainConfig, model: Any) -> TunedLens:
     lens = TunedLens.from_model(model)
-    if config.start not in ("ridge", "zero"):
-        given = TunedLens.from_unembed_and_pretrained(lens.unembed, config.start)
+    if config.start_from not in ("ridge", "zero"):
+        given = TunedLens.from_unembed_and_pretrained(lens.unembed, config.start_from)
         if not given.config.bias:
             raise ValueError(
-                f"--start {config.start} is a lens without biases, which can't be trained on here: start from ridge or zero"
+                f"--start_from {config.start_from} is a lens without biases, which can't be trained on here: give ridge or zero"
             )
         lens.translators.load_state_dict(given.translators.state_dict())
     return lens
@@ -178,7 +185,7 @@ def _listeners(config: TrainConfig, plan: Plan, source: Source, state: Optional[
         return Listeners(None, wandb)
     done = 0 if state is None else len(state["losses"])
     progress = Progress(plan, config.num_steps, done=done, loss=config.loss)
-    begins = f"going on from the checkpoint of step {done}" if done else f"start: {config.start}"
+    begins = f"going on from the checkpoint of step {done}" if done else f"start: {config.start_from}"
     progress.say(f"{config.model} on {source.model.device}, {plan.told(config)}; {begins}")
     return Listeners(progress, wandb)
 

@@ -217,6 +217,7 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "chunks": self.chunks.state(),
+            "products": None if self.product_dtype is None else str(self.product_dtype).removeprefix("torch."),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
             "seconds": self.seconds,
             "wandb_run_id": self.listener.wandb_run_id,

@@ -23,7 +23,7 @@ def short_run(text_file: pathlib.Path, causal_lm: tuple, tmp_path: pathlib.Path)
 
     def run(output: str = "lens", **settings: Any) -> pathlib.Path:
         told = {"model": "lit-tl-tiny", "data": str(text_file), "output": str(tmp_path / output), **SHORT, **settings}
-        if told.get("start", "ridge") != "ridge":
+        if told.get("start_from", "ridge") != "ridge":
             told["start_tokens"] = None
         config = TrainConfig(**told)
         documents = open_documents(config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines)

@@ -111,19 +111,32 @@ def test_two_processes_of_many_passes_give_the_losses_of_one(text_file: pathlib.
     assert torch.allclose(losses(tmp_path / "one"), losses(tmp_path / "two"), atol=1e-5)
 
 
-def test_processes_that_read_different_text_are_told(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    for rank, text in enumerate((text_file.read_text(), text_file.read_text() + '{"text": "more"}\n')):
-        (tmp_path / f"text{rank}.jsonl").write_text(text)
-    told = arguments({**TRAIN, "output": tmp_path / "lens"})
-    line = f"exec {sys.executable} -m lit_tl.lens train {' '.join(told)} --data={tmp_path}/text$RANK.jsonl"
+FEW = "--num_steps=2 --tokens_per_step=512 --start_tokens=512"
+
+
+@pytest.mark.parametrize(
+    ("command", "differs", "sentence"),
+    [
+        (f"train {FEW}", ("--data=$DATA", "--data=$OTHER"), "processes 0 and 1 differ in data: {'file': 'text.jsonl'"),
+        ("eval --data=$DATA --tokens=500", ("--lens=none", "--lens=auto"), "processes 0 and 1 differ in lens: 'none' and 'auto'"),
+        (f"train {FEW} --data=$DATA", ("--device=cpu", "--model=./nowhere"), "process 1: ./nowhere"),
+    ],
+)
+def test_processes_that_are_told_different_things_say_so(
+    command: str, differs: tuple[str, str], sentence: str, text_file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "other.jsonl").write_text(text_file.read_text() + '{"text": "more"}\n')
+    its = ["--model=lit-tl-tiny", "--max_seq_len=32", f"--output={tmp_path}/out"]
+    line = f"exec {sys.executable} -m lit_tl.lens {command} {' '.join(its)} "
+    script = f'if [ "$RANK" = 0 ]; then {line} {differs[0]}; else {line} {differs[1]}; fi'
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DATA": str(text_file), "OTHER": str(tmp_path / "other.jsonl")}
     pipe = subprocess.PIPE
-    process = subprocess.Popen([*launcher, "bash", "-c", line], stdout=pipe, stderr=pipe, text=True, env=environment)
+    process = subprocess.Popen([*launcher, "bash", "-c", script], stdout=pipe, stderr=pipe, text=True, env=environment)
     code, _, err = finish(process)
     assert code == 1
-    assert "processes 0 and 1 differ in data: {'file': 'text0.jsonl'" in err
-    assert not (tmp_path / "lens" / "params.pt").exists()
+    assert sentence in err
+    assert not (tmp_path / "out" / "params.pt").exists()
 
 
 def test_a_process_that_fails_alone_says_so(tmp_path: pathlib.Path) -> None:
@@ -201,7 +214,7 @@ def test_the_run_is_logged_to_weights_and_biases_without_a_network(text_file: pa
         (["train", "ALL", "--weight_decay=nan"], 2, "--weight_decay is nan: give 0 or more"),
         (["train", "ALL", "--lr_scale=inf"], 2, "--lr_scale is inf"),
         (["train", "ALL", f"--seed={2**63}"], 2, "give a number below 2 to the 63rd"),
-        (["train", "ALL", "--start=zero", "--start_tokens=5"], 2, "--start_tokens is what --start ridge reads"),
+        (["train", "ALL", "--start_from=zero", "--start_tokens=5"], 2, "--start_tokens is what --start_from ridge reads"),
         (["train", "ALL", "--split=test"], 1, "--split test is for data sets"),
         (["train", "ALL", "--momentum=1"], 2, "--momentum is 1.0: give a number from 0 up to"),
         (["train", "ALL", "--cpu_offload"], 2, "give --fsdp too"),
@@ -214,7 +227,7 @@ def test_the_run_is_logged_to_weights_and_biases_without_a_network(text_file: pa
         (["train", "ALL", "--data=EMPTY"], 1, "empty.jsonl is empty"),
         (["train", "ALL", "--fsdp"], 1, "start them with torchrun"),
         (["train", "ALL", "--device=cuda:9"], 1, "--device cuda:9 can't be used"),
-        (["train", "ALL", "--start=./none"], 1, "the lens folder ./none does not exist"),
+        (["train", "ALL", "--start_from=./none"], 1, "the lens folder ./none does not exist"),
         (["train", "ALL", "--model=lit-tl-tyni"], 1, "did you mean lit-tl-tiny"),
         (["train", "ALL", "--data=none.jsonl"], 1, "none.jsonl does not exist"),
         (["train", "ALL", "--data=FILE"], 1, "FILE:2: not JSON"),
@@ -232,7 +245,7 @@ def test_mistakes_are_said_in_a_sentence(
     (tmp_path / "empty.jsonl").touch()
     every = ["--model=lit-tl-tiny", f"--data={text_file}", f"--output={tmp_path / 'out'}"]
     every += ["--tokens_per_step=512"] if words[:1] == ["train"] else []
-    every += ["--start_tokens=512"] if words[:1] == ["train"] and not any("--start=" in word for word in words) else []
+    every += ["--start_tokens=512"] if words[:1] == ["train"] and not any("--start_from=" in word for word in words) else []
     spelt = [part for word in words for part in (every if word == "ALL" else [word])]
     spelt = [
         word.replace("DATA", str(text_file)).replace("FILE", str(bad)).replace("EMPTY", str(tmp_path / "empty.jsonl"))

@@ -1,5 +1,6 @@
 """The recipes of launch/, on this machine's CPU."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -8,7 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from torch.distributed.run import get_args_parser
 
+from lit_tl.lens.commands.eval import Config as EvalConfig
+from lit_tl.lens.training.config import TrainConfig
 from tests.lens.training.conftest import SHORT, arguments, finish
 
 RECIPES = pathlib.Path(__file__).parents[3] / "launch"
@@ -47,6 +51,15 @@ def test_two_nodes_of_one_process_each(text_file: pathlib.Path, tmp_path: pathli
     written = [folder for folder in folders if (folder / "params.pt").exists()]
     assert len(written) == 1
     assert json.loads((written[0] / "train.json").read_text())["processes"] == 2
+
+
+def test_no_flag_is_the_beginning_of_one_of_torchrun() -> None:
+    """torchrun's parser reads abbreviations, also behind the command that it is to run."""
+    options = [option for action in get_args_parser()._actions for option in action.option_strings]
+    assert "--start-method" in options
+    for config in (TrainConfig, EvalConfig):
+        for field in dataclasses.fields(config):
+            assert [option for option in options if option.startswith(f"--{field.name}")] == [], field.name
 
 
 @pytest.mark.parametrize("recipe", ["train_one_node.sh", "train_many_nodes.sh", "train.slurm", "serve.sh"])

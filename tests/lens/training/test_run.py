@@ -51,7 +51,7 @@ def test_the_same_settings_give_the_same_lens_and_another_seed_another(short_run
     [
         ({}, range(6)),
         ({"optimizer": "sgd", "bias_only": True, "shuffle_buffer": 0}, [3]),
-        ({"loss": "ce", "start": "zero", "per_gpu_batch_size": 4}, [4]),
+        ({"loss": "ce", "start_from": "zero", "per_gpu_batch_size": 4}, [4]),
     ],
 )
 def test_a_run_stopped_at_any_step_goes_on_to_the_same_lens(
@@ -87,7 +87,7 @@ def test_a_run_stopped_at_any_step_goes_on_to_the_same_lens(
         {"optimizer": "sgd"},
         {"optimizer": "sgd", "momentum": 0.0},
         {"bias_only": True},
-        {"start": "zero"},
+        {"start_from": "zero"},
         {"precision": "bfloat16"},
         {"precision": "auto"},
         {"per_gpu_batch_size": 2},
@@ -131,9 +131,22 @@ def test_checkpoints_are_gone_on_from_even_where_none_are_written(short_run: Run
         short_run(seed=7)
 
 
+def test_a_run_keeps_its_products_on_another_processor(
+    short_run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lit_tl.lens.training.run.product_dtype", lambda precision, device: torch.bfloat16)
+    whole = lens_bytes(short_run("whole", precision="auto"))
+    folder = short_run(checkpoint_freq=2, precision="auto")
+    assert json.loads((folder / "train.json").read_text())["products"] == "bfloat16"
+    (folder / "checkpoints" / "step_00000006.pt").unlink()
+    monkeypatch.setattr("lit_tl.lens.training.run.product_dtype", lambda precision, device: None)
+    assert lens_bytes(short_run(checkpoint_freq=2, precision="auto")) == whole
+    assert lens_bytes(short_run("other", precision="auto")) != whole
+
+
 def test_a_lens_can_be_trained_on(short_run: Run) -> None:
     first = short_run("first")
-    more = json.loads((short_run("more", start=str(first), seed=5) / "train.json").read_text())
+    more = json.loads((short_run("more", start_from=str(first), seed=5) / "train.json").read_text())
     begun = json.loads((first / "train.json").read_text())
     assert sum(more["losses"][0]) < sum(begun["losses"][0])
 
