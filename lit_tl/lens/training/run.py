@@ -102,12 +102,12 @@ def train(
     )
     if state is not None:
         trainer.restore(state)
+    failed = True
     try:
         trainer.run(checkpoints)
-    except BaseException:
-        listeners.close(failed=True)
-        raise
-    listeners.close()
+        failed = False
+    finally:
+        listeners.close(failed)
     if processes.is_first:
         lens.save(output)
         told = {**identity, "plan": dataclasses.asdict(plan), **_counts(trainer), "processes": processes.world_size}
