@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
     texts = prompts(transformers.AutoTokenizer.from_pretrained(folder), list(_LENGTHS))
     model = HookedTransformerLIT.from_pretrained(folder)
     settings = build.BuildConfig()
-    data = build.load_datasets({"data": texts}, settings, build.Progress(quiet=True))
+    data = build.load_datasets({"data": texts}, settings, build.StartLog(quiet=True))
     client = Client(build.build_app({"gpt2": model}, data, settings))
     examples = client.post("/get_dataset?dataset_name=data", data=json.dumps({"inputs": []})).json
     print(machine())

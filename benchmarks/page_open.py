@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     texts = prompts(tokenizer, [64] * _PROMPTS.value)
     model = HookedTransformerLIT.from_pretrained(folder)
     settings = build.BuildConfig()
-    data = build.load_datasets({"prompts": texts}, settings, build.Progress(quiet=True))
+    data = build.load_datasets({"prompts": texts}, settings, build.StartLog(quiet=True))
     client = Client(build.build_app({"gpt2": model}, data, settings))
     asked: set[str] = set()
     engine = engine_of(model)

@@ -19,8 +19,8 @@ from transformer_lens.lit.model import TransformerLensLIT
 
 from lit_tl import HookedTransformerLIT, HookedTransformerLITConfig
 from lit_tl.models.wrapper import engine_of
-from lit_tl.passes.activations import pad
-from lit_tl.passes.batches import plan_batches
+from lit_tl.engine.activations import pad
+from lit_tl.engine.batches import plan_batches
 
 _TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary.")
 _REPEATS = flags.DEFINE_integer("repeats", 3, "Runs of each but the slow peer; the median counts.")

@@ -10,7 +10,7 @@ from absl import app, flags
 from gpt2_small_shape import machine
 from lit_nlp.components import pca as lit_pca
 
-from lit_tl.interpreters.projectors import Pca
+from lit_tl.lit.projectors import Pca
 
 _WIDTH = flags.DEFINE_integer("width", 2048, "d_model.")
 _POINTS = flags.DEFINE_integer("points", 100, "How many prompts.")

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     model = HookedTransformerLIT.from_pretrained(folder)
     stock = stock_bytes(model.model, text)
     settings = build.BuildConfig()
-    data = build.load_datasets({"one": [text]}, settings, build.Progress(quiet=True))
+    data = build.load_datasets({"one": [text]}, settings, build.StartLog(quiet=True))
     client = Client(build.build_app({"gpt2": model}, data, settings))
     ids = [example["id"] for example in client.post("/get_dataset?dataset_name=one", json={"inputs": []}).json]
     query = "/get_preds?model=gpt2&dataset_name=one"

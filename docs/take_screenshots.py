@@ -14,7 +14,7 @@ import tempfile
 from playwright import sync_api
 
 from lit_tl.bundled.fit_lens import write_text
-from lit_tl.models.lens_choice import BUNDLED_LENSES
+from lit_tl.lens.choice import BUNDLED_LENSES
 
 IMAGES = pathlib.Path(__file__).parent / "images"
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]

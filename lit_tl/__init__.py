@@ -4,18 +4,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lit_tl.interpreters.drawing import draw
-    from lit_tl.models.config import HookedTransformerLITConfig
-    from lit_tl.models.wrapper import HookedTransformerLIT
-    from lit_tl.notebook import serve, widget
+    from lit_tl.lit.config import HookedTransformerLITConfig
+    from lit_tl.lit.model import HookedTransformerLIT
+    from lit_tl.notebook import draw, serve, widget
 
 __version__ = "0.1.0"
 __all__ = ["HookedTransformerLIT", "HookedTransformerLITConfig", "draw", "serve", "widget"]
 
 _HOMES = {
-    "HookedTransformerLIT": "lit_tl.models.wrapper",
-    "HookedTransformerLITConfig": "lit_tl.models.config",
-    "draw": "lit_tl.interpreters.drawing",
+    "HookedTransformerLIT": "lit_tl.lit.model",
+    "HookedTransformerLITConfig": "lit_tl.lit.config",
+    "draw": "lit_tl.notebook",
     "serve": "lit_tl.notebook",
     "widget": "lit_tl.notebook",
 }

@@ -2,15 +2,18 @@
 
 import dataclasses
 import os
-import re
 import sys
 import time
 from typing import Any, NoReturn, Optional, Sequence
 
-from absl import flags
+from absl import flags as absl_flags
 from lit_nlp import server_flags
 
-from lit_tl import ctrl_c
+from lit_tl import ctrl_c, flags
+from lit_tl.lit.config import HookedTransformerLITConfig
+from lit_tl.models.loading import Dtype
+from lit_tl.names import split_entries
+from lit_tl.settings import SettingError, setting
 
 USAGE = """Open LIT, Google's Learning Interpretability Tool, on TransformerLens models.
 
@@ -18,108 +21,99 @@ USAGE = """Open LIT, Google's Learning Interpretability Tool, on TransformerLens
   python -m lit_tl.launch --models gpt2-small,pythia-70m@step=1000
   python -m lit_tl.launch --models mine=./checkpoint --datasets ioi,prompts.txt
 
---models    [label=]source[@revision], separated by commas. A source is a bundled model (lit-tl-tiny), a TransformerLens
-            alias, a Hub id (owner/name) or a local folder; @step=N takes a training checkpoint.
---datasets  [label=]source, separated by commas. A source is a paired task (ioi, induction, greater_than, agreement, pronoun,
-            capital, docstring; task@seed=7@count=50 makes new examples), a file (.txt with a prompt a line, .jsonl, .json, .csv,
-            .tsv), or hf:owner/name[split,column,:200] for the first 200 rows of a data set on the Hub."""
+--models    [label=]source[@revision], separated by commas. A source is a bundled model (lit-tl-tiny),
+            a TransformerLens alias, a Hub id (owner/name) or a local folder; @step=N takes a training
+            checkpoint.
+--datasets  [label=]source, separated by commas. A source is a paired task (ioi, induction,
+            greater_than, agreement, pronoun, capital, docstring; task@seed=7@count=50 makes new
+            examples), a file (.txt with a prompt a line, .jsonl, .json, .csv, .tsv), or
+            hf:owner/name[split,column,:200] for the first 200 rows of a data set on the Hub."""
 
-_MODELS = flags.DEFINE_string("models", None, "Models to open: [label=]source[@revision],... Default: the bundled model.")
-_DATASETS = flags.DEFINE_string("datasets", None, "Prompts to open: [label=]source,... Default: all paired tasks.")
-_DEVICE = flags.DEFINE_string("device", None, "Where models run: cuda, cuda:1, mps, cpu. Default: the best there is.")
-_DTYPE = flags.DEFINE_string("dtype", "float32", "Number format of the weights: float32, bfloat16, float16, float64.")
-_MAX_SEQ_LENGTH = flags.DEFINE_integer("max_seq_length", 512, "Longest prompt in tokens; longer ones are cut.", lower_bound=1)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Most prompts in one forward pass.", lower_bound=1)
-_TOP_K = flags.DEFINE_integer("top_k", 10, "How many next tokens to show.", lower_bound=1)
-_MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 10, "Longest generated text in tokens; 0 for none.", lower_bound=0)
-_LENS = flags.DEFINE_string(
-    "lens", "auto", "Lens of the models: auto, none, a folder or Hub id; for each model label=lens, separated by commas."
-)
-_MAX_EXAMPLES = flags.DEFINE_integer("max_examples", 2000, "Most prompts to read from a file.", lower_bound=1)
-_CACHE_MB = flags.DEFINE_integer("cache_mb", 256, "Bound on what is kept of predictions, in MB.", lower_bound=0)
-_CHECK = flags.DEFINE_bool("check", False, "Load everything, say what would be served, and exit.")
-_DEBUG = flags.DEFINE_bool("debug", False, "Show the server's log, and tracebacks of errors.")
+_NOT_OFFERED = ("server_type", "data_dir")
+"""LIT's flags that would change what is not LIT's here."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LaunchConfig:
-    """What the command's flags say. Fields are named as their flags; see `--help`."""
+class LaunchConfig(HookedTransformerLITConfig):
+    """The flags of the command: those of the model wrapper, and these.
 
-    models: Optional[tuple[str, ...]] = None
-    datasets: Optional[tuple[str, ...]] = None
-    device: Optional[str] = None
-    dtype: str = "float32"
-    max_seq_length: int = 512
-    batch_size: int = 8
-    top_k: int = 10
-    max_new_tokens: int = 10
-    lens: str = "auto"
-    max_examples: int = 2000
-    cache_mb: int = 256
-    check: bool = False
-    debug: bool = False
-    host: str = "127.0.0.1"
-    port: int = 5432
-    lit: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """LIT's own options for its application."""
+    Raises:
+        SettingError: a value is not allowed.
+    """
+
+    models: Optional[str] = setting(
+        None, "Models to open: [label=]source[@revision],... Default: the bundled model."
+    )
+    datasets: Optional[str] = setting(
+        None, "Prompts to open: [label=]source,... Default: all paired tasks."
+    )
+    dtype: Dtype = setting("float32", "Number format of the weights.")
+    max_examples: int = setting(2000, "Most prompts to read from a file.", low=1)
+    cache_mb: int = setting(256, "Bound on what is kept of predictions, in MB.", low=0)
+    analyses: Optional[str] = setting(
+        None, "Your own analyses for the Figures panel: Python files or modules, with commas."
+    )
+    host: str = setting(
+        "127.0.0.1", "Address to listen on: 0.0.0.0 lets other machines open the page."
+    )
+    port: int = setting(5432, "Port to listen on; 0 takes a free one.", low=0, high=65535)
+    check: bool = setting(False, "Load everything, say what would be served, and exit.")
+    debug: bool = setting(False, "Show the server's log, and tracebacks of errors.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("models", "datasets", "analyses"):
+            if not all(self.entries(name) or ["none"]):
+                raise SettingError(f"{name} has an empty entry: separate entries by one comma")
+
+    def entries(self, name: str) -> Optional[tuple[str, ...]]:
+        """The entries of a setting that lists some, or None where it is not given."""
+        text = getattr(self, name)
+        return None if text is None else split_entries(text)
+
+    def wrapper(self) -> HookedTransformerLITConfig:
+        """The settings of the model wrapper among these."""
+        names = [field.name for field in dataclasses.fields(HookedTransformerLITConfig)]
+        return HookedTransformerLITConfig(**{name: getattr(self, name) for name in names})
 
 
-class UsageError(ValueError):
-    """The command line can't be understood."""
+def _flags_of_lit() -> list[Any]:
+    """LIT's own flags for its application."""
+    every = absl_flags.FLAGS.get_key_flags_for_module(server_flags)
+    return [flag for flag in every if flag.name not in _NOT_OFFERED]
 
 
-def read_flags(argv: Sequence[str]) -> LaunchConfig:
-    """The command line as a config.
+def read_flags(argv: Sequence[str]) -> tuple[LaunchConfig, dict[str, Any]]:
+    """The command line as settings, and LIT's own options for its application.
 
     Raises:
         UsageError: a flag is unknown, a value not allowed, or something is not a flag.
     """
-    flags.declare_key_flag("models")
-    flags.adopt_module_key_flags(server_flags)
+    names = {argument.split("=")[0].lstrip("-") for argument in argv[1:]}
+    if "data_dir" in names:
+        raise flags.UsageError(
+            "--data_dir is not supported: LIT's caches on disk are pickles, which can run code when "
+            "they are read"
+        )
+    if "server_type" in names:
+        raise flags.UsageError(
+            "--server_type is not supported: the server here is always lit_tl's own"
+        )
     try:
-        rest = flags.FLAGS(argv)
-    except flags.Error as error:
-        raise UsageError(str(error).split("\n")[0]) from error
-    if len(rest) > 1:
-        raise UsageError(f"{rest[1]!r} is not a flag: models are given with --models, prompts with --datasets")
-    lit = server_flags.get_flags()
-    host, port, server_type = lit.pop("host"), lit.pop("port"), lit.pop("server_type")
-    if server_type != "default":
-        raise UsageError(f"--server_type={server_type} is not supported: the server here is always lit_tl's own")
-    if lit.pop("data_dir"):
-        raise UsageError("--data_dir is not supported: LIT's caches on disk are pickles, which can run code when they are read")
-    return LaunchConfig(
-        models=_entries(_MODELS),
-        datasets=_entries(_DATASETS),
-        device=_DEVICE.value,
-        dtype=_DTYPE.value,
-        max_seq_length=_MAX_SEQ_LENGTH.value,
-        batch_size=_BATCH_SIZE.value,
-        top_k=_TOP_K.value,
-        max_new_tokens=_MAX_NEW_TOKENS.value,
-        lens=_LENS.value,
-        max_examples=_MAX_EXAMPLES.value,
-        cache_mb=_CACHE_MB.value,
-        check=_CHECK.value,
-        debug=_DEBUG.value,
-        host=host,
-        port=port,
-        lit=lit,
-    )
+        return flags.read(LaunchConfig, argv, _flags_of_lit())
+    except flags.UsageError as error:
+        if str(error).endswith("is not a flag"):
+            hint = "models are given with --models, prompts with --datasets"
+            raise flags.UsageError(f"{error}: {hint}") from error
+        raise
 
 
-def _entries(flag: "flags.FlagHolder[Optional[str]]") -> Optional[tuple[str, ...]]:
-    """A flag's entries: separated by commas, but not by those in brackets."""
-    if flag.value is None:
-        return None
-    entries = tuple(entry.strip() for entry in re.split(r",(?![^\[]*\])", flag.value))
-    if not all(entries):
-        raise UsageError(f"--{flag.name} has an empty entry: separate entries by one comma")
-    return entries
-
-
-def run(config: LaunchConfig) -> None:
+def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> None:
     """Load, and serve until Ctrl-C; with `config.check`, say what would be served and return.
+
+    Args:
+        config: what to serve, and where.
+        lit_options: of LIT's application.
 
     Raises:
         LoadingError, DataError, ServingError, ValueError: with a message for the user.
@@ -129,45 +123,44 @@ def run(config: LaunchConfig) -> None:
     from lit_tl.server.serving import Server, bind
 
     listener = None if config.check else bind(config.host, config.port)
-    from lit_tl.models.config import HookedTransformerLITConfig
+    from lit_tl.analyses.catalog import analyses_in
     from lit_tl.server import build
 
-    say = build.Progress(started=started)
+    say = build.StartLog(started=started)
     say("libraries are loaded")
     settings = build.BuildConfig(
         device=config.device,
         dtype=config.dtype,
         max_examples=config.max_examples,
         cache_bytes=config.cache_mb * 2**20,
-        wrapper=HookedTransformerLITConfig(
-            max_seq_length=config.max_seq_length,
-            batch_size=config.batch_size,
-            top_k=config.top_k,
-            max_new_tokens=config.max_new_tokens,
-            lens=config.lens,
-        ),
+        wrapper=config.wrapper(),
     )
-    datasets = build.load_datasets(config.datasets, settings, say)
-    models = build.load_models(config.models, settings, say)
+    own = [each for source in config.entries("analyses") or () for each in analyses_in(source)]
+    datasets = build.load_datasets(config.entries("datasets"), settings, say)
+    models = build.load_models(config.entries("models"), settings, say)
     for line in build.fit_report(models, datasets):
         say(line)
-    app = build.build_app(models, datasets, settings, **config.lit)
+    app = build.build_app(models, datasets, settings, analyses=own, **(lit_options or {}))
     if listener is None:
-        print("\n".join([f"model {name}: {model.description()}" for name, model in models.items()]))
-        print("\n".join([f"data set {name}: {len(data)} prompts; {data.description()}" for name, data in datasets.items()]))
+        for name, model in models.items():
+            print(f"model {name}: {model.description()}")
+        for name, data in datasets.items():
+            print(f"data set {name}: {len(data)} prompts; {data.description()}")
         return
     server = Server(app, listener)
     server.end_at_ctrl_c()
     print(f"LIT is at {server.url}  (Ctrl-C ends it)", flush=True)
     server.run()
-    # A request may still be computing in a thread, inside a library that does not survive the interpreter's end.
+    # A request may still be computing in a thread, inside a library that does not survive the
+    # interpreter's end.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 def _quiet_libraries(debug: bool) -> None:
-    """Of what the libraries log, keep warnings and worse, and of their progress bars those of downloads."""
+    """Of what the libraries log, keep warnings and worse, and of their progress bars those of
+    downloads."""
     from absl import logging
 
     logging.set_verbosity(logging.INFO if debug else logging.ERROR)
@@ -184,17 +177,17 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command: exit code 1 for what can't be loaded or served, 2 for flags that can't be understood."""
-    if any(argument in ("-h", "--help", "-help", "--helpfull", "--helpshort") for argument in argv[1:]):
-        flags.adopt_module_key_flags(server_flags)
-        print(USAGE, "\n\nFlags:\n", flags.FLAGS.main_module_help() or flags.FLAGS.get_help(), sep="")
+    """The command: exit code 1 for what can't be loaded or served, 2 for flags that can't be
+    understood."""
+    if flags.wants_help(argv[1:]):
+        print(USAGE, "\n\nFlags:\n", flags.help_text(LaunchConfig, _flags_of_lit()), sep="")
         return
     try:
-        config = read_flags(argv)
-    except UsageError as error:
+        config, lit_options = read_flags(argv)
+    except flags.UsageError as error:
         fail(f"{error} (--help lists the flags)", 2)
     try:
-        run(config)
+        run(config, lit_options)
     except (ValueError, OSError) as error:
         if config.debug:
             raise

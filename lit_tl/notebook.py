@@ -1,10 +1,59 @@
-"""The page from Python: `lit_tl.serve(...)`, and `lit_tl.widget(...)` in a notebook."""
+"""The page and its figures from Python: `lit_tl.serve`, `lit_tl.widget`, `lit_tl.draw`."""
 
 import contextlib
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
+import plotly.graph_objects as go
+
+from lit_tl.analyses import drawing
+from lit_tl.analyses.contract import Analysis
+from lit_tl.analyses.subject import Example, LoadedModel
+from lit_tl.engine.runner import Runner
+from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.server import build
 from lit_tl.server.serving import Server, bind
+
+
+def draw(
+    analysis: drawing.Named,
+    model: Any,
+    example: Optional[Example] = None,
+    *,
+    counterpart: Optional[Example] = None,
+    other_model: Any = None,
+    examples: Sequence[Example] = (),
+    **settings: Any,
+) -> go.Figure:
+    """The figure that the page draws, in a notebook. Drawing it again costs no pass.
+
+    Args:
+        analysis: as the page calls it, or an `Analysis` of your own.
+        model: a `HookedTransformerLIT`, or a TransformerLens model.
+        example: `{"text": ...}`, with `answer` and `foil` where the figure needs them.
+        counterpart: a second prompt, to compare with.
+        other_model: a second model, to compare with.
+        examples: a data set, for figures of one.
+        **settings: as on the page; what is left out has its default.
+
+    Raises:
+        ValueError: there is no such analysis or setting, or it does not suit the prompt.
+    """
+    other = None if other_model is None else _loaded(other_model)
+    return drawing.draw(
+        analysis,
+        _loaded(model),
+        example,
+        counterpart=counterpart,
+        other_model=other,
+        examples=examples,
+        **settings,
+    )
+
+
+def _loaded(model: Any) -> LoadedModel:
+    if isinstance(model, LoadedModel):
+        return model
+    return model.loaded if isinstance(model, HookedTransformerLIT) else LoadedModel(Runner(model))
 
 
 def serve(
@@ -16,20 +65,23 @@ def serve(
     block: bool = True,
     quiet: bool = False,
     config: Optional[build.BuildConfig] = None,
+    analyses: Sequence[Analysis] = (),
     **lit_options: Any,
 ) -> Server:
     """Open LIT on some models and prompts, as the command `python -m lit_tl.launch` does.
 
     Args:
-        models: sources as in `--models`, or a mapping from labels to sources, TransformerLens models or LIT models. Default:
-            the bundled model.
-        datasets: sources as in `--datasets`, or a mapping from labels to sources, LIT data sets or lists of prompts. Default:
-            all paired tasks.
+        models: sources as in `--models`, or a mapping from labels to sources, TransformerLens models
+            or LIT models. Default: the bundled model.
+        datasets: sources as in `--datasets`, or a mapping from labels to sources, LIT data sets or
+            lists of prompts. Default: all paired tasks.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
-        block: serve until Ctrl-C. Otherwise serve from a thread; the server that is returned has `url` and `stop()`.
+        block: serve until Ctrl-C. Otherwise serve from a thread; the server that is returned has
+            `url` and `stop()`.
         quiet: print nothing.
         config: how models and data are loaded.
+        analyses: of your own, for the Figures panel.
         **lit_options: further options of `lit_nlp.app.LitApp`, such as `layouts` or `page_title`.
 
     Raises:
@@ -39,12 +91,13 @@ def serve(
     """
     build.check_lit_options(lit_options)
     listener = bind(host, port)
-    say = build.Progress(quiet)
+    say = build.StartLog(quiet)
     settings = config or build.BuildConfig()
     with contextlib.ExitStack() as unless_served:
         unless_served.callback(listener.close)
-        loaded_datasets = build.load_datasets(datasets, settings, say)
-        app = build.build_app(build.load_models(models, settings, say), loaded_datasets, settings, **lit_options)
+        data = build.load_datasets(datasets, settings, say)
+        loaded = build.load_models(models, settings, say)
+        app = build.build_app(loaded, data, settings, analyses=analyses, **lit_options)
         unless_served.pop_all()
     server = Server(app, listener)
     if not quiet:
@@ -63,7 +116,8 @@ class Widget:
         self.height = height
 
     def _repr_html_(self) -> str:
-        return f'<iframe src="{self.server.url}" width="100%" height="{int(self.height)}" style="border:0" title="LIT"></iframe>'
+        style = f'width="100%" height="{int(self.height)}" style="border:0" title="LIT"'
+        return f'<iframe src="{self.server.url}" {style}></iframe>'
 
     def stop(self) -> None:
         """End the server behind the widget."""

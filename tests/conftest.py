@@ -8,13 +8,13 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-hook = install_import_hook(["lit_tl.passes", "lit_tl.lens"], "beartype.beartype")
+hook = install_import_hook(["lit_tl.engine", "lit_tl.lens", "lit_tl.salience", "lit_tl.analyses.attention_patterns"], "beartype.beartype")
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from lit_tl.models.loading import BUNDLED_MODELS, load_model  # noqa: E402
-from lit_tl.models.wrapper import HookedTransformerLIT  # noqa: E402
+from lit_tl.lit.model import HookedTransformerLIT  # noqa: E402
 
 BUNDLED = BUNDLED_MODELS["lit-tl-tiny"]
 FAMILIES = ("gpt2", "gpt_neox", "llama", "gemma2")

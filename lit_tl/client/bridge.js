@@ -8,6 +8,8 @@
  * @typedef {object} Host
  * @property {(interpreter: string, example: Example, config: Record<string, unknown>, view: View, ...more: Example[]) => Promise<any>} ask
  *   one example's result from an interpreter, which may want more examples to compare it with
+ * @property {(analysis: string, config: Record<string, unknown>, view: View, with_: {counterpart?: Example|null, otherModel?: boolean}) => Promise<any>} analyze
+ *   what an analysis makes of the example, set against another prompt or model where it uses them
  * @property {() => Example|null} pinned
  * @property {() => Record<string, {configSpec: Record<string, any>, description: string}>} interpreters
  *   those that the model can be asked with
@@ -57,6 +59,7 @@ function findBase() {
   if (missing || typeof Base.template !== 'function') return `no ${missing ?? 'template'}`;
   const {apiService, appState, selectionService} = /** @type {any} */ (document.createElement('salience-map-module'));
   if (typeof apiService?.getInterpretations !== 'function') return 'no getInterpretations';
+  if (typeof apiService.queryServer !== 'function') return 'no queryServer';
   if (!appState || !('currentDataset' in appState)) return 'no currentDataset';
   if (!selectionService || !('primarySelectedInputData' in selectionService)) return 'no primarySelectedInputData';
   return {Base, appState};
@@ -99,6 +102,13 @@ function makeModule({Base, appState}, panel) {
         ask: (/** @type {string} */ interpreter, /** @type {Example} */ example, /** @type {object} */ config, /** @type {View} */ view,
             /** @type {Example[]} */ ...more) => this.apiService.getInterpretations(
             [example, ...more], view.model, view.dataset, interpreter, config, `Running ${interpreter}`, true).then((/** @type {any[]} */ results) => results[0]),
+        analyze: (/** @type {string} */ analysis, /** @type {object} */ config, /** @type {View} */ view,
+            /** @type {{counterpart?: Example|null, otherModel?: boolean}} */ {counterpart = null, otherModel = false}) => this.apiService.queryServer(
+            '/get_analysis', {
+              model: view.model, dataset_name: view.dataset, analysis,
+              other_model: otherModel ? this.appState.currentModels.find((/** @type {string} */ name) => name !== view.model) ??
+                  Object.keys(appState.metadata.models).find((name) => name !== view.model && !name.startsWith('_')) ?? '' : '',
+            }, [view.example, ...(counterpart ? [counterpart] : [])], `Running ${analysis}`, config).then((/** @type {any[]} */ results) => results[0]),
         pinned: () => pinnedSelection.selectionService.primarySelectedInputData,
         interpreters: () => {
           const all = appState.metadata.interpreters;

@@ -4,7 +4,9 @@
  * starts, their elements are defined. A panel that can't be loaded leaves a sentence, and the rest of LIT.
  */
 const here = new URL('.', import.meta.url);
-const PANELS = ['predictions', 'attention', 'figure'];
+
+/** @type {{name: string, tag: string}[]} the manifest, which the page carries */
+const PANELS = /** @type {any} */ (window).litTlPanels;
 
 /** @param {string} sentence */
 const complain = (sentence) => /** @type {any} */ (window).litTlWithout(sentence, '');
@@ -27,12 +29,12 @@ function addMain(src) {
 async function start() {
   const own = /** @type {HTMLScriptElement|null} */ (document.querySelector('script[data-main]'));
   const loaded = await Promise.allSettled(
-      [import(new URL('bridge.js', here).href), ...PANELS.map((name) => import(new URL(`panels/${name}.js`, here).href))]);
+      [import(new URL('bridge.js', here).href), ...PANELS.map(({name}) => import(new URL(`panels/${name}.js`, here).href))]);
   const [bridge, ...panels] = loaded.map((result) => result.status === 'fulfilled' ? result.value : null);
-  const missing = ['bridge', ...PANELS].filter((_, i) => loaded[i].status === 'rejected');
+  const missing = ['bridge', ...PANELS.map(({name}) => name)].filter((_, i) => loaded[i].status === 'rejected');
   const sentences = missing.length ? [`lit_tl could not load ${missing.join(', ')}: reload the page; the rest of LIT works.`] : [];
   await addMain(own?.dataset.main ?? 'main.js');
-  const arrived = panels.filter((panel) => panel).map((panel) => panel.panel);
+  const arrived = panels.flatMap((panel, i) => panel ? [{...panel.panel, tag: PANELS[i].tag}] : []);
   if (bridge) bridge.install(arrived, (/** @type {string} */ sentence) => sentences.push(sentence));
   if (sentences.length) complain(sentences.join(' '));
 }

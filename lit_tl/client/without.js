@@ -5,8 +5,8 @@
  * @param {string} sentence @param {string} main  LIT's script, where the page has not loaded it
  */
 function litTlWithout(sentence, main) {
-  for (const name of ['predictions', 'attention', 'figure']) {
-    const tag = `lit-tl-${name}-module`;
+  const panels = /** @type {{tag: string}[]} */ (/** @type {any} */ (window).litTlPanels);
+  for (const {tag} of panels) {
     if (customElements.get(tag)) continue;
     customElements.define(tag, class extends HTMLElement {
       static title = '';

@@ -11,7 +11,7 @@ docstring, Heimersheim and Janiak 2023.
 
 import dataclasses
 import random
-from typing import Callable, Mapping, Sequence, TypeVar
+from typing import Callable, Literal, Mapping, Sequence, TypeVar
 
 from lit_tl.data import lexicon
 
@@ -30,7 +30,7 @@ class PairedExample:
     corrupted_text: str
 
 
-PairedTask = Callable[[int, int, bool], list[PairedExample]]
+TaskMaker = Callable[[int, int, bool], list[PairedExample]]
 
 
 def _part(words: Sequence[T], heldout: bool) -> tuple[T, ...]:
@@ -293,7 +293,10 @@ def docstring(count: int, seed: int, heldout: bool = True) -> list[PairedExample
     return examples
 
 
-TASKS: Mapping[str, PairedTask] = {
+TaskName = Literal[
+    "ioi", "induction", "greater_than", "agreement", "pronoun", "capital", "docstring"
+]
+TASKS: Mapping[str, TaskMaker] = {
     "ioi": ioi,
     "induction": induction,
     "greater_than": greater_than,

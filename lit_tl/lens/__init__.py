@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lit_tl.lens.jacobian import JacobianLens
     from lit_tl.lens.labels import TokenFormatter, TrajectoryLabels
     from lit_tl.lens.lenses import Lens, LogitLens, TunedLens, TunedLensConfig
-    from lit_tl.lens.statistic import TrajectoryStatistic
+    from lit_tl.lens.trajectory_statistic import TrajectoryStatistic
     from lit_tl.lens.trajectory import PredictionTrajectory
     from lit_tl.lens.unembed import InversionOutput, Unembed
 
@@ -17,7 +17,7 @@ _HOMES = {
     "jacobian": ("JacobianLens",),
     "labels": ("TokenFormatter", "TrajectoryLabels"),
     "lenses": ("Lens", "LogitLens", "TunedLens", "TunedLensConfig"),
-    "statistic": ("TrajectoryStatistic",),
+    "trajectory_statistic": ("TrajectoryStatistic",),
     "trajectory": ("PredictionTrajectory",),
     "unembed": ("InversionOutput", "Unembed"),
 }

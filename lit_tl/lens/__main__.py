@@ -6,8 +6,7 @@ import sys
 import time
 from typing import NoReturn, Sequence
 
-from lit_tl import ctrl_c
-from lit_tl.lens.commands import flags_of
+from lit_tl import ctrl_c, flags
 
 _COMMANDS = {
     "train": "fit a tuned lens to a model",
@@ -16,7 +15,6 @@ _COMMANDS = {
     "push": "upload a lens to the Hugging Face Hub",
 }
 _FIRST_SPEAKS = 3.0
-_HELP = ("-h", "--help", "-help", "--helpfull", "--helpshort")
 
 
 def usage() -> str:
@@ -48,23 +46,23 @@ def sentence(error: Exception) -> str:
 def main(argv: Sequence[str]) -> None:
     """The command: exit code 1 for what can't be done, 2 for a command line that can't be understood."""
     name = argv[1] if len(argv) > 1 else ""
-    if name in _HELP:
+    if flags.wants_help([name]):
         print(usage())
         return
     if name not in _COMMANDS:
         fail(f"{name or 'nothing'!r} is no command: {', '.join(_COMMANDS)} are (--help says what they do)", 2)
     command = importlib.import_module(f"lit_tl.lens.commands.{name}")
-    if any(argument in _HELP for argument in argv[2:]):
-        print(command.USAGE, "\n\nFlags:\n", flags_of.help_text(command.Config), sep="")
+    if flags.wants_help(argv[2:]):
+        print(command.USAGE, "\n\nFlags:\n", flags.help_text(command.Config), sep="")
         return
     try:
-        config = flags_of.read(command.Config, [f"{argv[0]} {name}", *argv[2:]])
-    except flags_of.UsageError as error:
+        config, _ = flags.read(command.Config, [f"{argv[0]} {name}", *argv[2:]])
+    except flags.UsageError as error:
         fail(f"{error} ({name} --help lists the flags)", 2)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        if told := command.run(config):
-            print(told)
+        if summary := command.run(config):
+            print(summary)
     except KeyboardInterrupt:
         sys.exit(130)
     except (ValueError, OSError, RuntimeError) as error:

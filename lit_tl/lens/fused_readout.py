@@ -70,10 +70,7 @@ class LinearReadout:
 
     def input(self, h: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_in"]:
         """`x`, float32, with a graph where `h` has one."""
-        readout = self.unembed.readout
-        whole = h.reshape(1, -1, h.shape[-1]).to(readout.weight.device, readout.weight.dtype)
-        x = readout.project(readout.norm(whole)).float() * self.scale
-        return x.reshape(*h.shape[:-1], -1)
+        return self.unembed.readout.normed(h).float() * self.scale
 
     def logits(self, x: Float[torch.Tensor, "*batch d_in"]) -> Float[torch.Tensor, "*batch d_vocab"]:
         """All of them, float32; in half precision, up to a number for each row."""

@@ -1,36 +1,17 @@
-"""Fields of configs that are also flags. Loads no torch."""
+"""What training and evaluating lenses share. Loads no torch."""
 
 import dataclasses
-import math
-from typing import Any, Literal, Optional, Union
+from typing import Any, Literal, Optional
 
-Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+from lit_tl.models.causal_lm import Precision
+from lit_tl.settings import Settings, required, setting
+
 BadLines = Literal["refuse", "skip"]
 _OF_A_MACHINE = ("model", "data", "output", "checkpoint_dir", "device", "wandb", "debug")
 
 
-def setting(default: Any, text: str, *, result: bool = True) -> Any:
-    """A field with its help text. `result` marks what the trained lens depends on: a run that goes on may not change it."""
-    return dataclasses.field(default=default, metadata={"help": text, "result": result})
-
-
-def required(text: str, *, result: bool = True) -> Any:
-    """A field that has to be given."""
-    return dataclasses.field(metadata={"help": text, "result": result, "required": True})
-
-
-def at_least(name: str, value: Union[int, float, None], least: int) -> None:
-    """Refuse a number that is too small, or none.
-
-    Raises:
-        ValueError: it is.
-    """
-    if value is not None and not least <= value < math.inf:
-        raise ValueError(f"--{name} is {value}: give {least} or more")
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WorkOnText:
+class WorkOnText(Settings):
     """What training and evaluating share: a model, its text, and how the work is spread.
 
     Raises:
@@ -46,9 +27,14 @@ class WorkOnText:
     bad_lines: BadLines = setting(
         "refuse", "What to do with a line that holds no text: refuse the file, or skip and count the line.", result=False
     )
-    max_seq_len: Optional[int] = setting(None, "Tokens in a sequence. Default: the model's context, at most 2048.")
+    max_seq_len: Optional[int] = setting(
+        None, "Tokens in a sequence. Default: the model's context, at most 2048.", low=2
+    )
     per_gpu_batch_size: Optional[int] = setting(
-        None, "Sequences in one pass on each process. Default: about 2,048 tokens.", result=False
+        None,
+        "Sequences in one pass on each process. Default: about 2,048 tokens.",
+        low=1,
+        result=False,
     )
     device: Optional[str] = setting(None, "cuda, mps, cpu; the best there is if not said.", result=False)
     precision: Precision = setting(
@@ -63,8 +49,7 @@ class WorkOnText:
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in _OF_A_MACHINE}
 
     def __post_init__(self) -> None:
-        at_least("max_seq_len", self.max_seq_len, 2)
-        at_least("per_gpu_batch_size", self.per_gpu_batch_size, 1)
+        super().__post_init__()
         if self.cpu_offload and not self.fsdp:
             raise ValueError("--cpu_offload keeps the shards of --fsdp in the CPU's memory: give --fsdp too")
         if self.precision == "int8" and self.fsdp:

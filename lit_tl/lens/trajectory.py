@@ -5,7 +5,7 @@ of them in one sweep. `log_probs` makes the whole when it is asked for.
 """
 
 import dataclasses
-from typing import Any, Callable, Literal, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,12 @@ from jaxtyping import Float
 from lit_tl.lens import measures
 from lit_tl.lens.labels import TokenFormatter, TrajectoryLabels
 from lit_tl.lens.lenses import Lens
-from lit_tl.lens.sources import Dense, Read, Source
-from lit_tl.lens.statistic import TrajectoryStatistic
-from lit_tl.lens.streams import check_component, residual_streams
+from lit_tl.lens.predictions import DensePredictions, LensPredictions, Predictions
+from lit_tl.lens.statistics import DECLARED, NATS_PER, Declared, Units
+from lit_tl.lens.trajectory_statistic import TrajectoryStatistic
+from lit_tl.lens.streams import as_runner, check_component, residual_streams
 
-Units = Literal["nats", "bits"]
 Measure = Callable[..., torch.Tensor]
-_PER_UNIT: Mapping[str, float] = {"nats": 1.0, "bits": 1.0 / float(np.log(2.0))}
 Ids = "npt.NDArray[np.int64]"
 
 
@@ -40,7 +39,7 @@ class PredictionTrajectory:
     those on blocks as they were in the model's pass.
 
     Args:
-        log_probs: `[..., n_layers + 1, pos, d_vocab]`, in nats, the model's last; or a `Source` that gives them in parts.
+        log_probs: `[..., n_layers + 1, pos, d_vocab]`, in nats, the model's last; or a `Predictions` that gives them in parts.
         input_ids: `[..., pos]`.
         targets: `[..., pos]`, what should come next.
         anti_targets: `[..., pos]`, what should not.
@@ -58,11 +57,11 @@ class PredictionTrajectory:
     def __init__(
         self, log_probs: Any, input_ids: Any, targets: Any = None, anti_targets: Any = None, tokenizer: Any = None
     ) -> None:
-        self.source: Source = log_probs if isinstance(log_probs, Source) else Dense(torch.as_tensor(np.asarray(log_probs)))
+        self.predictions: Predictions = log_probs if isinstance(log_probs, Predictions) else DensePredictions(torch.as_tensor(np.asarray(log_probs)))
         self.input_ids = _ids(input_ids, "input_ids")
         shape = self.input_ids.shape
-        if (*self.source.batch_shape, self.source.n_pos) != shape:
-            raise ValueError(f"input_ids has shape {shape}, but the predictions {(*self.source.batch_shape, self.source.n_pos)}")
+        if (*self.predictions.batch_shape, self.predictions.n_pos) != shape:
+            raise ValueError(f"input_ids has shape {shape}, but the predictions {(*self.predictions.batch_shape, self.predictions.n_pos)}")
         self.targets = None if targets is None else _ids(targets, "targets", shape)
         self.anti_targets = None if anti_targets is None else _ids(anti_targets, "anti_targets", shape)
         self.tokenizer = tokenizer
@@ -96,8 +95,8 @@ class PredictionTrajectory:
         hidden, logits = residual_streams(model, torch.from_numpy(np.atleast_2d(ids)).to(device), residual_component)
         if ids.ndim == 1:
             hidden, logits = hidden[0], logits[0]
-        source = Read(lens, hidden, logits.detach(), residual_component, _masked(ids, mask_input))
-        return cls(source, ids, targets, anti_targets, tokenizer if tokenizer is not None else getattr(model, "tokenizer", None))
+        predictions = LensPredictions(lens, hidden, logits.detach(), residual_component, _masked(ids, mask_input))
+        return cls(predictions, ids, targets, anti_targets, tokenizer if tokenizer is not None else as_runner(model).tokenizer)
 
     @classmethod
     def from_lens_and_cache(
@@ -123,15 +122,15 @@ class PredictionTrajectory:
         layers = [cache[f"blocks.{layer}.hook_{residual_component}"] for layer in range(lens.unembed.readout.n_layers)]
         hidden = torch.stack([layer.detach().reshape(*ids.shape, layer.shape[-1]) for layer in layers], dim=-3)
         logits = model_logits.detach().reshape(*ids.shape, model_logits.shape[-1])
-        source = Read(lens, hidden, logits, residual_component, _masked(ids, mask_input))
-        return cls(source, ids, targets, anti_targets, tokenizer)
+        predictions = LensPredictions(lens, hidden, logits, residual_component, _masked(ids, mask_input))
+        return cls(predictions, ids, targets, anti_targets, tokenizer)
 
     # Shapes
 
     @property
     def batch_shape(self) -> Sequence[int]:
         """The shape before layers and positions."""
-        return self.source.batch_shape
+        return self.predictions.batch_shape
 
     @property
     def n_batch_axis(self) -> int:
@@ -146,22 +145,22 @@ class PredictionTrajectory:
     @property
     def num_layers(self) -> int:
         """Layers that the lens reads, the model's output not among them."""
-        return self.source.n_rows - 1
+        return self.predictions.n_rows - 1
 
     @property
     def num_tokens(self) -> int:
         """Positions."""
-        return self.source.n_pos
+        return self.predictions.n_pos
 
     @property
     def vocab_size(self) -> int:
         """Tokens that could come."""
-        return self.source.d_vocab
+        return self.predictions.d_vocab
 
     @property
     def log_probs(self) -> "npt.NDArray[np.float32]":
         """All of it, `[..., n_layers + 1, pos, d_vocab]`, in nats: mind the memory."""
-        rows = [self.source.read(row, slice(None)).cpu() for row in range(self.source.n_rows)]
+        rows = [self.predictions.read(row, slice(None)).cpu() for row in range(self.predictions.n_rows)]
         return torch.stack(rows, dim=-3).numpy()
 
     @property
@@ -172,12 +171,12 @@ class PredictionTrajectory:
     @property
     def model_log_probs(self) -> "npt.NDArray[np.float32]":
         """The model's own, `[..., pos, d_vocab]`."""
-        return self.source.read(self.source.n_rows - 1, slice(None)).cpu().numpy()
+        return self.predictions.read(self.predictions.n_rows - 1, slice(None)).cpu().numpy()
 
     def slice_sequence(self, slice: slice) -> "PredictionTrajectory":
         """The same for some positions."""
         cut = [None if ids is None else ids[..., slice] for ids in (self.input_ids, self.targets, self.anti_targets)]
-        return PredictionTrajectory(self.source.sliced(slice), cut[0], cut[1], cut[2], self.tokenizer)
+        return PredictionTrajectory(self.predictions.sliced(slice), cut[0], cut[1], cut[2], self.tokenizer)
 
     # Statistics
 
@@ -189,19 +188,19 @@ class PredictionTrajectory:
         Each is called with log-probabilities `[..., chunk, d_vocab]` of one layer, `model`, `targets` and `anti_targets` of the
         same positions, and, where there is another trajectory, its log-probabilities as `other`.
         """
-        if other is not None and (other.source.n_rows, other.input_ids.shape[-1]) != (self.source.n_rows, self.num_tokens):
-            mine, its = (self.source.n_rows, self.num_tokens), (other.source.n_rows, other.num_tokens)
+        if other is not None and (other.predictions.n_rows, other.input_ids.shape[-1]) != (self.predictions.n_rows, self.num_tokens):
+            mine, its = (self.predictions.n_rows, self.num_tokens), (other.predictions.n_rows, other.num_tokens)
             raise ValueError(
                 f"trajectories of {mine[0]} x {mine[1]} and {its[0]} x {its[1]} layers and positions can't be compared"
             )
-        rows = range(self.source.n_rows) if rows is None else rows
+        rows = range(self.predictions.n_rows) if rows is None else rows
         parts: dict[str, list[list[torch.Tensor]]] = {name: [[] for _ in rows] for name in reduces}
-        for chunk in self.source.chunks():
-            model = self.source.read(self.source.n_rows - 1, chunk)
+        for chunk in self.predictions.chunks():
+            model = self.predictions.read(self.predictions.n_rows - 1, chunk)
             known = {name: self._known(name, chunk, model.device) for name in ("targets", "anti_targets")}
             for place, row in enumerate(rows):
-                log_probs = model if row == self.source.n_rows - 1 else self.source.read(row, chunk)
-                against = None if other is None else other.source.read(row, chunk).to(log_probs.device)
+                log_probs = model if row == self.predictions.n_rows - 1 else self.predictions.read(row, chunk)
+                against = None if other is None else other.predictions.read(row, chunk).to(log_probs.device)
                 for name, reduce in reduces.items():
                     parts[name][place].append(reduce(log_probs, model=model, other=against, **known).cpu())
         axis = self.n_batch_axis
@@ -214,33 +213,43 @@ class PredictionTrajectory:
     def _statistic(
         self,
         name: str,
-        measure: Measure,
         *,
-        units: Optional[str] = None,
+        units: Units = "nats",
         other: Optional["PredictionTrajectory"] = None,
-        scale: float = 1.0,
         formatter: Optional[TokenFormatter] = None,
         topk: int = 10,
-        low: Optional[float] = None,
-        high: Optional[float] = None,
     ) -> TrajectoryStatistic:
-        topk = min(topk, self.vocab_size)
+        declared = DECLARED[name]
+        self._check_needs(declared)
         labelled = self.tokenizer is not None and self.n_batch_axis == 0
-        reduces: dict[str, Measure] = {"stats": measure}
+        reduces: dict[str, Measure] = {"stats": declared.measure}
         if labelled:
             top = measures.top_tokens if other is None else measures.largest_changes
-            reduces |= dict(zip(("ids", "values"), measures.parts(top, topk), strict=True))
-        got = self.sweep(reduces, other)
-        labels = self._labels(got["ids"], got["values"], formatter or TokenFormatter()) if labelled else None
+            pair = measures.parts(top, min(topk, self.vocab_size))
+            reduces |= dict(zip(("ids", "values"), pair, strict=True))
+        arrays = self.sweep(reduces, other)
+        write = formatter or TokenFormatter()
+        in_nats = declared.unit == "nats"
+        scale = 1.0 / NATS_PER[units] if in_nats else 1.0
         return TrajectoryStatistic(
-            name=name,
-            stats=got["stats"] * scale if scale != 1.0 else got["stats"],
-            sequence_labels=self._tokens(self.input_ids, formatter or TokenFormatter()) if labelled else None,
-            trajectory_labels=labels,
-            units=units,
-            min=low,
-            max=high,
+            name=declared.title,
+            stats=arrays["stats"] * scale if scale != 1.0 else arrays["stats"],
+            sequence_labels=self._tokens(self.input_ids, write) if labelled else None,
+            trajectory_labels=(
+                self._labels(arrays["ids"], arrays["values"], write) if labelled else None
+            ),
+            units=(units if in_nats else declared.unit) or None,
+            # Colours of divergences span their own values; only shares have two fixed ends.
+            min=declared.low if declared.unit != "nats" else None,
+            max=float(self.vocab_size) if name == "rank" else _high(declared),
         )
+
+    def _check_needs(self, declared: Declared) -> None:
+        for name in declared.needs:
+            if name != "other" and getattr(self, name) is None:
+                raise ValueError(
+                    f"{declared.function} needs {name}=: token ids, one for each position"
+                )
 
     def _tokens(self, ids: "npt.NDArray[np.int64]", formatter: TokenFormatter) -> "npt.NDArray[np.character]":
         known = {int(i): formatter.format(self.tokenizer.convert_ids_to_tokens(int(i))) for i in np.unique(ids)}
@@ -259,20 +268,19 @@ class PredictionTrajectory:
         Raises:
             ValueError: there are no targets.
         """
-        self._need("targets", "cross_entropy")
-        return self._statistic("Cross Entropy", measures.cross_entropy, units=units, scale=_PER_UNIT[units], **kwargs)
+        return self._statistic("cross_entropy", units=units, **kwargs)
 
     def entropy(self, units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
         """`-sum q log q`."""
-        return self._statistic("Entropy", measures.entropy, units=units, scale=_PER_UNIT[units], **kwargs)
+        return self._statistic("entropy", units=units, **kwargs)
 
     def forward_kl(self, units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
         """`KL(p || q)` of the model's p against the lens's q; 0 in the last row."""
-        return self._statistic("Forward KL", measures.forward_kl, units=units, scale=_PER_UNIT[units], **kwargs)
+        return self._statistic("forward_kl", units=units, **kwargs)
 
     def max_probability(self, **kwargs: Any) -> TrajectoryStatistic:
         """`max q`."""
-        return self._statistic("Max Probability", measures.max_probability, units="probability", low=0.0, high=1.0, **kwargs)
+        return self._statistic("max_probability", **kwargs)
 
     def rank(self, show_ranks: bool = False, **kwargs: Any) -> TrajectoryStatistic:
         """The target's rank, 1 where it is the likeliest.
@@ -284,11 +292,10 @@ class PredictionTrajectory:
         Raises:
             ValueError: there are no targets.
         """
-        self._need("targets", "rank")
-        found = self._statistic("Rank", measures.rank, low=1.0, high=float(self.vocab_size), **kwargs)
-        if show_ranks and found.trajectory_labels is not None:
-            found.trajectory_labels.label_strings = np.vectorize(str, otypes=[str])(found.stats)
-        return found
+        ranks = self._statistic("rank", **kwargs)
+        if show_ranks and ranks.trajectory_labels is not None:
+            ranks.trajectory_labels.label_strings = np.vectorize(str, otypes=[str])(ranks.stats)
+        return ranks
 
     def log_prob_diff(self, delta: bool = False, units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
         """`log q(target) - log q(anti_target)`, or, with `delta`, what each layer adds to it: one row fewer.
@@ -296,19 +303,17 @@ class PredictionTrajectory:
         Raises:
             ValueError: there are no targets or no anti-targets.
         """
-        self._need("targets", "log_prob_diff")
-        self._need("anti_targets", "log_prob_diff")
-        found = self._statistic("Log Prob. Difference", measures.log_prob_diff, units=units, scale=_PER_UNIT[units], **kwargs)
+        whole = self._statistic("log_prob_diff", units=units, **kwargs)
         if not delta:
-            return found
-        labels = found.trajectory_labels
+            return whole
+        labels = whole.trajectory_labels
         if labels is not None:
             hover = labels.hover_over_entries
             labels = TrajectoryLabels(labels.label_strings[1:], None if hover is None else hover[1:])
         return TrajectoryStatistic(
             name="Change of Log Prob. Difference",
-            stats=np.diff(found.stats, axis=-2),
-            sequence_labels=found.sequence_labels,
+            stats=np.diff(whole.stats, axis=-2),
+            sequence_labels=whole.sequence_labels,
             trajectory_labels=labels,
             units=units,
             includes_output=False,
@@ -316,36 +321,27 @@ class PredictionTrajectory:
 
     def kl_divergence(self, other: "PredictionTrajectory", units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
         """`KL(self || other)`."""
-        return self._against("KL divergence", measures.kl_divergence, other, units, **kwargs)
+        return self._statistic("kl_divergence", other=other, units=units, **kwargs)
 
     def js_divergence(self, other: "PredictionTrajectory", units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
         """The Jensen-Shannon divergence (Lin 1991): `(KL(p || m) + KL(q || m)) / 2` with `m = (p + q) / 2`; at most ln 2 nats."""
-        return self._against("JS divergence", measures.js_divergence, other, units, **kwargs)
+        return self._statistic("js_divergence", other=other, units=units, **kwargs)
 
     def symmetric_kl(self, other: "PredictionTrajectory", units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
         """`(KL(p || q) + KL(q || p)) / 2`: what the tuned-lens package calls its JS divergence. Unbounded."""
-        return self._against("Symmetric KL", measures.symmetric_kl, other, units, **kwargs)
+        return self._statistic("symmetric_kl", other=other, units=units, **kwargs)
 
     def total_variation(self, other: "PredictionTrajectory", **kwargs: Any) -> TrajectoryStatistic:
         """`sum |p - q| / 2`, between 0 and 1."""
-        return self._statistic(
-            "Total variation", measures.total_variation, units="probability", other=other, low=0.0, high=1.0, **kwargs
-        )
+        return self._statistic("total_variation", other=other, **kwargs)
 
     def max_abs_difference(self, other: "PredictionTrajectory", **kwargs: Any) -> TrajectoryStatistic:
         """`max |p - q|`: what the tuned-lens package calls its total variation."""
-        return self._statistic(
-            "Max |p - q|", measures.max_abs_difference, units="probability", other=other, low=0.0, high=1.0, **kwargs
-        )
+        return self._statistic("max_abs_difference", other=other, **kwargs)
 
-    def _against(
-        self, name: str, measure: Measure, other: "PredictionTrajectory", units: str, **kwargs: Any
-    ) -> TrajectoryStatistic:
-        return self._statistic(name, measure, units=units, other=other, scale=_PER_UNIT[units], **kwargs)
 
-    def _need(self, name: str, statistic: str) -> None:
-        if getattr(self, name) is None:
-            raise ValueError(f"{statistic} needs {name}=: token ids, one for each position")
+def _high(declared: Declared) -> Optional[float]:
+    return declared.high if declared.unit == "probability" else None
 
 
 def _masked(ids: "npt.NDArray[np.int64]", mask_input: bool) -> Optional[torch.Tensor]:

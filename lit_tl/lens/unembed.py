@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from lit_tl.lens.readout import find_readout
-from lit_tl.passes.activations import frozen_parameters
+from lit_tl.engine.readout import Readout
+from lit_tl.lens.streams import as_runner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Unembed(torch.nn.Module):
     """A model's final norm and unembedding, with its logit soft-cap and scale: the modules of the model itself, not copies.
 
     Args:
-        model: a TransformerLens model, or a Hugging Face causal language model.
+        model: a TransformerLens model, a Hugging Face causal language model, or a `Runner`.
 
     Raises:
         TypeError: it is neither.
@@ -42,21 +42,16 @@ class Unembed(torch.nn.Module):
     def __init__(self, model: Any):
         super().__init__()
         # In a list, so that the model's parameters do not become the lens's: it neither trains nor saves them.
-        self._readouts = [find_readout(model)]
+        self._readouts = [as_runner(model).readout]
 
     @property
-    def readout(self) -> Any:
-        """The model's modules; see `lit_tl.lens.readout.Readout`."""
+    def readout(self) -> Readout:
+        """The model's modules; see `lit_tl.engine.readout.Readout`."""
         return self._readouts[0]
 
     def forward(self, h: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_vocab"]:
         """Logits of hidden states, in float32."""
-        readout = self._readouts[0]
-        weight = readout.weight
-        whole = h.reshape(1, -1, h.shape[-1]).to(weight.device, weight.dtype)  # as the model's own hooks expect it
-        with frozen_parameters(*readout.modules()):
-            logits: torch.Tensor = readout.finish(readout.unembedding(readout.project(readout.norm(whole))))
-        return logits.float().reshape(*h.shape[:-1], logits.shape[-1])
+        return self.readout.logits(h)
 
     def unembedding_hash(self) -> str:
         """The hash by which published lenses name their model.

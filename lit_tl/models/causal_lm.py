@@ -6,11 +6,12 @@ patterns), and PyTorch can shard it and bitsandbytes quantize it.
 
 import importlib.util
 import pathlib
-from typing import Any
+from typing import Any, Literal
 
 from lit_tl.hub import with_the_hub_if_it_answers
-from lit_tl.lens.settings import Precision
-from lit_tl.models.loading import LoadingError, ModelSource, explain, resolve
+from lit_tl.models.loading import LoadingError, ModelSource, why_not_loaded, resolve
+
+Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
 
 def load_causal_lm(source: str, *, device: Any, works_on: Any = None, precision: Precision = "auto") -> tuple[Any, Any]:
@@ -47,20 +48,13 @@ def load_causal_lm(source: str, *, device: Any, works_on: Any = None, precision:
             tokenizer = transformers.AutoTokenizer.from_pretrained(path, revision=parsed.revision or "main")
             model = transformers.AutoModelForCausalLM.from_pretrained(path, **options)
     except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ImportError, AssertionError) as error:
-        raise LoadingError(explain(parsed.name, error)) from error
+        raise LoadingError(why_not_loaded(parsed.name, error)) from error
     if precision != "int8":
         model.to(device)
     model.eval().requires_grad_(False)
     # The name that a reader of the lens can use: not the place of the bundled model on this machine.
     model.name_or_path = parsed.name if local else path
     return model, tokenizer
-
-
-def context_of(model: Any) -> int:
-    """The longest text in tokens that a Hugging Face model's config allows; 2048 where it says nothing."""
-    config = model.config.get_text_config()
-    found = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len"))
-    return next((int(length) for length in found if length), 2048)
 
 
 def _dtype(precision: Precision, device_type: str) -> Any:

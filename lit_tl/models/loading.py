@@ -5,15 +5,17 @@ import difflib
 import os
 import pathlib
 import re
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Literal, Optional, get_args
 
 from lit_tl.hub import connection_errors, with_the_hub_if_it_answers
+from lit_tl.names import safe_label, split_label
 
 BUNDLED_MODELS = {"lit-tl-tiny": pathlib.Path(__file__).parent.parent / "bundled" / "tiny_gpt2"}
 """Models that are shipped with the package, by name."""
 
-DTYPES = ("float32", "float16", "bfloat16", "float64")
+Dtype = Literal["float32", "float16", "bfloat16", "float64"]
 """Number formats for weights."""
+DTYPES: tuple[str, ...] = get_args(Dtype)
 _PROCESSING = ("fold_ln", "center_writing_weights", "center_unembed")
 
 
@@ -37,10 +39,7 @@ class ModelSource:
         Raises:
             LoadingError: the entry is not of that form.
         """
-        label, equals, rest = text.partition("=")
-        if not equals or "@" in label or os.sep in label:
-            label, rest = "", text
-        whole = rest.strip()
+        label, whole = split_label(text)
         name, at, version = (whole, "", "") if pathlib.Path(whole).expanduser().is_dir() else whole.partition("@")
         if not name or (at and not version):
             raise LoadingError(f"--models entry {text!r} is not of the form [label=]name[@revision] or [label=]name[@step=N]")
@@ -49,7 +48,7 @@ class ModelSource:
             raise LoadingError(f"--models entry {text!r}: @step= takes a whole number, as in {name}@step=1000")
         default = name.rstrip("/").rsplit("/", 1)[-1] + (f"-{version.replace('=', '')}" if version else "")
         return cls(
-            label=re.sub(r"[^\w.-]", "-", label.strip() or default),
+            label=safe_label(label or default),
             name=name,
             revision=version if version and step is None else None,
             checkpoint_value=int(step[1]) if step else None,
@@ -71,6 +70,8 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     import transformers
     from transformer_lens.model_bridge import TransformerBridge
 
+    from lit_tl.engine.transformer_lens_models import rename
+
     processing = {option: bool(model_kwargs.pop(option, False)) for option in _PROCESSING}
     if "dtype" in model_kwargs:
         model_kwargs["dtype"] = as_dtype(model_kwargs["dtype"])
@@ -83,13 +84,13 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
         with with_the_hub_if_it_answers(hub):
             model = TransformerBridge.boot_transformers(path, **model_kwargs)
     except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ImportError, AssertionError) as error:
-        raise LoadingError(explain(name, error)) from error
+        raise LoadingError(why_not_loaded(name, error)) from error
     except safetensors.SafetensorError as error:
-        raise LoadingError(explain(name, error)) from error
+        raise LoadingError(why_not_loaded(name, error)) from error
     if any(processing.values()):
         model.enable_compatibility_mode(disable_warnings=True, fold_value_biases=False, **processing)
     model.eval()
-    model.cfg.model_name = name
+    rename(model, name)
     if model.tokenizer is None:
         raise LoadingError(f"{name} has no tokenizer: put its tokenizer files beside the weights")
     return model
@@ -154,7 +155,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or seen.__context__
 
 
-def explain(name: str, error: BaseException) -> str:
+def why_not_loaded(name: str, error: BaseException) -> str:
     """What went wrong while loading, and what to do, in a sentence or two."""
     from huggingface_hub import errors as hub
 

@@ -1,7 +1,6 @@
 """LIT's application with our models: fields made when they are asked for, threads, replies that browsers can take."""
 
 import functools
-import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
@@ -14,14 +13,17 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import caching, serialize, utils
 from werkzeug import wrappers
 
-from lit_tl.models.siblings import SalienceSibling
-from lit_tl.models.wrapper import HookedTransformerLIT
+from lit_tl.engine.byte_cache import ByteCache
+from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
+from lit_tl.lit.lazy_model import LazyModel
+from lit_tl.lit.model import HookedTransformerLIT
+from lit_tl.lit.sequence_salience import SalienceSibling
+from lit_tl.names import safe_label
 from lit_tl.server import guard, plugin, replies
-from lit_tl.server.byte_cache import ByteCache
-from lit_tl.server.lazy_model import LazyModel
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
 _ATTENTION_DIGITS = 3
+ANALYSIS_PATH = "/get_analysis"
 
 
 class LitTlApp(lit_app.LitApp):
@@ -45,15 +47,15 @@ class LitTlApp(lit_app.LitApp):
         self._predictions = ByteCache(cache_bytes)
         self._client_root: str = kw["client_root"]
         super().__init__(models, datasets, **kw)
-        for interpreter in self._interpreters.values():
-            if hasattr(interpreter, "peers"):
-                interpreter.peers = self._models
+        self._answer_analysis = self.make_handler(self._get_analysis)
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """WSGI: our pages first, all else is LIT's."""
         request = wrappers.Request(environ)
         if reason := guard.refusal(request):
             return replies.respond(request, replies.to_json({"error": reason}), status=403)(environ, start_response)
+        if request.path == ANALYSIS_PATH:
+            return self._answer_analysis(self, request, environ)(environ, start_response)
         response = plugin.respond(request, self._client_root)
         return response(environ, start_response) if response else super().__call__(environ, start_response)
 
@@ -110,6 +112,27 @@ class LitTlApp(lit_app.LitApp):
             names += utils.find_spec_keys(spec, kind)
         return lazy.fetch(inputs, [name for name in dict.fromkeys(names) if name in spec])
 
+    def _get_analysis(
+        self,
+        data: lit_types.JsonDict,
+        model: str = "",
+        dataset_name: str = "",
+        analysis: str = "",
+        other_model: str = "",
+        **kw: Any,
+    ) -> list[Any]:
+        """Run an analysis on a prompt, perhaps with a counterpart behind it, of one model or two."""
+        del kw
+        interpreter = self._interpreters.get(analysis)
+        if not isinstance(interpreter, AnalysisInterpreter):
+            raise ValueError(f"there is no analysis {analysis!r} on this server")
+        inputs = [example["data"] for example in data.get("inputs") or []]
+        other = self._models[other_model] if other_model else None
+        drawing = interpreter.draw(
+            inputs, self._models[model], self._datasets[dataset_name], data.get("config") or {}, other
+        )
+        return [drawing]
+
     def _create_model(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:
         """As LIT's, under a name that its client can handle."""
         _name_for_a_url(data, self._models)
@@ -163,6 +186,6 @@ def _name_for_a_url(data: lit_types.JsonDict, taken: Mapping[str, Any]) -> None:
     """LIT's client puts names into addresses as they are: other characters than these would end them."""
     config = data.get("config") or {}
     if name := config.get("new_name"):
-        config["new_name"] = re.sub(r"[^\w.-]", "-", str(name).strip())
+        config["new_name"] = safe_label(str(name))
         if config["new_name"] in taken:
             raise ValueError(f"the name {config['new_name']!r} is taken: choose another")

@@ -5,7 +5,6 @@ import difflib
 import inspect
 import os
 import pathlib
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,44 +14,50 @@ from lit_nlp import app as lit_app
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 
-from lit_tl.data import paired, sources, tasks
-from lit_tl.data.files import DEFAULT_MAX_EXAMPLES, Prompts
-from lit_tl.models.config import HookedTransformerLITConfig
-from lit_tl.models.loading import BUNDLED_MODELS, ModelSource
-from lit_tl.models.siblings import siblings
-from lit_tl.models.wrapper import HookedTransformerLIT, engine_of, load_for_lit
-from lit_tl.server import components, layouts
+from lit_tl.analyses.contract import Analysis
+from lit_tl.data import paired
+from lit_tl.data.prompt_source import PromptSource
+from lit_tl.data.tasks import misfits
+from lit_tl.lit import components, layouts
+from lit_tl.lit.config import HookedTransformerLITConfig
+from lit_tl.lit.datasets import DEFAULT_MAX_EXAMPLES, PromptDataset, Prompts, loaders
+from lit_tl.lit.model import HookedTransformerLIT, load_for_lit
+from lit_tl.lit.sequence_salience import siblings
+from lit_tl.models.loading import BUNDLED_MODELS, Dtype, ModelSource
+from lit_tl.names import safe_label, split_entries, split_label, unused_label
 from lit_tl.server.app import DEFAULT_CACHE_BYTES, LitTlApp
+from lit_tl.settings import Settings, setting
 
 Models = Union[str, Mapping[str, Any], Sequence[Any]]
 Datasets = Union[str, Mapping[str, Any], Sequence[Any]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildConfig:
+class BuildConfig(Settings):
     """How models and data are loaded.
 
-    Args:
-        device: as TransformerLens takes it ("cuda", "cpu", ...); None for the best there is.
-        dtype: number format of the weights.
-        max_examples: longest data set read from a file.
-        cache_bytes: bound on what the server keeps of predictions.
-        wrapper: settings of the model wrapper.
+    Raises:
+        SettingError: a value is not allowed.
     """
 
-    device: Optional[str] = None
-    dtype: str = "float32"
-    max_examples: int = DEFAULT_MAX_EXAMPLES
-    cache_bytes: int = DEFAULT_CACHE_BYTES
-    wrapper: HookedTransformerLITConfig = dataclasses.field(default_factory=HookedTransformerLITConfig)
+    device: Optional[str] = setting(
+        None, "Where models run: cuda, cuda:1, mps, cpu. Default: the best there is."
+    )
+    dtype: Dtype = setting("float32", "Number format of the weights.")
+    max_examples: int = setting(DEFAULT_MAX_EXAMPLES, "Most prompts to read from a file.", low=1)
+    cache_bytes: int = setting(DEFAULT_CACHE_BYTES, "Bound on what is kept of predictions.", low=0)
+    wrapper: HookedTransformerLITConfig = dataclasses.field(
+        default_factory=HookedTransformerLITConfig, metadata={"help": "Of the model wrapper."}
+    )
 
-    def __post_init__(self) -> None:
-        if self.max_examples < 1:
-            raise ValueError(f"max_examples is {self.max_examples}, but must be at least 1")
 
+class StartLog:
+    """Says on standard error what is being done, with the seconds since the start.
 
-class Progress:
-    """Says on standard error what is being done, with the seconds since `started` (of `time.monotonic`; None is now)."""
+    Args:
+        quiet: say nothing.
+        started: of `time.monotonic`; None is now.
+    """
 
     def __init__(self, quiet: bool = False, started: Optional[float] = None):
         self._started = time.monotonic() if started is None else started
@@ -63,7 +68,7 @@ class Progress:
             print(f"[{time.monotonic() - self._started:5.1f} s] {text}", file=sys.stderr, flush=True)
 
 
-def load_models(models: Optional[Models], config: BuildConfig, say: Progress) -> dict[str, lit_model.Model]:
+def load_models(models: Optional[Models], config: BuildConfig, say: StartLog) -> dict[str, lit_model.Model]:
     """Models by label. An entry is a source as in `--models`, a TransformerLens model, or a LIT model; None is the bundled one.
 
     Raises:
@@ -93,20 +98,21 @@ def load_models(models: Optional[Models], config: BuildConfig, say: Progress) ->
         else:
             model = HookedTransformerLIT(entry, dataclasses.replace(config.wrapper, lens=_lens_of(str(label), config.wrapper.lens)))
         if label is None:
-            label = engine_of(model).model.cfg.model_name if isinstance(model, HookedTransformerLIT) else type(model).__name__
+            ours = isinstance(model, HookedTransformerLIT)
+            label = model.loaded.runner.shape.name if ours else type(model).__name__
         if isinstance(model, HookedTransformerLIT) and model.config.lens not in ("auto", "none"):
-            say(engine_of(model).lenses.note)  # what is named must be there
-        loaded[_unused(re.sub(r"[^\w.-]", "-", str(label)), loaded, "model")] = model
+            say(model.loaded.lenses.note)  # what is named must be there
+        loaded[unused_label(safe_label(str(label)), loaded, "model")] = model
     return loaded
 
 
 def _lens_of(label: str, lens: str) -> str:
     """A model's entry in `label=lens,...`, or what all have."""
-    entries = dict(entry.split("=", 1) for entry in lens.split(",") if "=" in entry)
-    return entries.get(label, "auto") if entries else lens
+    entries = dict(split_label(entry) for entry in split_entries(lens))
+    return lens if list(entries) == [""] else entries.get(label, "auto")
 
 
-def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: Progress) -> dict[str, lit_dataset.Dataset]:
+def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: StartLog) -> dict[str, lit_dataset.Dataset]:
     """Data sets by label. An entry is a source as in `--datasets`, a LIT data set, or a list of prompts; None is all tasks.
 
     Raises:
@@ -123,20 +129,14 @@ def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: Progre
         if isinstance(entry, lit_dataset.Dataset):
             data: lit_dataset.Dataset = entry
         elif isinstance(entry, str):
-            source = sources.DatasetSource.parse(entry)
+            source = PromptSource.parse(entry)
             label = label or source.label
-            data = source.load(config.max_examples)
+            data = PromptDataset(source.load(config.max_examples))
         else:
             data = Prompts(entry)
-        loaded[_unused(str(label or "prompts"), loaded, "data set")] = data
+        loaded[unused_label(str(label or "prompts"), loaded, "data set")] = data
     say(f"{sum(len(data) for data in loaded.values())} prompts in {len(loaded)} data sets")
     return loaded
-
-
-def _unused(label: str, taken: Mapping[str, Any], kind: str) -> str:
-    if label in taken:
-        raise ValueError(f"two {kind}s are called {label!r}: name one of them with label=...")
-    return label
 
 
 def fit_report(models: Mapping[str, lit_model.Model], datasets: Mapping[str, lit_dataset.Dataset]) -> list[str]:
@@ -146,11 +146,11 @@ def fit_report(models: Mapping[str, lit_model.Model], datasets: Mapping[str, lit
         if not isinstance(model, HookedTransformerLIT):
             continue
         for name, data in datasets.items():
-            found = tasks.misfits(data.examples, engine_of(model).prompter)
-            if found:
-                first = found[0]
+            misfitting = misfits(data.examples, model.loaded.prompter)
+            if misfitting:
+                first = misfitting[0]
                 lines.append(
-                    f"{name}: {len(found)} of {len(data)} examples do not fit {model_name}; "
+                    f"{name}: {len(misfitting)} of {len(data)} examples do not fit {model_name}; "
                     f"example {first.index + 1}, {first.text[:40]!r}: {first.reason}"
                 )
     return lines
@@ -189,11 +189,24 @@ def check_lit_options(options: Mapping[str, Any]) -> None:
 
 
 def build_app(
-    models: Mapping[str, lit_model.Model], datasets: Mapping[str, lit_dataset.Dataset], config: BuildConfig, **lit_options: Any
+    models: Mapping[str, lit_model.Model],
+    datasets: Mapping[str, lit_dataset.Dataset],
+    config: BuildConfig,
+    *,
+    analyses: Sequence[Analysis] = (),
+    **lit_options: Any,
 ) -> LitTlApp:
-    """The application. `lit_options` go to `lit_nlp.app.LitApp`."""
+    """The application.
+
+    Args:
+        models: by label.
+        datasets: by label.
+        config: for the cache.
+        analyses: a user's own.
+        **lit_options: of `lit_nlp.app.LitApp`.
+    """
     options: dict[str, Any] = {
-        "interpreters": components.interpreters(),
+        "interpreters": components.interpreters(analyses),
         "generators": components.generators(),
         "metrics": components.lit_metrics(),
         "layouts": dict(layouts.LAYOUTS),
@@ -201,7 +214,7 @@ def build_app(
         "default_layout": "default",
         "page_title": "lit_tl",
         "model_loaders": {"TransformerLens": (load_group_for_lit, HookedTransformerLIT.init_spec())},
-        "dataset_loaders": {name: (kind, kind.init_spec()) for name, kind in sources.LOADERS.items()},
+        "dataset_loaders": loaders(),
     }
     options |= {name: value for name, value in lit_options.items() if value is not None}
     return LitTlApp(with_siblings(models), datasets, cache_bytes=config.cache_bytes, **options)

@@ -15,7 +15,8 @@ from typing import Optional
 
 from werkzeug import security, wrappers
 
-CLIENT = pathlib.Path(__file__).parent.parent / "client"
+from lit_tl import client
+
 PREFIX = "/lit_tl/"
 PLOTLY = "plotly.min.js"
 """Plotly's own script, out of its Python package."""
@@ -30,7 +31,8 @@ def index_page(client_root: str) -> str:
     says that panels are off."""
     page = (pathlib.Path(client_root) / "static" / "index.html").read_text("utf-8")
     page = _CDN_LINK.sub("", page).replace("</head>", f'  <link href="{PREFIX[1:]}fonts.css" rel="stylesheet">\n</head>', 1)
-    without = f"<script>\n{(CLIENT / 'without.js').read_text('utf-8')}</script>"
+    panels = f"var litTlPanels = {client.manifest()};"
+    without = f"<script>\n{panels}\n{(client.FOLDER / 'without.js').read_text('utf-8')}</script>"
     late = "litTlWithout('lit_tl could not load its panels: reload the page; the rest of LIT works.', '\\1')"
     plugin = f'<script type="module" src="{PREFIX[1:]}plugin.js" data-main="\\1" onerror="{late}"></script>'
     page, found = _MAIN_SCRIPT.subn(lambda match: f"{without}\n  {match.expand(plugin)}", page, count=1)
@@ -52,7 +54,7 @@ def respond(request: wrappers.Request, client_root: str) -> Optional[wrappers.Re
         return _file(request, "main.js", client_root)
     if request.path.startswith(PREFIX):
         name = request.path.removeprefix(PREFIX)
-        return _file(request, name, _plotly_folder() if name == PLOTLY else str(CLIENT))
+        return _file(request, name, _plotly_folder() if name == PLOTLY else str(client.FOLDER))
     return None
 
 

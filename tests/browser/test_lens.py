@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.data.tasks import PairedTask
-from lit_tl.interpreters.lenses import read
-from lit_tl.models.wrapper import engine_of
+from lit_tl.data.tasks import read_task
+from lit_tl.analyses.lens_reading import read
 from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
 
-EXAMPLES = PairedTask("ioi").examples
+EXAMPLES = read_task("ioi").examples
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +48,10 @@ def rows_of(panel: Any) -> list[list[str]]:
 
 
 def test_cells_have_the_models_tokens_and_the_csv_its_numbers(panel: Any, bundled: HookedTransformerLIT) -> None:
-    engine = engine_of(bundled)
-    trajectory = read(engine, "tuned", EXAMPLES[0], "resid_pre")
+    loaded = bundled.loaded
+    trajectory = read(loaded, "tuned", EXAMPLES[0], "resid_pre")
     top = trajectory.log_probs.argmax(-1)
-    expected = [engine.prompter.vocabulary.string(int(i)) for i in top.ravel()]
+    expected = [loaded.prompter.vocabulary.string(int(i)) for i in top.ravel()]
     shown = panel.locator(".plot .heatmaplayer text").all_text_contents()
     assert sorted(shown) == sorted(token.replace(" ", "·").replace("\n", "↵") for token in expected)
     rows = rows_of(panel)
@@ -66,7 +65,7 @@ def test_changing_lens_and_statistic_redraws(panel: Any, bundled: HookedTransfor
     after = panel.locator(".plot .heatmaplayer text").all_text_contents()
     assert before != after
     choose(panel, "statistic", "forward KL")
-    expected = read(engine_of(bundled), "logit", EXAMPLES[0], "resid_pre").forward_kl().stats
+    expected = read(bundled.loaded, "logit", EXAMPLES[0], "resid_pre").forward_kl().stats
     assert np.allclose([float(row[5]) for row in rows_of(panel)], expected.ravel(), atol=1e-3)
     choose(panel, "beside", "tuned")
     assert {row[0] for row in rows_of(panel)} == {"logit", "tuned"}
@@ -89,8 +88,8 @@ def test_a_pinned_prompt_and_another_model_are_compared(panel: Any, bundled: Hoo
     selected.locator(".plot .heatmaplayer image").first.wait_for()
     choose(selected, "against", "pinned prompt")
     choose(selected, "statistic", "JS divergence")
-    engine = engine_of(bundled)
-    mine, its = (read(engine, "tuned", EXAMPLES[i], "resid_pre") for i in (3, 0))
+    loaded = bundled.loaded
+    mine, its = (read(loaded, "tuned", EXAMPLES[i], "resid_pre") for i in (3, 0))
     shared = slice(0, min(mine.num_tokens, its.num_tokens))
     expected = mine.slice_sequence(shared).js_divergence(its.slice_sequence(shared)).stats
     got = np.array([float(row[5]) for row in rows_of(selected)])

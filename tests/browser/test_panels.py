@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.data.tasks import PairedTask
-from lit_tl.passes.head_scores import head_scores
+from lit_tl.data.tasks import read_task
+from lit_tl.analyses.attention_patterns import head_scores
 from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
 
-EXAMPLE = PairedTask("ioi").examples[0]
+EXAMPLE = read_task("ioi").examples[0]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pytest
 from lit_tl import HookedTransformerLIT
 from lit_tl.data import lexicon, paired, tasks
 from lit_tl.data.errors import DataError
-from lit_tl.models.wrapper import engine_of
 
 
 @pytest.mark.parametrize("name", paired.TASKS)
@@ -91,7 +90,7 @@ def test_heldout_words_and_templates_are_not_in_the_training_part() -> None:
 
 def test_every_shipped_example_fits_the_bundled_tokenizer(bundled: HookedTransformerLIT) -> None:
     for name in paired.TASKS:
-        assert tasks.misfits(tasks.PairedTask(name).examples, engine_of(bundled).prompter) == []
+        assert tasks.misfits(tasks.read_task(name).examples, bundled.loaded.prompter) == []
 
 
 def test_misfits_are_found_and_explained(bundled: HookedTransformerLIT) -> None:
@@ -102,7 +101,7 @@ def test_misfits_are_found_and_explained(bundled: HookedTransformerLIT) -> None:
         "prompt has 3 tokens, but the corrupted one 4": example | {"corrupted_text": "The old queen"},
     }
     for reason, bad in cases.items():
-        (misfit,) = tasks.misfits([example, bad, {"text": "no answer"}], engine_of(bundled).prompter)
+        (misfit,) = tasks.misfits([example, bad, {"text": "no answer"}], bundled.loaded.prompter)
         assert misfit.index == 1
         assert re.search(reason, misfit.reason)
 
@@ -113,18 +112,18 @@ def test_the_shipped_files_are_what_the_program_writes() -> None:
     for name, entry in manifest.items():
         text = (tasks.shipped_folder() / entry["file"]).read_text("utf-8")
         assert hashlib.sha256(text.encode()).hexdigest() == entry["sha256"]
-        assert len(text.splitlines()) == entry["examples"] == len(tasks.PairedTask(name))
+        assert len(text.splitlines()) == entry["examples"] == len(tasks.read_task(name).examples)
         assert (tasks.shipped_folder() / entry["card"]).read_text().startswith(f"# {name}")
         generated = [dataclasses.asdict(example) for example in paired.TASKS[name](4 * entry["examples"], entry["seed"], True)]
         texts = {example["text"] for example in generated}
-        assert all(example["text"] in texts for example in tasks.PairedTask(name).examples)
+        assert all(example["text"] in texts for example in tasks.read_task(name).examples)
 
 
 def test_new_examples_come_from_a_seed() -> None:
-    assert tasks.PairedTask("ioi", seed=7).examples == tasks.PairedTask("ioi", seed=7).examples
-    assert tasks.PairedTask("ioi", seed=7).examples != tasks.PairedTask("ioi").examples
-    assert len(tasks.PairedTask("capital", seed=1, count=20)) <= 20
+    assert tasks.read_task("ioi", seed=7).examples == tasks.read_task("ioi", seed=7).examples
+    assert tasks.read_task("ioi", seed=7).examples != tasks.read_task("ioi").examples
+    assert len(tasks.read_task("capital", seed=1, count=20).examples) <= 20
     with pytest.raises(DataError, match="unknown task 'ioii': there are ioi"):
-        tasks.PairedTask("ioii")
+        tasks.read_task("ioii")
     with pytest.raises(DataError, match="a count of 0"):
-        tasks.PairedTask("ioi", count=0)
+        tasks.read_task("ioi", count=0)

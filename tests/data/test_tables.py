@@ -4,11 +4,11 @@ import json
 import pathlib
 
 import pytest
-from lit_nlp.api import types as lit_types
 
 from lit_tl.data.errors import DataError
-from lit_tl.data.sources import DatasetSource
-from lit_tl.data.tables import HubSource, HubTable, JsonFile, Table
+from lit_tl.data.hub_prompts import HubEntry, read_hub
+from lit_tl.data.prompt_files import read_json_list, read_table
+from lit_tl.data.prompt_source import PromptSource
 
 
 def write(tmp_path: pathlib.Path, content: str, name: str) -> str:
@@ -19,13 +19,13 @@ def write(tmp_path: pathlib.Path, content: str, name: str) -> str:
 @pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.csv", ";"), ("t.tsv", "\t")])
 def test_rows_become_prompts(tmp_path: pathlib.Path, name: str, delimiter: str) -> None:
     rows = [["prompt", "answer", "score", "kind"], ['"a, b; c"', " 7", "1.5", "x"], ['"two\nlines ""quoted"""', "", "", "y"]]
-    data = Table(write(tmp_path, "\n".join(delimiter.join(row) for row in rows) + "\n", name))
+    data = read_table(write(tmp_path, "\n".join(delimiter.join(row) for row in rows) + "\n", name))
     assert data.examples == [
         {"text": "a, b; c", "answer": " 7", "score": 1.5, "kind": "x"},
         {"text": 'two\nlines "quoted"', "answer": "", "score": None, "kind": "y"},
     ]
-    assert isinstance(data.spec()["score"], lit_types.Scalar)
-    assert isinstance(data.spec()["kind"], lit_types.CategoryLabel)
+    assert data.columns["score"].kind == "scalar"
+    assert data.columns["kind"].kind == "label"
 
 
 @pytest.mark.parametrize(
@@ -40,26 +40,26 @@ def test_rows_become_prompts(tmp_path: pathlib.Path, name: str, delimiter: str) 
 )
 def test_bad_tables_are_refused(tmp_path: pathlib.Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        Table(write(tmp_path, content, "t.csv"))
+        read_table(write(tmp_path, content, "t.csv"))
 
 
 def test_a_column_can_be_chosen(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path, "text,title\na,b\n", "t.csv")
-    assert Table(path, text_column="title").examples == [{"text": "b"}]
+    assert read_table(path, text_column="title").examples == [{"text": "b"}]
     with pytest.raises(DataError, match="has no column 'name': it has text, title"):
-        Table(path, text_column="name")
+        read_table(path, text_column="name")
 
 
 def test_json_files(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path, json.dumps(["a", {"prompt": "b", "answer": " c"}]), "t.json")
-    assert [example["text"] for example in JsonFile(path).examples] == ["a", "b"]
+    assert [example["text"] for example in read_json_list(path).examples] == ["a", "b"]
     for content, message in (
         ("[1]", "does not hold a list"),
         ("{", r"t.json:1: not JSON"),
         ('[{"x": 1}]', "entry 1 has no column"),
     ):
         with pytest.raises(DataError, match=message):
-            JsonFile(write(tmp_path, content, "t.json"))
+            read_json_list(write(tmp_path, content, "t.json"))
 
 
 @pytest.mark.parametrize(
@@ -71,28 +71,28 @@ def test_json_files(tmp_path: pathlib.Path) -> None:
     ],
 )
 def test_hub_sources_are_read(text: str, expected: tuple) -> None:
-    source = HubSource.parse(text)
+    source = HubEntry.parse(text)
     assert (source.name, source.config, source.split, source.column, source.count) == expected
-    assert DatasetSource.parse(f"mine={text}").label == "mine"
+    assert PromptSource.parse(f"mine={text}").label == "mine"
 
 
 @pytest.mark.parametrize("text", ["hf:", "hf:a b", "hf:a[train,text,more]", "hf:a[:0]", "hf:a[:x]", "hf:a[:1,:2]"])
 def test_malformed_hub_sources_are_refused(text: str) -> None:
     with pytest.raises(DataError, match=r"hf:|in brackets"):
-        HubSource.parse(text)
+        HubEntry.parse(text)
 
 
 def test_a_hub_data_set_without_network_is_a_sentence() -> None:
     with pytest.raises(DataError, match="NeelNanda/pile-10k"):
-        HubTable("hf:NeelNanda/pile-10k[train,text,:3]")
+        read_hub("hf:NeelNanda/pile-10k[train,text,:3]")
 
 
 def test_tables_as_other_programs_write_them(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "pandas.csv"
     file.write_text("\n,text,score,\n0,one,1,\n\n1," + "long " * 40_000 + ",2,\n2,three,3,\n")
-    table = Table(str(file), max_examples=2)
+    table = read_table(str(file), max_examples=2)
     assert [example["score"] for example in table.examples] == [1.0, 2.0]
-    assert list(table.spec()) == ["text", "score"]
+    assert list(table.columns) == ["text", "score"]
 
 
 @pytest.mark.parametrize(
@@ -109,15 +109,15 @@ def test_what_a_page_could_not_show_is_refused_when_it_is_read(
 ) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message):
-        (Table if name.endswith("csv") else JsonFile)(str(tmp_path / name))
+        (read_table if name.endswith("csv") else read_json_list)(str(tmp_path / name))
 
 
 def test_fewer_than_one_example_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.csv").write_text("text\na\n")
     with pytest.raises(DataError, match="max_examples is -3: give 1 or more"):
-        Table(str(tmp_path / "a.csv"), max_examples=-3)
+        read_table(str(tmp_path / "a.csv"), max_examples=-3)
 
 
 def test_a_column_of_the_hub_can_be_named_without_a_split() -> None:
-    source = HubSource.parse("hf:squad[,question,:5]")
+    source = HubEntry.parse("hf:squad[,question,:5]")
     assert (source.split, source.column, source.count) == ("train", "question", 5)

@@ -11,7 +11,8 @@ import pytest
 
 from lit_tl import HookedTransformerLIT
 from lit_tl.lens import PredictionTrajectory
-from lit_tl.models.lens_choice import choose_lenses
+from lit_tl.lens import __main__ as command_line
+from lit_tl.lens.choice import choose_lenses
 
 
 def command(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess:
@@ -40,13 +41,21 @@ def test_show_writes_the_figure_without_lit(tmp_path: pathlib.Path, bundled: Hoo
     [
         (["show"], 2, "--text is missing: The prompt"),
         (["shwo"], 2, "'shwo' is no command: train, eval, show, push are"),
-        (["show", "--text", "a", "--output", "a.pdf"], 2, "must end in .html or .json"),
+        (["show", "--text", "a", "--output", "a.pdf"], 2, "--output is 'a.pdf': give a name that ends in .html or .json"),
         (["show", "--text", "a", "--lens", "./none"], 1, "the lens folder ./none does not exist"),
         (["show", "--statistic", "size"], 2, "statistic"),
     ],
 )
-def test_mistakes_are_said_in_a_sentence(tmp_path: pathlib.Path, arguments: list[str], code: int, sentence: str) -> None:
-    done = command(*arguments, cwd=tmp_path)
-    assert done.returncode == code
-    assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
+def test_mistakes_are_said_in_a_sentence(
+    tmp_path: pathlib.Path,
+    arguments: list[str],
+    code: int,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(["lens", *arguments])
+    assert ended.value.code == code
+    assert sentence in capsys.readouterr().err

@@ -17,7 +17,7 @@ from lit_tl.lens import JacobianLens, LensError, LogitLens, TunedLens, Unembed, 
 from lit_tl.lens.evaluation import evaluate
 from lit_tl.lens.streams import residual_streams
 from lit_tl.lens.training.loss import row_loss
-from lit_tl.models.lens_choice import BUNDLED_LENSES, choose_lenses
+from lit_tl.lens.choice import BUNDLED_LENSES, choose_lenses
 from lit_tl.models.loading import load_model
 from tests.conftest import FAMILIES
 

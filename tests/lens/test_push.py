@@ -15,9 +15,9 @@ from typing import Iterator
 import pytest
 import torch
 
-from lit_tl.lens.commands import flags_of
+from lit_tl import flags
 from lit_tl.lens.training.config import TrainConfig
-from lit_tl.models.lens_choice import BUNDLED_LENSES
+from lit_tl.lens.choice import BUNDLED_LENSES
 
 TRAINED = TrainConfig(
     model="lit-tl-tiny",
@@ -140,7 +140,7 @@ def test_a_lens_arrives_with_a_card(hub: tuple[str, dict[str, dict[str, bytes]]]
     assert "| 0 | 0.7500 |" in card
     assert all(b"/home/me" not in content and b"secret" not in content for content in files.values())
     (line,) = (line for line in card.splitlines() if "lit_tl.lens train" in line)
-    again = flags_of.read(TrainConfig, shlex.split(line)[3:])
+    again = flags.read(TrainConfig, shlex.split(line)[3:])[0]
     assert again == dataclasses.replace(TRAINED, data="text.jsonl", output="lens", wandb=None, device=None)
     files["README.md"] = b"mine"
     assert push(folder, "--name=other", endpoint=endpoint).returncode == 0

@@ -9,7 +9,7 @@ import torch
 
 from lit_tl import HookedTransformerLIT
 from lit_tl.lens import LogitLens, PredictionTrajectory, TokenFormatter, TunedLens
-from lit_tl.lens import sources as sources_module
+from lit_tl.lens import predictions as predictions_module
 from tests.conftest import FAMILIES
 
 TEXT = "When Mary and John went to the store, John gave a book to"
@@ -41,7 +41,7 @@ def test_a_new_tuned_lens_is_the_logit_lens_and_the_last_row_is_the_model(
     assert np.allclose(post.log_probs[-2], own, atol=1e-4), "what the last block writes is what the model says"
     assert np.allclose(post.log_probs[0], logit.log_probs[1], atol=1e-5), "a block's output is the next one's input"
     if family == "gpt_neox":
-        with pytest.raises(ValueError, match="runs attention and MLP side by side: it has no resid_mid"):
+        with pytest.raises(ValueError, match="has no resid_mid\\[0\\]: attention and MLP run side by side in it"):
             trajectory(model, LogitLens.from_model(model), residual_component="resid_mid")
         return
     mid = trajectory(model, LogitLens.from_model(model), residual_component="resid_mid")
@@ -97,7 +97,7 @@ def test_chunks_batches_and_slices_give_the_same_numbers(bundled: HookedTransfor
     whole = trajectory(model, lens).entropy().stats
     both = PredictionTrajectory.from_lens_and_model(lens, model, np.stack([ids_of(model), ids_of(model, OTHER)]))
     assert (both.batch_shape, both.batch_axes, both.n_batch_axis) == ((2,), (0,), 1)
-    monkeypatch.setattr(sources_module, "CHUNK_BYTES", 4 * both.vocab_size * 3)
+    monkeypatch.setattr(predictions_module, "CHUNK_BYTES", 4 * both.vocab_size * 3)
     assert np.allclose(both.entropy().stats[0], whole, atol=1e-4)
     cut = trajectory(model, lens).slice_sequence(slice(3, 8))
     assert np.allclose(cut.entropy().stats, whole[:, 3:8], atol=1e-4)
@@ -165,7 +165,7 @@ def test_what_is_missing_is_said(bundled: HookedTransformerLIT) -> None:
     bare = PredictionTrajectory.from_lens_and_model(lens, model, ids_of(model))
     with pytest.raises(ValueError, match="cross_entropy needs targets="):
         bare.cross_entropy()
-    with pytest.raises(ValueError, match="residual_component='resid_end' is none of resid_pre, resid_mid, resid_post"):
+    with pytest.raises(ValueError, match="residual_component='resid_end' does not exist: choose from resid_pre, resid_mid, resid_post"):
         trajectory(model, lens, residual_component="resid_end")
     with pytest.raises(ValueError, match="can't be compared"):
         bare.kl_divergence(bare.slice_sequence(slice(0, 3)))

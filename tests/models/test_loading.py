@@ -9,7 +9,7 @@ import httpx
 import pytest
 from huggingface_hub import errors as hub
 
-from lit_tl.models.loading import LoadingError, ModelSource, explain, load_model, resolve
+from lit_tl.models.loading import LoadingError, ModelSource, why_not_loaded, load_model, resolve
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def _hub_error(kind: type[Exception], status: int) -> Exception:
 def test_what_the_hub_says_becomes_what_to_do() -> None:
     gated = OSError("You are trying to access a gated repo.")
     gated.__cause__ = _hub_error(hub.GatedRepoError, 403)
-    assert "HF_TOKEN" in explain("meta-llama/Llama-3", gated)
+    assert "HF_TOKEN" in why_not_loaded("meta-llama/Llama-3", gated)
     missing = OSError("x")
     missing.__cause__ = _hub_error(hub.RepositoryNotFoundError, 404)
-    assert "there is no model 'a/gpt2-smal' on the Hub" in explain("a/gpt2-smal", missing)
+    assert "there is no model 'a/gpt2-smal' on the Hub" in why_not_loaded("a/gpt2-smal", missing)
     revision = OSError("x")
     revision.__cause__ = _hub_error(hub.RevisionNotFoundError, 404)
-    assert "no such revision" in explain("a/b", revision)
+    assert "no such revision" in why_not_loaded("a/b", revision)
 
 
 def test_a_hub_model_without_network_says_so_and_what_works() -> None:

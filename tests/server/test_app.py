@@ -10,15 +10,14 @@ import pytest
 from werkzeug.test import Client
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.models.wrapper import engine_of
 from lit_tl.server import build
-from lit_tl.server.lazy_model import LazyModel
+from lit_tl.lit.lazy_model import LazyModel
 
 
 @pytest.fixture(scope="module")
 def client(bundled: HookedTransformerLIT) -> Client:
     settings = build.BuildConfig()
-    data = build.load_datasets({"ioi": "ioi", "mine": ["a text", "日本 🙂"]}, settings, build.Progress(quiet=True))
+    data = build.load_datasets({"ioi": "ioi", "mine": ["a text", "日本 🙂"]}, settings, build.StartLog(quiet=True))
     return Client(build.build_app({"tiny": bundled}, data, settings))
 
 
@@ -154,7 +153,7 @@ def test_opening_a_page_computes_no_attention_and_no_gradient(
 
     monkeypatch.setattr(HookedTransformerLIT, "predict", watch)
     settings = build.BuildConfig()
-    fresh = Client(build.build_app({"tiny": bundled}, build.load_datasets(["ioi"], settings, build.Progress(quiet=True)), settings))
+    fresh = Client(build.build_app({"tiny": bundled}, build.load_datasets(["ioi"], settings, build.StartLog(quiet=True)), settings))
     ids = ids_of(fresh, "ioi")
     query = {"model": "tiny", "dataset_name": "ioi"}
     ask(fresh, "/get_preds", ids, requested_types="Scalar,MulticlassPreds", **query)
@@ -162,13 +161,13 @@ def test_opening_a_page_computes_no_attention_and_no_gradient(
     ask(fresh, "/get_metrics", ids, metrics="", **query)
     first = len(asked)
     assert first == 13, "a hundred prompts in batches of eight, each once for all three requests"
-    assert not any(name in engine_of(bundled).heavy_fields() for names in asked for name in names)
+    assert not any(name in bundled.heavy_fields() for names in asked for name in names)
     ask(fresh, "/get_interpretations", ids[:1], interpreter="Grad L2 Norm", **query)
     assert asked[first:] == [("target", "token_gradients", "token_embeddings")]
 
 
 def test_a_changed_weight_or_hook_is_not_answered_from_the_cache(bundled: HookedTransformerLIT) -> None:
-    from lit_tl.server.byte_cache import ByteCache
+    from lit_tl.engine.byte_cache import ByteCache
 
     model = LazyModel(bundled, ByteCache(2**20))
     example = [{"text": "The capital of France is"}]
@@ -188,12 +187,14 @@ def test_a_changed_weight_or_hook_is_not_answered_from_the_cache(bundled: Hooked
         assert model.fetch(example, ["loss"])[0] != before, "written through .data"
     finally:
         weight.data.copy_(kept)
+    before_hook = model.state()
     handle = bundled.model.blocks[1].register_forward_hook(lambda module, given, output: None)
-    assert model.state() != (handle.remove(), model.state())[1]
+    assert model.state() == before_hook, "libraries hook plain modules by themselves"
+    handle.remove()
 
 
 def test_a_projection_does_not_outlive_the_weights_it_was_made_with(bundled: HookedTransformerLIT) -> None:
-    data = build.load_datasets({"capital": "capital@count=8"}, settings := build.BuildConfig(), build.Progress(quiet=True))
+    data = build.load_datasets({"capital": "capital@count=8"}, settings := build.BuildConfig(), build.StartLog(quiet=True))
     own = Client(build.build_app({"tiny": bundled}, data, settings))
     config = {
         "dataset_name": "capital",
@@ -288,7 +289,7 @@ def _close(a: Any, b: Any) -> bool:
 def test_a_slow_request_does_not_block_a_quick_one(bundled: HookedTransformerLIT) -> None:
     settings = build.BuildConfig()
     many = [f"The capital of France is Paris, and the number is {i}." for i in range(800)]
-    data = build.load_datasets({"many": many, "one": ["The king"]}, settings, build.Progress(quiet=True))
+    data = build.load_datasets({"many": many, "one": ["The king"]}, settings, build.StartLog(quiet=True))
     app = build.build_app({"tiny": bundled}, data, settings)
     slow, quick = Client(app), Client(app)
     everything, (one,) = ids_of(slow, "many"), ids_of(quick, "one")
@@ -316,6 +317,6 @@ def test_foreign_requests_get_no_answer(client: Client) -> None:
 
 def test_warm_start_makes_cheap_fields_before_the_page_opens(bundled: HookedTransformerLIT) -> None:
     settings = build.BuildConfig()
-    data = build.load_datasets({"two": ["a text", "another"]}, settings, build.Progress(quiet=True))
+    data = build.load_datasets({"two": ["a text", "another"]}, settings, build.StartLog(quiet=True))
     app = build.build_app({"tiny": bundled}, data, settings, warm_start=1.0, warm_start_progress_indicator=None)
     assert app._predictions.bytes > 0

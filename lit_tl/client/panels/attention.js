@@ -235,7 +235,6 @@ function drawLarge({tokens}, of) {
 
 /** @type {import('../bridge.js').Panel} */
 export const panel = {
-  tag: 'lit-tl-attention-module',
   title: 'Attention',
   info: 'Every head small, one head large. Point at a token: green is where it looks, orange underneath is who looks at it.',
   interpreter: 'Attention',

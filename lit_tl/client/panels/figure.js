@@ -108,7 +108,8 @@ function mount(root, host) {
     }
     const now = settings();
     const pinned = now.against === 'pinned prompt' ? host.pinned() : null;
-    latest.run(() => Promise.all([host.ask(name, example, now, looked, ...(pinned ? [pinned] : [])), plotly()]), {
+    const against = {counterpart: pinned, otherModel: now.against === 'other model'};
+    latest.run(() => Promise.all([host.analyze(name, now, looked, against), plotly()]), {
       loading: () => place.loading(`Computing ${name}.`),
       failed: place.failed,
       done: ([drawing, Plotly]) => void draw(drawing, Plotly, example),
@@ -128,7 +129,7 @@ function mount(root, host) {
     await paint(Plotly, plot, figure);
     /** @type {any} */ (plot).removeAllListeners?.('plotly_click');
     /** @type {any} */ (plot).on('plotly_click', (/** @type {{points: any[]}} */ {points: [point]}) => {
-      const pos = figure.layout.meta?.pos === 'x' ? point.pointIndex?.[1] ?? point.pointIndex : null;
+      const pos = figure.layout.meta?.pos === 'x' ? point.x : null;
       if (!Number.isInteger(pos)) return;
       if (pos > 0) target.set({model: /** @type {any} */ (view).model, exampleId: example.id, tokens: tokens.length, pos, token: tokens[pos]});
       if (figure.layout.meta.detail) void drawDetail(figure.layout.meta.detail, pos, Plotly, example);
@@ -139,7 +140,7 @@ function mount(root, host) {
   async function drawDetail(other, pos, Plotly, example) {
     const shared = Object.entries(settings()).filter(([key]) => key in host.interpreters()[other].configSpec);
     try {
-      const {figure} = await host.ask(other, example, {...Object.fromEntries(shared), position: pos}, /** @type {any} */ (view));
+      const {figure} = await host.analyze(other, {...Object.fromEntries(shared), position: pos}, /** @type {any} */ (view), {});
       content.append(detail);
       await paint(Plotly, detail, figure);
       detail.scrollIntoView({block: 'nearest'});
@@ -195,7 +196,6 @@ async function copy(text, place) {
 
 /** @type {import('../bridge.js').Panel} */
 export const panel = {
-  tag: 'lit-tl-figure-module',
   title: 'Figures',
   info: 'What an analysis draws of the selected prompt. Click a token in it to explain that token in Salience.',
   interpreter: '',

@@ -142,7 +142,6 @@ function guesses(top, marked, choose) {
 
 /** @type {import('../bridge.js').Panel} */
 export const panel = {
-  tag: 'lit-tl-predictions-module',
   title: 'Predictions',
   info: 'The prompt coloured by how well the model predicts it, and what it expects at each place. Click a token to explain it.',
   interpreter: 'Predictions',

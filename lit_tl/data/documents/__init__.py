@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from lit_tl.data import hub
+from lit_tl.data import hub_rows
 from lit_tl.data.documents.lines import LineFile, LineFiles
 from lit_tl.data.documents.rows import Rows, public_name
 from lit_tl.data.documents.stream import START, BadLines, Documents, Group, Place
@@ -37,7 +37,7 @@ def open_documents(source: str, *, text_column: str, split: str, bad_lines: BadL
     if not path.is_dir() and (looks_like_file or not re.fullmatch(r"[\w.-]+(/[\w.-]+){0,2}", name)):
         raise DataError(f"{source} {'is not a file or a folder' if path.exists() else 'does not exist'}")
     if path.is_dir():
-        files = [pathlib.Path(file) for file in hub.files_of(str(path), split)]
+        files = [pathlib.Path(file) for file in hub_rows.files_of(str(path), split)]
         if files and all(_suffix(file) in (*_JSON_LINES, *_PLAIN) for file in files):
             told = {"data_set": public_name(str(path)), "split": split}
             return LineFiles(f"{path}[{split}]", told, [_lines(file, text_column, bad_lines) for file in files])

@@ -12,6 +12,7 @@ from typing import IO, Any, Iterator, Optional, Sequence, Union
 
 from lit_tl.data.documents.stream import GROUP_DOCUMENTS, START, BadLines, Documents, Group, Place, counted_if_bad, text_of
 from lit_tl.data.errors import DataError
+from lit_tl.data.lines import decoded, json_object
 
 _GROUP_BYTES = 2**20
 _SAMPLED_ABOVE, _SAMPLES = 4 * 2**30, 64
@@ -108,20 +109,13 @@ class LineFile(Documents):
             raise DataError(told) from error
 
     def _text(self, raw: bytes, number: int) -> str:
-        try:
-            line = raw.decode("utf-8").strip("\r\n") if number > 1 else raw.decode("utf-8-sig").strip("\r\n")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{self.where}:{number}: not UTF-8: byte {raw[error.start]:#04x} at column {error.start + 1}"
-            ) from error
+        where = f"{self.where}:{number}"
+        line = decoded(raw, where, first=number == 1)
         if self._plain or not line.strip():
             return line.strip()
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = getattr(error, "msg", "nested too deeply" if isinstance(error, RecursionError) else "a number is too long")
-            raise DataError(f"{self.where}:{number}: not JSON: {reason}") from error
-        return text_of(record, self._column, f"{self.where}:{number}")
+        example = f'{{"{self._column}": "..."}}'
+        record = json_object(line, where, example=example, strict=False)
+        return text_of(record, self._column, where)
 
 
 class LineFiles(Documents):

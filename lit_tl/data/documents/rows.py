@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any, Iterator
 
-from lit_tl.data import hub
+from lit_tl.data import hub_rows
 from lit_tl.data.documents.lines import file_hash
 from lit_tl.data.documents.stream import GROUP_DOCUMENTS, START, BadLines, Documents, Group, Place, counted_if_bad, text_of
 from lit_tl.data.errors import DataError
@@ -32,10 +32,10 @@ class Rows(Documents):
     def groups(self, place: Place = START) -> Iterator[Group]:
         """See `Documents`."""
         now = dict(place)
-        data = hub.stream(self._name, self._config, self._split)
+        data = hub_rows.stream(self._name, self._config, self._split)
         if "rows" in now:
             data.load_state_dict(now["rows"])
-        with hub.said_plainly(self._name, self.where):
+        with hub_rows.said_plainly(self._name, self.where):
             for rows in data.iter(batch_size=GROUP_DOCUMENTS):
                 if self._column not in rows:
                     raise DataError(f"{self.where} has no column {self._column!r}: it has {', '.join(rows)} (--text_column)")
@@ -50,7 +50,7 @@ class Rows(Documents):
 
     def identity(self) -> dict[str, Any]:
         """Name, config, split, and what the library knows of the version."""
-        data = hub.stream(self._name, self._config, self._split)
+        data = hub_rows.stream(self._name, self._config, self._split)
         told = {"data_set": public_name(self._name), "config": self._config, "split": self._split, "text_column": self._column}
         return told | {"version": str(data.info.version), "fingerprint": _fingerprint(self._name)}
 
@@ -70,5 +70,5 @@ def _fingerprint(name: str) -> str:
         return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
     import huggingface_hub
 
-    with hub.said_plainly(name, name):
+    with hub_rows.said_plainly(name, name):
         return str(huggingface_hub.HfApi().dataset_info(name).sha)

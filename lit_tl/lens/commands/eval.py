@@ -7,7 +7,9 @@ import pathlib
 from typing import Any, Iterator, Optional
 
 from lit_tl.lens.commands.train import check_writable, load_frozen, open_text, skipped
-from lit_tl.lens.settings import Precision, WorkOnText, at_least, required, setting
+from lit_tl.lens.settings import WorkOnText
+from lit_tl.models.causal_lm import Precision
+from lit_tl.settings import required, setting
 
 USAGE = """Measure a tuned lens, and the logit lens beside it, against the model.
 
@@ -27,15 +29,13 @@ class Config(WorkOnText):
 
     lens: str = required("A tuned lens's folder or Hub id, auto for the model's own, or none for the logit lens alone.")
     output: str = required("Folder for what was measured.")
-    tokens: Optional[int] = setting(None, "How many tokens to read, in whole sequences. Default: all there are.")
+    tokens: Optional[int] = setting(
+        None, "How many tokens to read, in whole sequences. Default: all there are.", low=2
+    )
     token_shift: int = setting(1, "How many tokens ahead of the input the label of the cross-entropy lies.")
     precision: Precision = setting(
         "auto", "Number format of the model; products with the unembedding are float32 unless one is said."
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("tokens", self.tokens, 2)
 
 
 def run(config: Config) -> Optional[str]:
@@ -123,7 +123,7 @@ class _Measuring:
     def _source(self) -> str:
         if self.config.lens != "auto":
             return self.config.lens
-        from lit_tl.models.lens_choice import BUNDLED_LENSES
+        from lit_tl.lens.choice import BUNDLED_LENSES
 
         name = self.model.name_or_path
         if name not in BUNDLED_LENSES and pathlib.Path(name).expanduser().is_dir():
@@ -140,10 +140,10 @@ class _Measuring:
         return {"logit": logit, "tuned": tuned}
 
     def _length(self) -> int:
+        from lit_tl.engine.adapt import adapt
         from lit_tl.lens.training.plan import LONGEST
-        from lit_tl.models.causal_lm import context_of
 
-        context = context_of(self.model)
+        context = adapt(self.model).shape.context or LONGEST
         length = self.config.max_seq_len or min(context, LONGEST)
         if length > context:
             raise ValueError(f"--max_seq_len is {length}, but the model's context is {context} tokens")

@@ -7,7 +7,7 @@ import re
 from typing import Any, Literal, Optional
 
 from lit_tl.hub import connection_errors
-from lit_tl.lens.settings import required, setting
+from lit_tl.settings import Settings, required, setting
 
 USAGE = """Upload a lens and a card to the Hugging Face Hub, where readers of published lenses find it.
 
@@ -17,7 +17,7 @@ The files go to lens/<name> of the repository, which is made if it is not there.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Settings):
     """The flags of `push`."""
 
     lens: str = required("The lens's folder.")

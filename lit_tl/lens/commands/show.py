@@ -2,10 +2,12 @@
 
 import dataclasses
 import pathlib
-from typing import Literal, Optional
+from typing import Optional
 
 from lit_tl.lens.commands.train import check_writable
-from lit_tl.lens.settings import required, setting
+from lit_tl.lens.statistics import DECLARED, SingleFunction
+from lit_tl.lens.streams import ResidualComponent
+from lit_tl.settings import SettingError, Settings, required, setting
 
 USAGE = """Draw what a model would predict at each layer.
 
@@ -13,7 +15,7 @@ USAGE = """Draw what a model would predict at each layer.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Settings):
     """The flags of `show`.
 
     Raises:
@@ -24,19 +26,16 @@ class Config:
     lens: str = setting("auto", "auto, none (the logit lens), a tuned lens's folder or Hub id, a Jacobian lens (.pt).")
     text: str = required("The prompt, in quotes.")
     output: str = setting("lens.html", "The file to write: .html, or .json for Plotly's.")
-    statistic: Literal["entropy", "forward_kl", "max_probability", "cross_entropy", "rank"] = setting(
-        "entropy", "What colours the cells."
-    )
-    residual_component: Literal["resid_pre", "resid_mid", "resid_post"] = setting("resid_pre", "What is read.")
-    stride: int = setting(1, "Show every so many layers, and the last.")
+    statistic: SingleFunction = setting("entropy", "What colours the cells.")
+    residual_component: ResidualComponent = setting("resid_pre", "What is read.")
+    stride: int = setting(1, "Show every so many layers, and the last.", low=1)
     device: Optional[str] = setting(None, "cuda, cpu, ...; the best there is if not said.")
     debug: bool = setting(False, "Show tracebacks of errors.")
 
     def __post_init__(self) -> None:
-        if self.stride < 1:
-            raise ValueError(f"--stride is {self.stride}: give 1 or more")
+        super().__post_init__()
         if pathlib.Path(self.output).suffix not in (".html", ".json"):
-            raise ValueError(f"--output {self.output} must end in .html or .json")
+            raise SettingError(f"output is {self.output!r}: give a name that ends in .html or .json")
 
 
 def run(config: Config) -> str:
@@ -47,19 +46,22 @@ def run(config: Config) -> str:
     """
     import numpy as np
 
+    from lit_tl.engine.prompts import Prompter
+    from lit_tl.engine.runner import Runner
+    from lit_tl.lens.choice import choose_lenses
     from lit_tl.lens.trajectory import PredictionTrajectory
-    from lit_tl.models.lens_choice import choose_lenses
     from lit_tl.models.loading import load_model
-    from lit_tl.passes.prompts import Prompter
 
     output = pathlib.Path(config.output).expanduser()
     check_writable(output.parent, "output")
     model = load_model(config.model, device=config.device)
     choice = choose_lenses(model, config.lens)
-    ids = np.array(Prompter(model, max_length=2048, prepend_bos=True).from_text(config.text).ids)
+    runner = Runner(model)
+    prompter = Prompter(runner, max_length=2048, prepend_bos=True)
+    ids = np.array(prompter.from_text(config.text).ids)
     lens = choice.lenses[choice.best]
     trajectory = PredictionTrajectory.from_lens_and_model(lens, model, ids, residual_component=config.residual_component)
-    if config.statistic in ("cross_entropy", "rank"):
+    if "targets" in DECLARED[config.statistic].needs:
         trajectory.targets = np.append(ids[1:], trajectory.model_log_probs[-1].argmax())
     statistic = getattr(trajectory, config.statistic)()
     figure = statistic.stride(config.stride).figure(f"{choice.best} lens of {config.model}: {statistic.name}")

@@ -32,12 +32,11 @@ def run(config: Config) -> Optional[str]:
         check_writable(pathlib.Path(config.checkpoint_dir).expanduser(), "checkpoint_dir")
     from lit_tl.lens.training import run as training
     from lit_tl.lens.training.processes import pick_device, processes
-    from lit_tl.models.causal_lm import context_of
 
     device = pick_device(config.device)
     with processes(device) as mine:
         model, tokenizer = load_frozen(config, device)
-        source = training.Source(model=model, tokenizer=tokenizer, context=context_of(model), documents=documents)
+        source = training.ModelAndText(model=model, tokenizer=tokenizer, documents=documents)
         with ctrl_c.raises_inside():  # the bar's line and a W&B run are ended in order
             training.train(config, source, device=device, processes=mine)
         if not mine.is_first:

@@ -3,23 +3,15 @@
 import collections
 import concurrent.futures
 import dataclasses
-from typing import Any, Callable, Iterator, Mapping, Optional, Protocol, Sequence, runtime_checkable
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import torch
+
+from lit_tl.data.documents.stream import Documents
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 """Texts to token ids, each text with what separates it from the one before."""
 _AHEAD = 4
-
-
-@runtime_checkable
-class Documents(Protocol):
-    """Where texts come from; see `lit_tl.data.documents`."""
-
-    where: str
-
-    def groups(self, place: Mapping[str, Any] = ...) -> Iterator[Any]:
-        """Groups with `texts` and the `place` behind them."""
 
 
 @dataclasses.dataclass(frozen=True)

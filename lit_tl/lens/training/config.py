@@ -4,7 +4,8 @@ import dataclasses
 import math
 from typing import Any, Literal, Optional
 
-from lit_tl.lens.settings import WorkOnText, at_least, required, setting
+from lit_tl.lens.settings import WorkOnText
+from lit_tl.settings import required, setting
 
 LossName = Literal["kl", "ce"]
 OptimizerName = Literal["adam", "sgd"]
@@ -19,37 +20,34 @@ class TrainConfig(WorkOnText):
     """
 
     output: str = required("Folder for the lens and the run's record.", result=False)
-    shuffle_buffer: int = setting(1024, "Sequences among which the next one is drawn at random; 0 for the order of the data.")
-    seed: int = setting(42, "Of the order of the sequences.")
+    shuffle_buffer: int = setting(1024, "Sequences among which the next one is drawn at random; 0 for the order of the data.", low=0)
+    seed: int = setting(42, "Of the order of the sequences.", low=0)
     start_from: str = setting(
         "ridge", "Where translators begin: ridge (closed form), zero (the logit lens), or a lens's folder or Hub id."
     )
-    start_tokens: Optional[int] = setting(None, "Tokens that ridge reads. Default: 65,536, or 16 x d_model where that is more.")
+    start_tokens: Optional[int] = setting(None, "Tokens that ridge reads. Default: 65,536, or 16 x d_model where that is more.", low=1)
     bias_only: bool = setting(False, "Train biases alone; the weights stay where they started.")
     loss: LossName = setting("kl", "KL divergence to the model's prediction, or cross-entropy with the text.")
     token_shift: Optional[int] = setting(None, "How many tokens ahead of the input the target lies. Default: 0 for kl, 1 for ce.")
-    num_steps: int = setting(250, "Optimizer steps.")
-    tokens_per_step: int = setting(2**18, "Tokens in one optimizer step, on all processes together.")
+    num_steps: int = setting(250, "Optimizer steps.", low=1)
+    tokens_per_step: int = setting(2**18, "Tokens in one optimizer step, on all processes together.", low=2)
     optimizer: OptimizerName = setting("adam", "Adam, or SGD with Nesterov momentum.")
     lr_scale: float = setting(
         1.0, "Factor on the learning rate, which is 1.28 / d_model (at most 0.01) for Adam, and 1 - momentum for SGD."
     )
     momentum: float = setting(0.9, "Of SGD; Adam's first beta.")
-    weight_decay: float = setting(1e-3, "Of weights towards zero, which is the identity.")
+    weight_decay: float = setting(1e-3, "Of weights towards zero, which is the identity.", low=0)
     warmup_steps: Optional[int] = setting(
-        None, "Steps of rising learning rate; it falls to 0 after. Default: a tenth for adam, 0 for sgd."
-    )
-    max_grad_norm: float = setting(1.0, "Longest gradient of SGD, over all layers; 0 for no bound.")
+        None, "Steps of rising learning rate; it falls to 0 after. Default: a tenth for adam, 0 for sgd.", low=0)
+    max_grad_norm: float = setting(1.0, "Longest gradient of SGD, over all layers; 0 for no bound.", low=0)
     zero: bool = setting(False, "Shard the optimizer's state over processes (ZeRO stage 1).", result=False)
-    checkpoint_freq: Optional[int] = setting(None, "Steps between checkpoints. Default: none are written.", result=False)
+    checkpoint_freq: Optional[int] = setting(None, "Steps between checkpoints. Default: none are written.", result=False, low=1)
     checkpoint_dir: Optional[str] = setting(None, "Folder for checkpoints. Default: <output>/checkpoints.", result=False)
-    checkpoint_keep: int = setting(2, "How many of the newest checkpoints are kept; 0 for all.", result=False)
+    checkpoint_keep: int = setting(2, "How many of the newest checkpoints are kept; 0 for all.", result=False, low=0)
     wandb: Optional[str] = setting(None, "Name of the run on Weights & Biases; needs lit_tl[train].", result=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in _LEAST.items():
-            at_least(name, getattr(self, name), least)
         if not 0 < self.lr_scale < math.inf:
             raise ValueError(f"--lr_scale is {self.lr_scale}: give a number above 0")
         if self.seed >= 2**63:
@@ -84,17 +82,3 @@ class TrainConfig(WorkOnText):
         """The settings on which the lens depends, with what stands for those that were not said."""
         said = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.metadata["result"]}
         return said | {"token_shift": self.shift, "warmup_steps": self.warmup}
-
-
-_LEAST = {
-    "shuffle_buffer": 0,
-    "seed": 0,
-    "start_tokens": 1,
-    "num_steps": 1,
-    "tokens_per_step": 2,
-    "weight_decay": 0,
-    "warmup_steps": 0,
-    "max_grad_norm": 0,
-    "checkpoint_freq": 1,
-    "checkpoint_keep": 0,
-}

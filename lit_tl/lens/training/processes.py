@@ -130,12 +130,11 @@ def shard(model: Any, device: torch.device, *, cpu_offload: bool) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
-    from lit_tl.lens.readout import find_readout
-    from lit_tl.lens.streams import blocks_of
+    from lit_tl.engine.hugging_face_models import HuggingFaceAdapter
 
     check_sharding(device, cpu_offload=cpu_offload)
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-    blocks = blocks_of(model, find_readout(model).n_layers)
+    blocks = HuggingFaceAdapter(model).blocks
     policy = CPUOffloadPolicy() if cpu_offload else OffloadPolicy()
     for block in blocks:
         # Each is a root of its own, so that it must be told to give its weights back.

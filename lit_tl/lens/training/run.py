@@ -6,6 +6,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import torch
 
+from lit_tl.engine.adapt import adapt
 from lit_tl.lens.lenses import TunedLens
 from lit_tl.lens.settings import Precision
 from lit_tl.lens.training import record
@@ -19,14 +20,18 @@ from lit_tl.lens.training.trainer import OutOfData, Trainer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Source:
-    """What is trained on: a frozen Hugging Face model, its tokenizer, its longest text in tokens, and documents."""
+class ModelAndText:
+    """What is trained on: a frozen Hugging Face model, its tokenizer, and documents."""
 
     model: Any
     tokenizer: Any
-    context: int
     documents: Any
     """See `lit_tl.data.documents`."""
+
+    @property
+    def context(self) -> int:
+        """The longest text in tokens that the model's config allows; 2048 where it says nothing."""
+        return adapt(self.model).shape.context or 2048
 
 
 class Listeners:
@@ -55,7 +60,7 @@ class Listeners:
 
 
 def train(
-    config: TrainConfig, source: Source, *, device: torch.device, processes: Processes = ALONE, quiet: bool = False
+    config: TrainConfig, source: ModelAndText, *, device: torch.device, processes: Processes = ALONE, quiet: bool = False
 ) -> TunedLens:
     """Train a lens and write its folder: the lens, `train.json` and `losses.html`; on the first process only.
 
@@ -165,7 +170,7 @@ def _new_lens(config: TrainConfig, model: Any) -> TunedLens:
     return lens
 
 
-def _chunks(config: TrainConfig, plan: Plan, source: Source, state: Optional[Mapping[str, Any]]) -> Chunks:
+def _chunks(config: TrainConfig, plan: Plan, source: ModelAndText, state: Optional[Mapping[str, Any]]) -> Chunks:
     return Chunks(
         source.documents,
         encoder(source.tokenizer, source.model.get_input_embeddings().weight.shape[0]),
@@ -176,7 +181,7 @@ def _chunks(config: TrainConfig, plan: Plan, source: Source, state: Optional[Map
     )
 
 
-def _listeners(config: TrainConfig, plan: Plan, source: Source, state: Optional[Mapping[str, Any]], quiet: bool) -> Listeners:
+def _listeners(config: TrainConfig, plan: Plan, source: ModelAndText, state: Optional[Mapping[str, Any]], quiet: bool) -> Listeners:
     wandb = None
     if config.wandb:
         earlier = (state or {}).get("wandb_run_id")

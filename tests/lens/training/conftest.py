@@ -11,7 +11,7 @@ import torch
 
 from lit_tl.data.documents import open_documents
 from lit_tl.lens.training.config import TrainConfig
-from lit_tl.lens.training.run import Source, train
+from lit_tl.lens.training.run import ModelAndText, train
 
 SHORT = {"max_seq_len": 32, "tokens_per_step": 512, "num_steps": 6, "start_tokens": 2048, "shuffle_buffer": 64}
 SHORT |= {"precision": "float32"}  # the same on every processor
@@ -27,7 +27,7 @@ def short_run(text_file: pathlib.Path, causal_lm: tuple, tmp_path: pathlib.Path)
             told["start_tokens"] = None
         config = TrainConfig(**told)
         documents = open_documents(config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines)
-        source = Source(model=causal_lm[0], tokenizer=causal_lm[1], context=512, documents=documents)
+        source = ModelAndText(model=causal_lm[0], tokenizer=causal_lm[1], documents=documents)
         train(config, source, device=torch.device("cpu"), quiet=True)
         return tmp_path / output
 

@@ -1,0 +1,79 @@
+"""All analyses, by name."""
+
+import difflib
+import importlib
+import importlib.util
+import pathlib
+import sys
+from typing import Iterable, Mapping
+
+from lit_tl.analyses.contract import Analysis
+from lit_tl.analyses.head_scores import head_scores_of
+from lit_tl.analyses.lens_grid import lens_grid
+from lit_tl.analyses.lens_over_data import lens_over_data
+from lit_tl.analyses.lens_trajectory import lens_trajectory
+from lit_tl.analyses.token_values import token_values
+
+BUILT_IN = (lens_grid, lens_trajectory, lens_over_data, head_scores_of, token_values)
+
+
+class CatalogError(ValueError):
+    """An analysis can't be found, or two have one name."""
+
+
+def catalog(more: Iterable[Analysis] = ()) -> dict[str, Analysis]:
+    """The built-in analyses and a user's own, by name.
+
+    Raises:
+        CatalogError: two have one name.
+    """
+    found: dict[str, Analysis] = {}
+    for analysis in (*BUILT_IN, *more):
+        if analysis.name in found:
+            raise CatalogError(f"two analyses are called {analysis.name!r}: rename one of them")
+        found[analysis.name] = analysis
+    return found
+
+
+def find(name: str, analyses: Mapping[str, Analysis]) -> Analysis:
+    """An analysis by name.
+
+    Raises:
+        CatalogError: there is none of that name.
+    """
+    if name in analyses:
+        return analyses[name]
+    near = difflib.get_close_matches(name, analyses, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(analyses)}"
+    raise CatalogError(f"there is no analysis {name!r}: {hint}")
+
+
+def analyses_in(source: str) -> list[Analysis]:
+    """The analyses that a Python file or module defines. The file is run.
+
+    Args:
+        source: a path that ends in .py, or the name of a module.
+
+    Raises:
+        CatalogError: there is no such file or module, or no analysis in it.
+    """
+    if source.endswith(".py"):
+        path = pathlib.Path(source).expanduser()
+        if not path.is_file():
+            raise CatalogError(f"{source} does not exist: give a Python file with an analysis")
+        name = f"lit_tl_user_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    else:
+        try:
+            module = importlib.import_module(source)
+        except ModuleNotFoundError as error:
+            raise CatalogError(f"there is no module {source!r}: give a module or a .py file") from error
+    found = [value for value in vars(module).values() if isinstance(value, Analysis)]
+    if not found:
+        raise CatalogError(f"{source} defines no analysis: decorate a function with @analysis")
+    return found

@@ -1,0 +1,51 @@
+"""A statistic's mean over a data set, layer by layer, with its spread."""
+
+import dataclasses
+from typing import Iterator
+
+import numpy as np
+import xarray as xr
+
+from lit_tl.analyses.contract import analysis
+from lit_tl.analyses.lens_reading import LensSettings, layer_names, read
+from lit_tl.analyses.subject import Subject
+from lit_tl.figures.lens import band_over_layers
+from lit_tl.lens.statistics import Single, of_page
+from lit_tl.settings import setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LensOverDataSettings(LensSettings):
+    """Which number, of how many prompts."""
+
+    statistic: Single = setting("forward KL", "What to average.")
+    max_prompts: int = setting(50, "Most prompts to read.", low=1, high=10_000)
+
+
+@analysis("Lens over the data set", figure=band_over_layers, uses=("examples",))
+def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator[xr.Dataset]:
+    """Mean over all positions of the data set's prompts, for each layer, and one standard deviation
+    to either side."""
+    model, statistic = subject.model, of_page(settings.statistic)
+    if not subject.examples:
+        raise ValueError("there is no data set to average over: give examples=[...]")
+    values = []
+    for example in subject.examples[: settings.max_prompts]:
+        trajectory = read(model, settings.lens, example, settings.residual_component)
+        values.append(trajectory.sweep({"values": statistic.measure})["values"])
+    joined = np.concatenate(values, axis=1).astype(float)  # layer position
+    name = settings.statistic
+    yield xr.Dataset(
+        {
+            f"mean {name}": ("layer", joined.mean(1)),
+            "standard deviation": ("layer", joined.std(1)),
+        },
+        coords={"layer": layer_names(model, settings.residual_component)},
+        attrs={
+            "value": f"mean {name}",
+            "value_first": True,
+            "unit": "nats" if statistic.unit == "nats" else "",
+            "title": f"{name}, {len(values)} prompts, {joined.shape[1]} tokens",
+            "note": model.lenses.note,
+        },
+    )

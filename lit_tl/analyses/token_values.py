@@ -1,0 +1,54 @@
+"""How well the model predicts each token of a prompt."""
+
+import dataclasses
+from typing import Iterator, Literal
+
+import numpy as np
+import torch
+import xarray as xr
+
+from lit_tl.analyses.contract import analysis
+from lit_tl.analyses.subject import Subject
+from lit_tl.figures.along_prompt import token_bars
+from lit_tl.settings import Settings, setting
+
+_UNITS = {"loss": "nats", "probability": "probability", "rank": "rank, 1 is the likeliest"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenValueSettings(Settings):
+    """Which quantity."""
+
+    quantity: Literal["loss", "probability", "rank"] = setting("loss", "What each bar shows.")
+
+
+@analysis("Loss along the prompt", figure=token_bars)
+def token_values(subject: Subject, settings: TokenValueSettings) -> Iterator[xr.Dataset]:
+    """How well the model predicts each token from those before it."""
+    model = subject.model
+    prompt = model.prompt(subject.need_example())
+    (batch,) = model.runner.run([prompt])
+    logits = batch.need_logits()[0, :-1].float()  # pos-1 d_vocab
+    ids = torch.tensor(prompt.ids[1:], device=logits.device)[:, None]
+    own = logits.gather(-1, ids)
+    loss = logits.logsumexp(-1) - own[:, 0]
+    values = {
+        "loss": loss,
+        "probability": (-loss).exp(),
+        "rank": 1 + (logits > own).sum(-1),
+    }[settings.quantity]
+    name = settings.quantity
+    yield xr.Dataset(
+        {name: ("position", [np.nan, *values.tolist()])},  # nothing predicts the first token
+        coords={
+            "position": np.arange(len(prompt)),
+            "token": ("position", model.tokens(subject.need_example())),
+        },
+        attrs={
+            "value": name,
+            "unit": _UNITS[name],
+            "logarithmic": name == "rank",
+            "whole_numbers": name == "rank",
+            "skip_missing": True,
+        },
+    )

@@ -1,0 +1,166 @@
+"""Greedy continuations of a batch that has just run."""
+
+import collections
+import contextlib
+from typing import Any, Iterator, Mapping, Sequence
+
+import torch
+import transformers
+
+from lit_tl.engine.passes import Pass, Placed
+from lit_tl.engine.prompts import Prompt
+from lit_tl.engine.protocol import ModelAdapter, Point
+from lit_tl.engine.requests import Batch
+
+PlacedByPoint = Mapping[Point, Sequence[Placed]]
+
+
+def continue_greedily(
+    tree: ModelAdapter,
+    batch: Batch,
+    placed: PlacedByPoint,
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+) -> list[str]:
+    """The text that a model goes on with: its top token at each step.
+
+    A continuation has up to `max_new_tokens` tokens, and ends before an end-of-text token or where
+    the context is full. It is empty for a prompt with embeddings of its own, whose tokens say
+    something else.
+
+    It goes on from the pass's own keys and values, one step of all prompts at a time, each row's
+    padding masked. That is done where it changes no continuation: for prompts of one length, and for
+    architectures that take a token's place from its position alone. Others count keys (GPT-Neo's
+    local attention, ALiBi), have a window shorter than the text, or keep no such cache (state-space
+    models, TransformerLens 3): there prompts of one length run again together.
+
+    Args:
+        tree: holds its lock.
+        batch: with logits, and a cache where there is one.
+        placed: interventions. Those at all positions also hold for generated tokens; others only
+            in the prompt.
+        max_new_tokens: of each continuation.
+        batch_size: most prompts that run again together.
+    """
+    room = [
+        _room(tree, len(prompt), max_new_tokens) if prompt.token_embeddings is None else 0
+        for prompt in batch.prompts
+    ]
+    if not any(room):
+        return [""] * len(batch.prompts)
+    if _resumable(tree, batch, max(room)):
+        rows = _resume(tree, batch, max(room), placed)
+    elif placed:
+        rows = [
+            _changed_loop(tree, prompt, steps, placed)
+            for prompt, steps in zip(batch.prompts, room, strict=True)
+        ]
+    else:
+        rows = _run_again(tree, batch.prompts, room, batch_size)
+    return [_text(tree.tokenizer, row[:count]) for row, count in zip(rows, room, strict=True)]
+
+
+def _room(tree: ModelAdapter, length: int, max_new_tokens: int) -> int:
+    context = tree.shape.context
+    return max_new_tokens if context is None else max(0, min(max_new_tokens, context - length))
+
+
+def _resumable(tree: ModelAdapter, batch: Batch, steps: int) -> bool:
+    """Whether the cache holds every position until the last step, and its padding can be masked."""
+    if not isinstance(batch.cache, transformers.DynamicCache):
+        return False
+    final_length = max(batch.lengths) + steps
+    if tree.shape.context is not None and final_length - 1 > tree.shape.context:
+        return False
+    if min(batch.lengths) < max(batch.lengths) and not tree.masks_padding_by_position():
+        return False
+    return all(
+        hasattr(layer, "keys") and final_length < getattr(layer, "sliding_window", final_length + 1)
+        for layer in batch.cache.layers
+    )
+
+
+def _resume(
+    tree: ModelAdapter, batch: Batch, steps: int, placed: PlacedByPoint
+) -> list[list[int]]:
+    device = tree.device
+    lengths = torch.tensor(batch.lengths, device=device)
+    width = int(lengths.max())
+    mask = (torch.arange(width, device=device) < lengths[:, None]).long()
+    token = batch.last_logits().argmax(-1).to(device)
+    last_position = width + steps if tree.shape.context is None else tree.shape.context - 1
+    tokens = [token]
+    with _changes_in_steps(tree, len(lengths), placed):
+        for step in range(steps - 1):
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+            positions = (lengths + step).clamp(max=last_position)[:, None]
+            token = tree.step(token[:, None], batch.cache, mask, positions).argmax(-1).to(device)
+            tokens.append(token)
+    return torch.stack(tokens, dim=1).tolist()
+
+
+def _everywhere(placed: PlacedByPoint) -> dict[Point, list[Placed]]:
+    """The interventions that hold at all positions."""
+    kept = {
+        point: [each for each in here if each.intervention.site.positions is None]
+        for point, here in placed.items()
+    }
+    return {point: here for point, here in kept.items() if here}
+
+
+@contextlib.contextmanager
+def _changes_in_steps(tree: ModelAdapter, rows: int, placed: PlacedByPoint) -> Iterator[None]:
+    everywhere = _everywhere(placed)
+    if not everywhere:
+        yield
+        return
+    step = Pass(tree, [Prompt(ids=(0,))] * rows, observe={}, placed=everywhere)
+    with tree.hooked(step.handlers()):
+        yield
+
+
+def _changed_loop(
+    tree: ModelAdapter, prompt: Prompt, steps: int, placed: PlacedByPoint
+) -> list[int]:
+    """One prompt, a whole pass for each token: positions are counted in the prompt alone."""
+    ids, generated = list(prompt.ids), []
+    for _ in range(steps):
+        run = Pass(tree, [prompt], observe={}, placed=placed)
+        with tree.hooked(run.handlers()):
+            logits, _ = tree.forward(
+                torch.tensor([ids], device=tree.device), keep_cache=False, last_position_only=True
+            )
+        generated.append(int(logits[0, -1].argmax()))
+        ids.append(generated[-1])
+    return generated
+
+
+def _run_again(
+    tree: ModelAdapter, prompts: Sequence[Prompt], room: Sequence[int], batch_size: int
+) -> list[list[int]]:
+    rows: list[list[int]] = [[] for _ in prompts]
+    for group in _of_one_length(prompts, room, batch_size):
+        ids = torch.tensor([prompts[i].ids for i in group], device=tree.device)
+        whole = tree.generate(ids, room[group[0]])
+        for i, row in zip(group, whole[:, ids.shape[1] :].tolist(), strict=True):
+            rows[i] = row
+    return rows
+
+
+def _of_one_length(
+    prompts: Sequence[Prompt], room: Sequence[int], batch_size: int
+) -> Iterator[list[int]]:
+    groups: dict[int, list[int]] = collections.defaultdict(list)
+    for i, prompt in enumerate(prompts):
+        if room[i]:
+            groups[len(prompt)].append(i)
+    for members in groups.values():
+        yield from (members[i : i + batch_size] for i in range(0, len(members), batch_size))
+
+
+def _text(tokenizer: Any, ids: list[int]) -> str:
+    if tokenizer.eos_token_id in ids:
+        ids = ids[: ids.index(tokenizer.eos_token_id)]
+    decoded = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return str(decoded)

@@ -1,0 +1,188 @@
+"""What the engine asks of a model, with shapes. An adapter answers for each kind of model."""
+
+import abc
+import contextlib
+import dataclasses
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+import torch
+
+from lit_tl.engine.readout import Readout
+from lit_tl.engine.sites import WITHOUT_LAYER, Site
+
+Handler = Callable[[torch.Tensor], Optional[torch.Tensor]]
+"""Sees the value of a point with its batch axis, and returns another one or None to keep it."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Point:
+    """A component of one layer; the layer is -1 for the components of no layer."""
+
+    layer: int
+    component: str
+
+    def __str__(self) -> str:
+        return self.component if self.layer < 0 else f"{self.component}[{self.layer}]"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelShape:
+    """What is fixed when a model is loaded."""
+
+    name: str
+    n_layers: int
+    n_heads: int
+    n_key_value_heads: int
+    d_model: int
+    d_vocab: int
+    context: Optional[int]
+    """The longest text in tokens; None where nothing bounds it."""
+    parallel_blocks: bool
+    """Whether attention and MLP read the same residual, so that there is no `resid_mid`."""
+
+
+class ModelAdapter(abc.ABC):
+    """One module tree of a model: where its sites are, and how to run it.
+
+    `point`s are looked at and changed through hooks, which are state of the tree: whoever calls
+    `hooked`, `forward` or `step` holds the tree's lock.
+    """
+
+    module: Any
+    shape: ModelShape
+    tokenizer: Any
+    """Hugging Face's, or None."""
+
+    @property
+    @abc.abstractmethod
+    def device(self) -> torch.device:
+        """Where token ids go."""
+
+    @property
+    @abc.abstractmethod
+    def readout(self) -> Readout:
+        """Final norm and unembedding."""
+
+    @property
+    def writes_attention_out(self) -> bool:
+        """Whether scores and patterns exist in a pass, rather than one fused product."""
+        return True
+
+    @abc.abstractmethod
+    def has(self, point: Point) -> bool:
+        """Whether the model has this component in this layer."""
+
+    @abc.abstractmethod
+    def hooked(self, handlers: Mapping[Point, Handler]) -> contextlib.AbstractContextManager[Any]:
+        """Inside, each handler sees its point in every pass.
+
+        Values have the shape `[batch, *axes]` with the axes of `lit_tl.engine.sites.AXES`.
+
+        Raises:
+            ValueError: the model has no such point, or two points exclude each other.
+        """
+
+    @abc.abstractmethod
+    def forward(
+        self, ids: torch.Tensor, *, keep_cache: bool, last_position_only: bool
+    ) -> tuple[torch.Tensor, Optional[Any]]:
+        """Run token ids `[batch, pos]`.
+
+        Args:
+            ids: right-padded.
+            keep_cache: whether to keep keys and values, where the model has a way to.
+            last_position_only: whether the unembedding reads the last position alone.
+
+        Returns:
+            Logits `[batch, pos, d_vocab]`, and Hugging Face's cache or None.
+        """
+
+    @abc.abstractmethod
+    def step(
+        self, token: torch.Tensor, cache: Any, mask: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor:
+        """Go on from a cache with one token a row.
+
+        Args:
+            token: `[batch, 1]`.
+            cache: of `forward`; it grows in place.
+            mask: 1 for each position of the cache and the token that is not padding.
+            positions: of the tokens, `[batch, 1]`.
+
+        Returns:
+            Logits of the next token, `[batch, d_vocab]`.
+        """
+
+    @abc.abstractmethod
+    def generate(self, ids: torch.Tensor, max_new_tokens: int) -> torch.Tensor:
+        """Greedy continuations of prompts of one length, prompt included, without the engine's cache."""
+
+    @abc.abstractmethod
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """The value of the site `embed` for token ids, `[batch, pos, d_model]`."""
+
+    @abc.abstractmethod
+    def encode(self, text: str, *, prepend_bos: bool) -> list[int]:
+        """Token ids of a text, not cut to the context."""
+
+    def branches(self, point: Point) -> bool:
+        """Whether a hook on the point reaches one reader alone, and not the stream beside it."""
+        return False
+
+    def masks_padding_by_position(self) -> bool:
+        """Whether a padded cache can be gone on with: attention knows a token's place by its position
+        embedding or rotation, and not by counting keys."""
+        return False
+
+    def layers(self, component: str) -> tuple[int, ...]:
+        """The layers that have a component."""
+        return tuple(
+            layer for layer in range(self.shape.n_layers) if self.has(Point(layer, component))
+        )
+
+    def points(self, site: Site, layers: Optional[Sequence[int]] = None) -> list[Point]:
+        """The points of a site: one, or of each layer that has the component.
+
+        Raises:
+            ValueError: the model has no such layer, component, head or positions there.
+        """
+        n_layers = self.shape.n_layers
+        if site.component in WITHOUT_LAYER:
+            wanted = [Point(-1, site.component)]
+        elif site.layer is not None or layers is not None:
+            asked = [site.layer] if site.layer is not None else list(layers or ())
+            for layer in asked:
+                if layer is None or not 0 <= layer < n_layers:
+                    raise ValueError(
+                        f"layer {layer} is out of range: {self.shape.name} has layers 0 to {n_layers - 1}"
+                    )
+            wanted = [Point(int(layer), site.component) for layer in asked if layer is not None]
+        else:
+            wanted = [Point(layer, site.component) for layer in self.layers(site.component)]
+        missing = [point for point in wanted if not self.has(point)]
+        if missing or (not wanted and layers is None):
+            raise ValueError(self._lacks(str(missing[0]) if missing else site.component))
+        self._check_head(site)
+        return wanted
+
+    def _check_head(self, site: Site) -> None:
+        if site.head is None:
+            return
+        grouped = site.component in ("k", "v", "k_input", "v_input")
+        count = self.shape.n_key_value_heads if grouped else self.shape.n_heads
+        if site.head >= count:
+            kind = "key-value heads" if grouped and count != self.shape.n_heads else "heads"
+            raise ValueError(
+                f"head {site.head} is out of range: {self.shape.name} has {kind} 0 to {count - 1}"
+            )
+
+    def _lacks(self, what: str) -> str:
+        why = ""
+        if what.startswith("resid_mid") and self.shape.parallel_blocks:
+            why = ": attention and MLP run side by side in it"
+        return f"{self.shape.name} has no {what}{why}"
+
+
+def grouped_to_heads(values: torch.Tensor, n_heads: int, axis: int) -> torch.Tensor:
+    """Values of key-value heads, repeated for the query heads that read them."""
+    return values.repeat_interleave(n_heads // values.shape[axis], dim=axis)

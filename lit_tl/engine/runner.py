@@ -1,0 +1,372 @@
+"""The one way to run a model: batches, locks, hooks, interventions, gradients."""
+
+import collections
+import contextlib
+import dataclasses
+from typing import Any, Iterator, Literal, Mapping, Optional, Sequence
+
+import torch
+
+from lit_tl.engine import generation, progress
+from lit_tl.engine.adapt import adapt
+from lit_tl.engine.batches import plan_batches
+from lit_tl.engine.fingerprint import state_of
+from lit_tl.engine.freezing import frozen_parameters
+from lit_tl.engine.interventions import FromRun, Intervention
+from lit_tl.engine.locks import lock_of
+from lit_tl.engine.passes import Pass, Placed
+from lit_tl.engine.plain_tree import plain_adapter
+from lit_tl.engine.prompts import Prompt
+from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point
+from lit_tl.engine.readout import Readout
+from lit_tl.engine.requests import Batch, Gradients, Observe, at_least_float32
+from lit_tl.engine.selection import select
+from lit_tl.engine.sites import Component, Site
+from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
+
+DEFAULT_BATCH_SIZE = 8
+DEFAULT_TOKEN_BUDGET = 2048
+Keep = Literal["all", "none"]
+
+
+class _ReadoutDiffers(Exception):
+    """The model does more to the unembedding's output than its readout knows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    observe: Mapping[str, Observe]
+    interventions: Sequence[Intervention]
+    gradients: Optional[Gradients]
+    logits: Keep
+    keep_cache: bool
+
+
+class Runner:
+    """Runs prompts through a model. Safe to use from several threads.
+
+    Args:
+        model: a TransformerLens or Hugging Face model, or an adapter for one.
+        batch_size: most prompts in a batch.
+        token_budget: most tokens in a batch, padding included.
+        interventions: changes that hold in every run.
+        tokenizer: of a Hugging Face model.
+
+    Raises:
+        TypeError: the model is of another kind.
+        ValueError: an intervention is at a site that the model does not have.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        token_budget: int = DEFAULT_TOKEN_BUDGET,
+        interventions: Sequence[Intervention] = (),
+        tokenizer: Any = None,
+    ):
+        self._adapter = adapt(model, tokenizer=tokenizer)
+        self.batch_size, self.token_budget = batch_size, token_budget
+        self.interventions = tuple(interventions)
+        for intervention in self.interventions:
+            self._adapter.points(intervention.site)
+
+    @property
+    def model(self) -> Any:
+        """The model that was given."""
+        return self._adapter.module
+
+    @property
+    def shape(self) -> ModelShape:
+        """What is fixed when a model is loaded."""
+        return self._adapter.shape
+
+    @property
+    def tokenizer(self) -> Any:
+        """Hugging Face's tokenizer, or None."""
+        return self._adapter.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go."""
+        return self._adapter.device
+
+    @property
+    def readout(self) -> Readout:
+        """Final norm and unembedding."""
+        return self._adapter.readout
+
+    def layers(self, component: Component) -> tuple[int, ...]:
+        """The layers that have a component; empty where the model has none."""
+        return self._adapter.layers(component)
+
+    def encode(self, text: str, *, prepend_bos: bool) -> list[int]:
+        """Token ids of a text, not cut to the context."""
+        return self._adapter.encode(text, prepend_bos=prepend_bos)
+
+    def state(self) -> str:
+        """What changes when the model computes something else; see `fingerprint.state_of`."""
+        with lock_of(self.model):
+            return state_of(self.model, self.interventions)
+
+    def embedding_table(self) -> torch.Tensor:
+        """The site `embed` of every token, `[d_vocab, d_model]` float32, on the CPU."""
+        ids = torch.arange(self.shape.d_vocab, device=self.device)[None]
+        with lock_of(self.model), torch.no_grad():
+            return self._adapter.embed(ids)[0].float().cpu()
+
+    def run(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        observe: Optional[Mapping[str, Observe]] = None,
+        interventions: Sequence[Intervention] = (),
+        gradients: Optional[Gradients] = None,
+        logits: Keep = "all",
+        keep_cache: bool = False,
+        batch_size: Optional[int] = None,
+    ) -> Iterator[Batch]:
+        """Run prompts, a batch at a time: one forward pass, and one backward pass for gradients.
+
+        Prompts of like length run together, right-padded without a mask: real positions of a causal
+        model never see the padding after them, so that a batch equals its single runs. Parameters
+        are frozen for the pass, and the unembedding's full product stays out of the graph. Between
+        batches the current `progress.Job` hears how far the work is, and may stop it.
+
+        Args:
+            prompts: what to run.
+            observe: sites to look at, by the names that they have in `Batch.observed`.
+            interventions: what to change, after the runner's own.
+            gradients: of which targets, at which sites.
+            logits: "none" leaves them out, with the unembedding of all positions but the last.
+            keep_cache: whether batches keep keys and values to go on from.
+            batch_size: most prompts in a batch; None for the runner's own.
+
+        Returns:
+            Batches, longest prompts first; `Batch.index` says where their prompts stand in the list.
+
+        Raises:
+            ValueError: a site does not exist, numbers do not fit it, or the model does not do what
+                a change relies on; the message says which.
+            lit_tl.engine.progress.Cancelled: the job was cancelled.
+        """
+        every = (*self.interventions, *interventions)
+        request = _Request(observe or {}, every, gradients, logits, keep_cache)
+        placed = self._place(every)
+        lengths = [len(prompt) for prompt in prompts]
+        finished = 0
+        size = batch_size or self.batch_size
+        for index in plan_batches(lengths, batch_size=size, token_budget=self.token_budget):
+            batch = self._run([prompts[i] for i in index], request, placed, index)
+            finished += len(index)
+            progress.advance(finished, len(prompts))
+            yield batch
+
+    def run_ids(
+        self,
+        ids: torch.Tensor,
+        *,
+        observe: Optional[Mapping[str, Observe]] = None,
+        interventions: Sequence[Intervention] = (),
+        logits: Keep = "all",
+    ) -> Batch:
+        """Run token ids `[batch, pos]` without padding as one batch; see `run`."""
+        prompts = [Prompt(ids=tuple(row)) for row in ids.tolist()]
+        every = (*self.interventions, *interventions)
+        request = _Request(observe or {}, every, None, logits, False)
+        return self._run(prompts, request, self._place(every))
+
+    def continue_greedily(
+        self, batch: Batch, *, max_new_tokens: int, interventions: Sequence[Intervention] = ()
+    ) -> list[str]:
+        """The text that the model goes on with after each prompt of a batch that ran with
+        `keep_cache` and the same interventions; see `generation.continue_greedily`."""
+        placed = self._place((*self.interventions, *interventions))
+        tree = self._tree(placed, ())
+        with lock_of(tree.module), torch.no_grad():
+            return generation.continue_greedily(
+                tree, batch, placed, max_new_tokens=max_new_tokens, batch_size=self.batch_size
+            )
+
+    def _tree(self, placed: Mapping[Point, Any], points: Sequence[Point]) -> ModelAdapter:
+        """The module tree for a pass: the fused one where it has all the points."""
+        bridge = self._adapter
+        if not isinstance(bridge, TransformerLensAdapter):
+            return bridge
+        fused_has = {"embed", "resid_pre", "resid_post", "unembed_in"}
+        edges = any(p.intervention.reader for here in placed.values() for p in here)
+        if edges or any(point.component not in fused_has for point in (*placed, *points)):
+            return bridge
+        with lock_of(bridge.module):
+            return plain_adapter(bridge) or bridge
+
+    def _run(
+        self,
+        prompts: Sequence[Prompt],
+        request: _Request,
+        placed: Mapping[Point, list[Placed]],
+        index: Optional[Sequence[int]] = None,
+    ) -> Batch:
+        points = [
+            point
+            for wanted in request.observe.values()
+            for point in self._adapter.points(wanted.site, wanted.layers)
+        ]
+        if request.gradients is not None:
+            points += [p for site in request.gradients.at for p in self._adapter.points(site)]
+        tree = self._tree(placed, points)
+        batch = Batch(index=range(len(prompts)) if index is None else index, prompts=prompts)
+        with lock_of(tree.module):
+            try:
+                cut = request.gradients is not None
+                return _one_pass(tree, batch, request, placed, cut_unembed=cut)
+            except _ReadoutDiffers:
+                return _one_pass(tree, batch, request, placed, cut_unembed=False)
+
+    def _place(self, interventions: Sequence[Intervention]) -> dict[Point, list[Placed]]:
+        """Interventions by point, those of all layers split, values of other runs looked up."""
+        placed: dict[Point, list[Placed]] = collections.defaultdict(list)
+        from_runs = self._values_of_runs(interventions)
+        for intervention in interventions:
+            self._check_reader(intervention)
+            for point in self._adapter.points(intervention.site):
+                layer = None if point.layer < 0 else point.layer
+                here = dataclasses.replace(intervention, site=intervention.site.at(layer))
+                given = tuple(
+                    from_runs[value, here.site]
+                    if isinstance(value, FromRun)
+                    else torch.from_numpy(value.values.copy())
+                    for value in here.values
+                )
+                placed[point].append(Placed(here, given))
+        return dict(placed)
+
+    def _check_reader(self, intervention: Intervention) -> None:
+        reader, last = intervention.reader, self.shape.n_layers - 1
+        if reader is None:
+            return
+        self._adapter.points(reader)
+        if reader.component == "resid_post" and reader.layer != last:
+            raise ValueError(
+                f"{intervention.site} -> {reader}: resid_post[{last}] is what the final norm of "
+                f"{self.shape.name} reads; in other layers name attn_in, q_input, k_input, v_input or "
+                "mlp_in"
+            )
+
+    def _values_of_runs(
+        self, interventions: Sequence[Intervention]
+    ) -> dict[tuple[FromRun, Site], torch.Tensor]:
+        wanted: dict[FromRun, set[Site]] = collections.defaultdict(set)
+        for intervention in interventions:
+            for value in intervention.values:
+                if isinstance(value, FromRun):
+                    for point in self._adapter.points(intervention.site):
+                        layer = None if point.layer < 0 else point.layer
+                        wanted[value].add(intervention.site.at(layer))
+        found = {}
+        for run, sites in wanted.items():
+            ordered = sorted(sites, key=str)
+            observe = {str(site): Observe(site) for site in ordered}
+            request = _Request(observe, (), None, "none", False)
+            batch = self._run([Prompt(ids=run.ids)], request, {})
+            for site in ordered:
+                found[run, site] = batch.observed[str(site)][0]
+        return found
+
+
+def _one_pass(
+    tree: ModelAdapter,
+    batch: Batch,
+    request: _Request,
+    placed: Mapping[Point, Sequence[Placed]],
+    *,
+    cut_unembed: bool,
+) -> Batch:
+    """Fill in what a batch brings."""
+    gradients = request.gradients
+    at = {} if gradients is None else {site: tree.points(site) for site in gradients.at}
+    run = Pass(
+        tree,
+        batch.prompts,
+        observe=request.observe,
+        placed=placed,
+        gradient_points=[point for points in at.values() for point in points],
+        cut_unembed=cut_unembed,
+    )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.set_grad_enabled(gradients is not None))
+        if gradients is not None:
+            stack.enter_context(frozen_parameters(tree.module))
+        with tree.hooked(run.handlers()):
+            logits, batch.cache = tree.forward(
+                pad(batch.prompts).to(tree.device),
+                keep_cache=request.keep_cache,
+                last_position_only=request.logits == "none" and gradients is None,
+            )
+        run.check()
+        batch.observed = run.observed
+        batch.logits = logits.detach() if request.logits == "all" or gradients else None
+        if gradients is not None:
+            batch.targets = gradients.of(batch)
+            batch.gradients = _backward(tree, run, batch, logits, at)
+    return batch
+
+
+def _backward(
+    tree: ModelAdapter,
+    run: Pass,
+    batch: Batch,
+    logits: torch.Tensor,
+    at: Mapping[Site, Sequence[Point]],
+) -> dict[Site, torch.Tensor]:
+    """Gradients by site, each of one layer."""
+    targets = batch.targets
+    assert targets is not None
+    rows = torch.tensor(targets.example, device=logits.device)
+    read = _read(tree, run, logits, rows, torch.tensor(targets.pos, device=logits.device))
+    tokens = torch.tensor(targets.token, device=logits.device)
+    weights = torch.tensor(targets.weight, device=logits.device)
+    log_probs = at_least_float32(read).log_softmax(-1)
+    total = (log_probs.gather(-1, tokens[:, None])[:, 0] * weights).sum()
+    points = list(dict.fromkeys(point for of_site in at.values() for point in of_site))
+    found = torch.autograd.grad(total, [run.leaves[point] for point in points], allow_unused=True)
+    by_point = dict(zip(points, found, strict=True))
+    gradients = {}
+    for site, of_site in at.items():
+        for point in of_site:
+            gradient = by_point[point]
+            if gradient is None:
+                raise ValueError(f"the target does not depend on {point} in {tree.shape.name}")
+            own = site.at(None if point.layer < 0 else point.layer)
+            gradients[own] = select(gradient, own, batch.lengths)
+    return gradients
+
+
+def _read(
+    tree: ModelAdapter, run: Pass, logits: torch.Tensor, rows: torch.Tensor, pos: torch.Tensor
+) -> torch.Tensor:
+    """`logits[rows, pos]` with a graph.
+
+    Raises:
+        _ReadoutDiffers: the readout does not give the model's own logits.
+    """
+    if logits.requires_grad:
+        return logits[rows, pos]
+    assert run.final is not None
+    readout = tree.readout
+    read: torch.Tensor = readout.finish(readout.unembedding(run.final[rows, pos][None].clone())[0])
+    expected = logits[rows, pos]
+    tolerance = 1e-3 if expected.dtype == torch.float32 else 3e-2
+    bound = tolerance * float(expected.abs().max())
+    if not torch.allclose(read.detach(), expected, rtol=tolerance, atol=bound):
+        raise _ReadoutDiffers
+    return read
+
+
+def pad(prompts: Sequence[Prompt]) -> torch.Tensor:
+    """The prompts' ids `[batch, pos]`, right-padded with id 0."""
+    ids = torch.zeros(len(prompts), max(len(prompt) for prompt in prompts), dtype=torch.long)
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[: len(prompt)] = torch.tensor(prompt.ids)
+    return ids

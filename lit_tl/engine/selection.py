@@ -1,0 +1,89 @@
+"""The part of a value that a site means: its head or neuron, and positions of each prompt."""
+
+from typing import Any, Callable, Sequence, Union
+
+import torch
+
+from lit_tl.engine.sites import Positions, Site
+
+Index = tuple[Any, ...]
+
+
+def resolved(positions: Positions, length: int, site: Site) -> Union[int, slice]:
+    """Positions of one prompt, counted from its start.
+
+    Raises:
+        ValueError: the prompt has no such position.
+    """
+    if isinstance(positions, int):
+        if not -length <= positions < length:
+            raise ValueError(
+                f"{site}: position {positions} is out of range, the prompt has {length} tokens"
+            )
+        return positions % length
+    start, stop = (None, None) if positions is None else positions
+    return slice(*slice(start, stop).indices(length))
+
+
+def indices(site: Site, lengths: Sequence[int]) -> list[Index]:
+    """Where a site lies in a value `[batch, *axes]`: one index for all rows, or one for each."""
+    if site.positions is None:
+        return [(slice(None), *_inner(site, slice(None)))]
+    places = [resolved(site.positions, length, site) for length in lengths]
+    if all(place == places[0] for place in places):
+        return [(slice(None), *_inner(site, places[0]))]
+    return [(row, *_inner(site, place)) for row, place in enumerate(places)]
+
+
+def _inner(site: Site, place: Union[int, slice]) -> Index:
+    index: list[Any] = []
+    for axis in site.axes:
+        if axis in ("pos", "query_pos"):
+            index.append(place)
+        elif axis == "head" and site.head is not None:
+            index.append(site.head)
+        elif axis == "neuron" and site.neuron is not None:
+            index.append(site.neuron)
+        else:
+            index.append(slice(None))
+    return tuple(index)
+
+
+def select(value: torch.Tensor, site: Site, lengths: Sequence[int]) -> Any:
+    """A site's part of a value: a tensor with the batch axis first, or a list of one tensor for each
+    row where their spans have different lengths."""
+    where = indices(site, lengths)
+    if len(where) == 1 and isinstance(where[0][0], slice):
+        return value[where[0]]
+    parts = [value[index] for index in where]
+    if all(part.shape == parts[0].shape for part in parts):
+        return torch.stack(parts)
+    return parts
+
+
+def changed(
+    value: torch.Tensor,
+    site: Site,
+    lengths: Sequence[int],
+    change: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """A copy of a value in which a site's part is changed.
+
+    Raises:
+        ValueError: what `change` gives does not have the part's shape.
+    """
+    new = value.clone()
+    for index in indices(site, lengths):
+        part = value[index]
+        try:
+            replacement = change(part)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{site}: the given numbers do not fit a value of shape {list(part.shape)}"
+            ) from error
+        if replacement.shape != part.shape:
+            raise ValueError(
+                f"{site}: the given numbers make shape {list(replacement.shape)} of {list(part.shape)}"
+            )
+        new[index] = replacement
+    return new

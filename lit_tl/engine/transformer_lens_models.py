@@ -1,0 +1,250 @@
+"""Adapter for TransformerLens: its bridge, and `HookedTransformer` of versions 2 and 3."""
+
+import contextlib
+import functools
+import inspect
+from typing import Any, Callable, Iterator, Mapping, Optional
+
+import torch
+
+from lit_tl.engine.hugging_face_models import input_hook, place_is_position
+from lit_tl.engine.locks import lock_of
+from lit_tl.engine.protocol import Handler, ModelAdapter, ModelShape, Point
+from lit_tl.engine.readout import Readout, capped
+
+_NAMES = {
+    "embed": "hook_embed",
+    "pos_embed": "hook_pos_embed",
+    "q": "attn.hook_q",
+    "k": "attn.hook_k",
+    "v": "attn.hook_v",
+    "attn_scores": "attn.hook_attn_scores",
+    "pattern": "attn.hook_pattern",
+    "z": "attn.hook_z",
+    "result": "attn.hook_result",
+    "mlp_pre": "mlp.hook_pre",
+    "mlp_post": "mlp.hook_post",
+}
+_SWITCHES = {
+    "result": "use_attn_result",
+    "q_input": "use_split_qkv_input",
+    "k_input": "use_split_qkv_input",
+    "v_input": "use_split_qkv_input",
+    "attn_in": "use_attn_in",
+    "mlp_in": "use_hook_mlp_in",
+}
+"""Points that TransformerLens computes only while a flag of its config is set."""
+_ROUTER_MARK = "hook_expert_weights"
+_MEMBERS = ("cfg", "hooks", "run_with_cache", "run_with_hooks", "to_tokens", "tokenizer", "unembed")
+
+
+def is_transformer_lens(model: Any) -> bool:
+    """Whether a model has what TransformerLens' models have."""
+    return all(hasattr(model, member) for member in _MEMBERS)
+
+
+def is_causal(model: Any) -> bool:
+    """Whether a TransformerLens model predicts the next token from those before it."""
+    directed = getattr(model.cfg, "attention_dir", "causal") == "causal"
+    return directed and not getattr(model.cfg, "is_encoder_decoder", False)
+
+
+def name_of(model: Any) -> str:
+    """What TransformerLens calls a model."""
+    return str(model.cfg.model_name)
+
+
+def rename(model: Any, name: str) -> None:
+    """Let a TransformerLens model be called what the user called it."""
+    model.cfg.model_name = name
+
+
+class TransformerLensAdapter(ModelAdapter):
+    """A TransformerLens model, every site of which can be seen."""
+
+    def __init__(self, model: Any):
+        cfg = model.cfg
+        self.module = model
+        self.tokenizer = model.tokenizer
+        self._points = model.hook_dict
+        self._ids_shape: tuple[int, ...] = ()
+        self.shape = ModelShape(
+            name=str(cfg.model_name),
+            n_layers=int(cfg.n_layers),
+            n_heads=int(cfg.n_heads),
+            n_key_value_heads=int(getattr(cfg, "n_key_value_heads", None) or cfg.n_heads),
+            d_model=int(cfg.d_model),
+            d_vocab=int(cfg.d_vocab),
+            context=int(cfg.n_ctx) if cfg.n_ctx else None,
+            parallel_blocks="blocks.0.hook_resid_mid" not in self._points,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """See `ModelAdapter`."""
+        device = self.module.cfg.device
+        return torch.device("cpu" if device is None else device)
+
+    @functools.cached_property
+    def readout(self) -> Readout:
+        """See `ModelAdapter`."""
+        cap = getattr(self.module.cfg, "output_logits_soft_cap", None)
+        finish = functools.partial(
+            capped, cap=float(cap) if cap is not None and cap > 0 else None, scale=1.0
+        )
+        transform = getattr(
+            getattr(self.module, "adapter", None), "apply_output_logits_transform", None
+        )
+        return Readout(
+            norm=self.module.ln_final,
+            unembedding=self.module.unembed,
+            project=torch.nn.Identity(),
+            finish=transform or finish,
+            d_model=self.shape.d_model,
+            n_layers=self.shape.n_layers,
+            name=self.shape.name,
+            lock=lock_of(self.module),
+        )
+
+    def has(self, point: Point) -> bool:
+        """See `ModelAdapter`."""
+        if point.component == "unembed_in":
+            return True
+        return self._name(point) in self._points
+
+    def branches(self, point: Point) -> bool:
+        """Whether a hook on the point reaches the MLP alone, and not the stream that goes on beside
+        it: the bridge's `resid_mid` is the input of the MLP's norm."""
+        if point.component != "resid_mid":
+            return False
+        own = self._points[self._name(point)]
+        prefix = f"blocks.{point.layer}."
+        readers = ("ln2.hook_in", "mlp.hook_in")
+        return any(self._points.get(prefix + reader) is own for reader in readers)
+
+    def _name(self, point: Point) -> str:
+        if point.component == "router":
+            return self._router_name(point.layer)
+        name = _NAMES.get(point.component, f"hook_{point.component}")
+        return name if point.layer < 0 else f"blocks.{point.layer}.{name}"
+
+    def _router_name(self, layer: int) -> str:
+        prefix = f"blocks.{layer}.mlp."
+        for name in self._points:
+            if name.startswith(prefix) and name.endswith(_ROUTER_MARK):
+                return name.removesuffix(_ROUTER_MARK) + "hook_out"
+        return f"{prefix}hook_router"
+
+    @contextlib.contextmanager
+    def hooked(self, handlers: Mapping[Point, Handler]) -> Iterator[None]:
+        """See `ModelAdapter`."""
+        hooks: list[tuple[str, Callable[..., Any]]] = []
+        with contextlib.ExitStack() as stack:
+            for flag in sorted({_SWITCHES[p.component] for p in handlers if p.component in _SWITCHES}):
+                stack.enter_context(self._switched_on(flag))
+            for point, handler in handlers.items():
+                if point.component == "unembed_in":
+                    stack.enter_context(input_hook(self.module.unembed, handler))
+                else:
+                    routed = point.component == "router"
+                    wrapped = self._routed(handler) if routed else _named(handler)
+                    hooks.append((self._name(point), wrapped))
+            stack.enter_context(self.module.hooks(fwd_hooks=hooks))
+            yield
+
+    def _routed(self, handler: Handler) -> Callable[..., Any]:
+        """A router works on `[batch * pos, expert]`; its handler sees `[batch, pos, expert]`."""
+
+        def hook(value: torch.Tensor, hook: Any) -> Optional[torch.Tensor]:
+            del hook
+            changed = handler(value.reshape(*self._ids_shape, value.shape[-1]))
+            return None if changed is None else changed.reshape(value.shape)
+
+        return hook
+
+    @contextlib.contextmanager
+    def _switched_on(self, flag: str) -> Iterator[None]:
+        if getattr(self.module.cfg, flag, False):
+            yield
+            return
+        switch = getattr(self.module, f"set_{flag}")
+        try:
+            switch(True)
+        except (ValueError, NotImplementedError, AttributeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ValueError(f"{self.shape.name} can't compute what {flag} gives: {reason}") from error
+        try:
+            yield
+        finally:
+            switch(False)
+
+    def forward(
+        self, ids: torch.Tensor, *, keep_cache: bool, last_position_only: bool
+    ) -> tuple[torch.Tensor, Optional[Any]]:
+        """See `ModelAdapter`."""
+        self._ids_shape = tuple(ids.shape)
+        with contextlib.ExitStack() as stack:
+            if last_position_only:
+                stack.enter_context(input_hook(self.module.unembed, _last_position))
+            if keep_cache and "past_key_values" in inspect.signature(self.module.forward).parameters:
+                logits, cache = self.module(
+                    ids, return_type="logits_and_cache", padding_side="right", use_cache=True
+                )
+                return logits, cache
+            return self.module(ids, return_type="logits", padding_side="right"), None
+
+    def step(
+        self, token: torch.Tensor, cache: Any, mask: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor:
+        """See `ModelAdapter`."""
+        self._ids_shape = tuple(token.shape)
+        logits, _ = self.module(
+            token,
+            return_type="logits_and_cache",
+            past_key_values=cache,
+            attention_mask=mask,
+            position_ids=positions,
+        )
+        return logits[:, -1]
+
+    def generate(self, ids: torch.Tensor, max_new_tokens: int) -> torch.Tensor:
+        """See `ModelAdapter`."""
+        generated: torch.Tensor = self.module.generate(
+            ids,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            stop_at_eos=True,
+            return_type="tokens",
+            verbose=False,
+        )
+        return generated
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """See `ModelAdapter`."""
+        embeddings: torch.Tensor = self.module.embed(ids)
+        return embeddings
+
+    def encode(self, text: str, *, prepend_bos: bool) -> list[int]:
+        """See `ModelAdapter`."""
+        # A tokenizer warns of texts longer than the context, which the prompter cuts.
+        tokens = self.module.to_tokens(
+            text, prepend_bos=prepend_bos, truncate=False, move_to_device=False
+        )
+        return [int(token_id) for token_id in tokens[0]]
+
+    def masks_padding_by_position(self) -> bool:
+        """See `ModelAdapter`."""
+        config = getattr(getattr(self.module, "original_model", None), "config", None)
+        return config is not None and place_is_position(config)
+
+
+def _named(handler: Handler) -> Callable[..., Optional[torch.Tensor]]:
+    def hook(value: torch.Tensor, hook: Any) -> Optional[torch.Tensor]:
+        del hook
+        return handler(value)
+
+    return hook
+
+
+def _last_position(value: torch.Tensor) -> torch.Tensor:
+    return value[:, -1:]

@@ -1,0 +1,89 @@
+"""The statistics of predictions: each one's names, unit, range and what it needs. Loads no torch."""
+
+import dataclasses
+import importlib
+import math
+from typing import Any, Literal, Mapping, Optional
+
+Units = Literal["nats", "bits"]
+NATS_PER: Mapping[Units, float] = {"nats": 1.0, "bits": math.log(2.0)}
+Statistic = Literal[
+    "entropy",
+    "forward KL",
+    "max probability",
+    "cross entropy",
+    "rank",
+    "log prob. difference",
+    "KL divergence",
+    "JS divergence",
+    "total variation",
+]
+"""What the page calls those that it draws."""
+Single = Literal["entropy", "forward KL", "max probability", "cross entropy", "rank"]
+"""Those of one trajectory, that every prompt has."""
+SingleFunction = Literal["entropy", "forward_kl", "max_probability", "cross_entropy", "rank"]
+"""The same by their functions."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Declared:
+    """One statistic.
+
+    Args:
+        function: its name in `lit_tl.lens.measures` and its method of `PredictionTrajectory`.
+        title: what figures of the library call it.
+        unit: "nats" (or bits, where asked for), "probability", or "" for a count.
+        low: least value that there can be.
+        high: greatest value, None where there is none or where it depends on the model.
+        needs: `targets`, `anti_targets`, `other` (a second trajectory).
+        colorscale: Plotly's, on the page.
+    """
+
+    function: str
+    title: str
+    unit: str = "nats"
+    low: Optional[float] = None
+    high: Optional[float] = None
+    needs: tuple[str, ...] = ()
+    colorscale: str = "RdBu_r"
+
+    @property
+    def measure(self) -> Any:
+        """The function of log-probabilities."""
+        return getattr(importlib.import_module("lit_tl.lens.measures"), self.function)
+
+
+_LN2 = math.log(2.0)
+_SHARE: Mapping[str, Any] = {"unit": "probability", "low": 0.0, "high": 1.0, "colorscale": "Teal"}
+_OTHER = ("other",)
+DECLARED: Mapping[str, Declared] = {
+    declared.function: declared
+    for declared in (
+        Declared(function="entropy", title="Entropy", low=0.0),
+        Declared(function="forward_kl", title="Forward KL", low=0.0),
+        Declared(function="max_probability", title="Max Probability", **_SHARE),
+        Declared(function="cross_entropy", title="Cross Entropy", low=0.0, needs=("targets",)),
+        Declared(function="rank", title="Rank", unit="", low=1.0, needs=("targets",)),
+        Declared(
+            function="log_prob_diff",
+            title="Log Prob. Difference",
+            needs=("targets", "anti_targets"),
+        ),
+        Declared(function="kl_divergence", title="KL divergence", low=0.0, needs=_OTHER),
+        Declared(function="js_divergence", title="JS divergence", low=0.0, high=_LN2, needs=_OTHER),
+        Declared(function="symmetric_kl", title="Symmetric KL", low=0.0, needs=_OTHER),
+        Declared(function="total_variation", title="Total variation", needs=_OTHER, **_SHARE),
+        Declared(function="max_abs_difference", title="Max |p - q|", needs=_OTHER, **_SHARE),
+    )
+}
+"""By function."""
+_FUNCTIONS: Mapping[str, str] = {
+    "log prob. difference": "log_prob_diff",
+    "KL divergence": "kl_divergence",
+    "JS divergence": "js_divergence",
+}
+
+
+def of_page(statistic: Statistic) -> Declared:
+    """The declaration of what the page calls so."""
+    return DECLARED[_FUNCTIONS.get(statistic, statistic.lower().replace(" ", "_"))]

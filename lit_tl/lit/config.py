@@ -1,0 +1,77 @@
+"""Settings of the model wrapper. Loads no torch and no LIT."""
+
+import dataclasses
+from typing import Optional
+
+from lit_tl.settings import SettingError, Settings, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HookedTransformerLITConfig(Settings):
+    """What `HookedTransformerLIT` computes, and how.
+
+    Layer l of `embedding_layers` means the residual stream after block l. `token_budget` bounds the
+    memory that logits take: token_budget x d_vocab numbers.
+
+    Raises:
+        SettingError: a value is not allowed.
+    """
+
+    max_seq_length: int = setting(
+        512,
+        "Longest prompt in tokens; longer ones are cut at their end, and say so.",
+        low=1,
+        high=1_000_000,
+    )
+    batch_size: int = setting(8, "Most prompts in one forward pass.", low=1, high=4096)
+    top_k: int = setting(10, "How many next tokens to give at each position.", low=1, high=1000)
+    compute_gradients: bool = setting(True, "Give gradients to the input embeddings.")
+    output_attention: bool = setting(True, "Give attention patterns.")
+    output_embeddings: bool = setting(True, "Give token embeddings and pooled residual streams.")
+    output_all_layers: bool = setting(
+        False, "Pool the residual stream of every layer, not only the first, middle and last."
+    )
+    embedding_layers: Optional[tuple[int, ...]] = setting(
+        None, "The layers to pool, such as 0, 3, 11, in place of that choice."
+    )
+    prepend_bos: bool = setting(
+        True, "Put a beginning-of-text token in front, for models that have one."
+    )
+    device: Optional[str] = setting(
+        None, "Where models run: cuda, cuda:1, mps, cpu. Default: the best there is."
+    )
+    max_new_tokens: int = setting(
+        10, "Longest generated text in tokens; 0 for none.", low=0, high=4096
+    )
+    token_budget: int = setting(
+        2048, "Most tokens in one forward pass, padding included.", low=1, high=10_000_000
+    )
+    lens: str = setting(
+        "auto",
+        "Lenses of the models: auto (the bundled or published tuned lens if there is one), none, a "
+        "folder or Hub id, the .pt file of a Jacobian lens, or jacobian:NAME; several with a + "
+        "between them; for each model label=lens, separated by commas.",
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.embedding_layers, list):
+            object.__setattr__(self, "embedding_layers", tuple(self.embedding_layers))
+        super().__post_init__()
+
+    def layers(self, n_layers: int) -> list[int]:
+        """The layers to pool, ascending.
+
+        Raises:
+            SettingError: a layer is out of range for a model of `n_layers`.
+        """
+        if self.embedding_layers is not None:
+            for layer in self.embedding_layers:
+                if not 0 <= layer < n_layers:
+                    raise SettingError(
+                        f"embedding layer {layer} is out of range: this model has layers 0 to "
+                        f"{n_layers - 1}"
+                    )
+            return sorted(set(self.embedding_layers))
+        if self.output_all_layers:
+            return list(range(n_layers))
+        return sorted({0, n_layers // 2, n_layers - 1})

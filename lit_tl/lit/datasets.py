@@ -1,0 +1,128 @@
+"""Prompts as LIT data sets, and those that LIT's dialog can load."""
+
+import dataclasses
+from typing import Any, Iterable, Mapping, Optional, Union
+
+from lit_nlp.api import dataset as lit_dataset
+from lit_nlp.api import types as lit_types
+
+from lit_tl.data import hub_prompts, paired, prompt_files, tasks
+from lit_tl.data.columns import Column, PromptData, prompts_in_memory
+from lit_tl.data.prompt_files import DEFAULT_MAX_EXAMPLES
+from lit_tl.lit.forms import form_of
+from lit_tl.settings import Settings, required, setting
+
+
+class PromptDataset(lit_dataset.Dataset):
+    """Prompts for LIT.
+
+    Args:
+        data: what to show.
+    """
+
+    def __init__(self, data: PromptData):
+        spec = {name: _lit_type(column) for name, column in data.columns.items()}
+        super().__init__(spec=spec, examples=data.examples, description=data.description)
+
+
+def _lit_type(column: Column) -> lit_types.LitType:
+    if column.kind == "label":
+        return lit_types.CategoryLabel(vocab=list(column.labels), required=False)
+    if column.kind == "scalar":
+        return lit_types.Scalar(min_val=column.low, max_val=column.high, required=False)
+    if column.kind == "boolean":
+        return lit_types.BooleanLitType(required=False)
+    if column.kind == "tokens":
+        return lit_types.Tokens(parent="text", required=False)
+    if column.kind == "token scores":
+        return lit_types.TokenScores(align="tokens", required=False)
+    return lit_types.TextSegment(required=column.required)
+
+
+class Prompts(PromptDataset):
+    """Prompts that are in memory: texts, or records with a text.
+
+    Raises:
+        DataError: there is none, a record has no text, or a field has values of different kinds.
+    """
+
+    def __init__(self, prompts: Union[str, Iterable[Union[str, Mapping[str, Any]]]]):
+        super().__init__(prompts_in_memory(prompts))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileForm(Settings):
+    """A file of prompts."""
+
+    path: str = required("The file.")
+    max_examples: int = setting(DEFAULT_MAX_EXAMPLES, "Most prompts to read.", low=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TableForm(FileForm):
+    """A file of prompts with named columns."""
+
+    text_column: str = setting("", "The column with the prompts; empty for text, prompt, ...")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HubForm(Settings):
+    """A data set of the Hub."""
+
+    source: str = required("owner/name[split,column,:count]")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskForm(Settings):
+    """A paired task."""
+
+    task: paired.TaskName = setting("ioi", "Which task.")
+    seed: Optional[int] = setting(None, "Makes new examples; empty for the shipped ones.", low=0)
+    count: int = setting(tasks.SHIPPED_COUNT, "How many examples.", low=1, high=10_000)
+
+
+def _text_lines(form: FileForm) -> PromptData:
+    return prompt_files.read_text_lines(form.path, form.max_examples)
+
+
+def _json_lines(form: FileForm) -> PromptData:
+    return prompt_files.read_json_lines(form.path, form.max_examples)
+
+
+def _table(form: TableForm) -> PromptData:
+    return prompt_files.read_table(form.path, form.text_column, form.max_examples)
+
+
+def _json_list(form: TableForm) -> PromptData:
+    return prompt_files.read_json_list(form.path, form.text_column, form.max_examples)
+
+
+def _hub(form: HubForm) -> PromptData:
+    return hub_prompts.read_hub(form.source)
+
+
+def _task(form: TaskForm) -> PromptData:
+    return tasks.read_task(form.task, form.seed, form.count)
+
+
+_FORMS: Mapping[str, tuple[type[Settings], Any]] = {
+    "text lines": (FileForm, _text_lines),
+    "JSON lines": (FileForm, _json_lines),
+    "CSV or TSV": (TableForm, _table),
+    "JSON": (TableForm, _json_list),
+    "Hub": (HubForm, _hub),
+    "paired task": (TaskForm, _task),
+}
+
+
+def loaders() -> dict[str, tuple[Any, lit_types.Spec]]:
+    """What LIT's dialog can load, by the name it shows: a function of the form's fields, and the
+    form."""
+    return {name: (_loader(form, read), form_of(form)) for name, (form, read) in _FORMS.items()}
+
+
+def _loader(form: type[Settings], read: Any) -> Any:
+    def load(**fields: Any) -> lit_dataset.Dataset:
+        return PromptDataset(read(form.read(fields)))
+
+    return load

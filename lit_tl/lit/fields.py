@@ -1,0 +1,314 @@
+"""The wrapper's outputs, each once: its name, its LIT type, what it needs, and how it is made."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, Callable, Collection, Mapping, Optional
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lit_nlp.api import types as lit_types
+
+from lit_tl.engine.prompts import Prompt, Prompter
+from lit_tl.engine.reductions import last_and_mean
+from lit_tl.engine.requests import Batch, Observe
+from lit_tl.engine.runner import Runner
+from lit_tl.engine.sites import Site
+from lit_tl.lit.config import HookedTransformerLITConfig
+
+EMBED = Site("embed")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a field takes from a pass."""
+
+    forward: bool = True
+    token_embeddings: bool = False
+    gradients: bool = False
+    generation: bool = False
+    attention_layer: Optional[int] = None
+    residual_layer: Optional[int] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Field:
+    """One output. `heavy` ones grow with the length of the text or cost another pass, and are made
+    on request only."""
+
+    lit_type: lit_types.LitType
+    make: Callable[["ExampleView"], Any]
+    needs: Needs = Needs()
+    heavy: bool = False
+
+
+def observed_for(needs: Collection[Needs]) -> dict[str, Observe]:
+    """What a pass observes for some fields together."""
+    observe: dict[str, Observe] = {}
+    if any(need.token_embeddings for need in needs):
+        observe["embed"] = Observe(EMBED)
+    attention = {need.attention_layer for need in needs} - {None}
+    if attention:
+        observe["pattern"] = Observe(Site("pattern"), layers=_sorted(attention))
+    residual = {need.residual_layer for need in needs} - {None}
+    if residual:
+        observe["pooled"] = Observe(Site("resid_post"), last_and_mean, layers=_sorted(residual))
+    return observe
+
+
+def _sorted(layers: Collection[Optional[int]]) -> list[int]:
+    return sorted(layer for layer in layers if layer is not None)
+
+
+class ExampleView:
+    """One example's part of a batch, as numbers of the host.
+
+    Args:
+        prompter: of the model.
+        example: whose `answer` and `foil` are looked at.
+        prompt: of the example.
+        batch: None where no field needs a pass.
+        row: of the example in the batch.
+        top_k: how many next tokens to give.
+        generated: the model's own continuation.
+    """
+
+    def __init__(
+        self,
+        prompter: Prompter,
+        example: Mapping[str, Any],
+        prompt: Prompt,
+        batch: Optional[Batch],
+        row: int,
+        top_k: int,
+        generated: str = "",
+    ):
+        self._prompter, self._example, self._optional_batch = prompter, example, batch
+        self._row, self._top_k = row, top_k
+        self.prompt, self.generated = prompt, generated
+
+    @property
+    def _batch(self) -> Batch:
+        assert self._optional_batch is not None
+        return self._optional_batch
+
+    @functools.cached_property
+    def _logits(self) -> torch.Tensor:
+        return self._batch.need_logits()[self._row, : len(self.prompt)].float()
+
+    @functools.cached_property
+    def _log_normalizer(self) -> torch.Tensor:
+        return self._logits.logsumexp(-1)
+
+    @property
+    def _count(self) -> int:
+        return min(self._top_k, self._logits.shape[-1])
+
+    def tokens(self) -> list[str]:
+        return self._prompter.vocabulary.strings(self.prompt.ids)
+
+    def top_k_tokens(self) -> list[list[tuple[str, float]]]:
+        values, ids = self._logits.topk(self._count, dim=-1)
+        probabilities = (values - self._log_normalizer[:, None]).exp().tolist()
+        strings = self._prompter.vocabulary.strings
+        return [
+            list(zip(strings(row), ps, strict=True))
+            for row, ps in zip(ids.tolist(), probabilities, strict=True)
+        ]
+
+    def next_tokens(self) -> list[tuple[str, float]]:
+        values, ids = self._logits[-1].topk(self._count)
+        probabilities = (values - self._log_normalizer[-1]).exp().tolist()
+        strings = self._prompter.vocabulary.strings(ids.tolist())
+        return list(zip(strings, probabilities, strict=True))
+
+    @functools.cached_property
+    def _own_logits(self) -> torch.Tensor:
+        """Of each token but the first, before it comes: `[pos - 1, 1]`."""
+        ids = torch.tensor(self.prompt.ids[1:], device=self._logits.device)
+        return self._logits[:-1].gather(-1, ids[:, None])
+
+    @functools.cached_property
+    def _token_loss(self) -> list[float]:
+        return (self._log_normalizer[:-1] - self._own_logits[:, 0]).tolist()
+
+    def token_loss(self) -> list[float]:
+        return [0.0, *self._token_loss]
+
+    def token_rank(self) -> list[int]:
+        """Among all tokens, 1 is the likeliest; 1 for the first token too, which nothing predicts."""
+        return [1, *(1 + (self._logits[:-1] > self._own_logits).sum(-1)).tolist()]
+
+    def loss(self) -> Optional[float]:
+        return sum(self._token_loss) / len(self._token_loss) if self._token_loss else None
+
+    def perplexity(self) -> Optional[float]:
+        loss = self.loss()
+        return None if loss is None else math.exp(min(loss, 700.0))
+
+    def _named(self, field: str) -> Optional[int]:
+        """The token that should follow, unless the text was cut, where it would follow another."""
+        return None if self.prompt.truncated else self._prompter.first_token(self._example.get(field))
+
+    def prob(self, field: str) -> Optional[float]:
+        token = self._named(field)
+        if token is None:
+            return None
+        return float((self._logits[-1, token] - self._log_normalizer[-1]).exp())
+
+    def rank(self, field: str) -> Optional[int]:
+        token = self._named(field)
+        if token is None:
+            return None
+        return 1 + int((self._logits[-1] > self._logits[-1, token]).sum())
+
+    def logit_diff(self) -> Optional[float]:
+        answer, foil = self._named("answer"), self._named("foil")
+        if answer is None or foil is None:
+            return None
+        return float(self._logits[-1, answer] - self._logits[-1, foil])
+
+    def target(self) -> str:
+        targets = self._batch.targets
+        assert targets is not None
+        entries = zip(targets.example, targets.token, strict=True)
+        ids = [token for row, token in entries if row == self._row]
+        return "".join(self._prompter.vocabulary.strings(ids))
+
+    def token_embeddings(self) -> "npt.NDArray[np.float32]":
+        return _array(self._batch.observed["embed"][self._row, : len(self.prompt)])
+
+    def gradients(self) -> "npt.NDArray[np.float32]":
+        return _array(self._batch.gradients[EMBED][self._row, : len(self.prompt)])
+
+    def attention(self, layer: int) -> "npt.NDArray[np.float32]":
+        n = len(self.prompt)
+        return _array(self._batch.observed["pattern"][layer][self._row, :, :n, :n])
+
+    def last_residual(self, layer: int) -> "npt.NDArray[np.float32]":
+        return _array(self._batch.observed["pooled"][layer][0][self._row])
+
+    def mean_residual(self, layer: int) -> "npt.NDArray[np.float32]":
+        return _array(self._batch.observed["pooled"][layer][1][self._row])
+
+
+def _array(tensor: torch.Tensor) -> "npt.NDArray[np.float32]":
+    """A float32 copy that keeps no larger tensor alive."""
+    return tensor.detach().to("cpu", torch.float32, copy=True).contiguous().numpy()
+
+
+def output_fields(config: HookedTransformerLITConfig, runner: Runner) -> dict[str, Field]:
+    """All outputs of a model with these settings, by name, in LIT's order of preference."""
+    fields = _text_fields(config) | _scalar_fields()
+    if config.output_embeddings:
+        fields |= _embedding_fields(config, runner.shape.n_layers)
+    if config.compute_gradients:
+        fields |= _gradient_fields(config)
+    if config.output_attention:
+        layers = runner.layers("pattern")
+        fields |= {f"attention_layer_{layer}": _attention_field(layer) for layer in layers}
+    return fields
+
+
+def _text_fields(config: HookedTransformerLITConfig) -> dict[str, Field]:
+    fields = {
+        "tokens": Field(
+            lit_type=lit_types.Tokens(parent="text", token_prefix=None),
+            make=ExampleView.tokens,
+            needs=Needs(forward=False),
+        ),
+        "next_tokens": Field(
+            lit_type=lit_types.GeneratedTextCandidates(parent="answer"),
+            make=ExampleView.next_tokens,
+        ),
+        "top_k_tokens": Field(
+            lit_type=lit_types.TokenTopKPreds(align="tokens"),
+            make=ExampleView.top_k_tokens,
+            heavy=True,
+        ),
+        "token_loss": Field(
+            lit_type=lit_types.TokenScores(align="tokens"), make=ExampleView.token_loss
+        ),
+        "token_rank": Field(
+            lit_type=lit_types.TokenScores(align="tokens"), make=ExampleView.token_rank
+        ),
+        "truncated": Field(
+            lit_type=lit_types.BooleanLitType(),
+            make=lambda view: view.prompt.truncated,
+            needs=Needs(forward=False),
+        ),
+    }
+    if config.max_new_tokens:
+        fields["generated_text"] = Field(
+            lit_type=lit_types.GeneratedText(parent="target"),
+            make=lambda view: view.generated,
+            needs=Needs(generation=True),
+            heavy=True,
+        )
+    return fields
+
+
+def _scalar_fields() -> dict[str, Field]:
+    makers: dict[str, tuple[Callable[[ExampleView], Any], float, float]] = {
+        "loss": (ExampleView.loss, 0.0, 20.0),
+        "perplexity": (ExampleView.perplexity, 1.0, 1e6),
+        "logit_diff": (ExampleView.logit_diff, -20.0, 20.0),
+    }
+    for field in ("answer", "foil"):
+        makers[f"{field}_rank"] = (functools.partial(ExampleView.rank, field=field), 1.0, 1e6)
+        makers[f"{field}_prob"] = (functools.partial(ExampleView.prob, field=field), 0.0, 1.0)
+    return {
+        name: Field(
+            lit_type=lit_types.Scalar(min_val=low, max_val=high, required=False), make=make
+        )
+        for name, (make, low, high) in makers.items()
+    }
+
+
+def _embedding_fields(config: HookedTransformerLITConfig, n_layers: int) -> dict[str, Field]:
+    fields = {}
+    for layer in reversed(config.layers(n_layers)):
+        needs = Needs(residual_layer=layer)
+        for name, make in (
+            ("last", ExampleView.last_residual),
+            ("mean", ExampleView.mean_residual),
+        ):
+            fields[f"embedding_layer_{layer}_{name}"] = Field(
+                lit_type=lit_types.Embeddings(),
+                make=functools.partial(make, layer=layer),
+                needs=needs,
+            )
+    fields["token_embeddings"] = Field(
+        lit_type=lit_types.TokenEmbeddings(align="tokens"),
+        make=ExampleView.token_embeddings,
+        needs=Needs(token_embeddings=True),
+        heavy=True,
+    )
+    return fields
+
+
+def _gradient_fields(config: HookedTransformerLITConfig) -> dict[str, Field]:
+    needs = Needs(gradients=True)
+    gradients = lit_types.TokenGradients(
+        align="tokens",
+        grad_for="token_embeddings" if config.output_embeddings else None,
+        grad_target_field_key="target",
+    )
+    return {
+        "target": Field(
+            lit_type=lit_types.GeneratedText(), make=ExampleView.target, needs=needs, heavy=True
+        ),
+        "token_gradients": Field(
+            lit_type=gradients, make=ExampleView.gradients, needs=needs, heavy=True
+        ),
+    }
+
+
+def _attention_field(layer: int) -> Field:
+    return Field(
+        lit_type=lit_types.AttentionHeads(align_in="tokens", align_out="tokens"),
+        make=functools.partial(ExampleView.attention, layer=layer),
+        needs=Needs(attention_layer=layer),
+        heavy=True,
+    )

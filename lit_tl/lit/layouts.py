@@ -1,0 +1,63 @@
+"""How the page is laid out. Panels of ours come from the client's manifest."""
+
+from collections.abc import Mapping
+
+from lit_nlp.api import layout
+
+from lit_tl.client import panels
+
+_modules = layout.LitModuleName
+_OF_LIT: Mapping[str, list[str]] = {
+    "Predictions": [_modules.GeneratedTextModule],
+    "Attention": [],
+    "Salience": [_modules.SalienceMapModule],
+    "Sequence Salience": [_modules.SequenceSalienceModule],
+    "Figures": [],
+    "Embeddings": [_modules.EmbeddingsModule],
+    "Counterfactuals": [_modules.GeneratorModule],
+    "Metrics": [_modules.MetricsModule],
+}
+"""Tabs of the lower half in their order, with LIT's own modules."""
+_COMPACT_TABS = ("Predictions", "Attention", "Salience", "Figures", "Embeddings", "Metrics")
+
+
+def _tabs(names: tuple[str, ...], *, compact: bool) -> dict[str, list[str]]:
+    """Tabs with our panels first."""
+    tabs: dict[str, list[str]] = {}
+    for name in names:
+        ours = [panel for panel in panels() if panel.tab == name and (panel.compact or not compact)]
+        theirs = [] if compact and ours else _OF_LIT.get(name, [])
+        tabs[name] = [*(panel.tag for panel in ours), *theirs]
+    return tabs
+
+
+def _more_tabs() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(panel.tab for panel in panels() if panel.tab not in _OF_LIT))
+
+
+DEFAULT = layout.LitCanonicalLayout(
+    left={
+        "Data": [_modules.DataTableModule],
+        "Compare": [_modules.DiveModule],
+        "Scalars": [_modules.ScalarModule],
+    },
+    upper={"Prompt": [_modules.DatapointEditorModule]},
+    lower=_tabs((*_OF_LIT, *_more_tabs()), compact=False),
+    layoutSettings=layout.LayoutSettings(leftWidth=34, mainHeight=30),
+    description="Prompts on the left; the selected prompt and what the model makes of it on the right.",
+)
+
+COMPACT = layout.LitCanonicalLayout(
+    upper={"Prompts": [_modules.DataTableModule, _modules.DatapointEditorModule]},
+    lower=_tabs((*_COMPACT_TABS, *_more_tabs()), compact=True),
+    layoutSettings=layout.LayoutSettings(mainHeight=36, hideToolbar=False),
+    description="One column for small screens.",
+)
+
+LAYOUTS: Mapping[str, layout.LitCanonicalLayout] = {
+    "default": DEFAULT,
+    "compact": COMPACT,
+    "lit_standard": layout.STANDARD_LAYOUT,
+    "lit_three_panel": layout.THREE_PANEL_LAYOUT,
+    "lit_simple": layout.SIMPLE_LAYOUT,
+}

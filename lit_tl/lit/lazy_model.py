@@ -1,0 +1,146 @@
+"""A model whose predictions are made field by field, when somebody looks at them."""
+
+import hashlib
+import itertools
+import json
+import threading
+from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
+
+import numpy as np
+from lit_nlp.api import model as lit_model
+
+from lit_tl.engine.byte_cache import ByteCache
+from lit_tl.engine.fair_lock import FairLock
+from lit_tl.lit import freed_memory
+from lit_tl.lit.model import HookedTransformerLIT
+
+_SERIAL = itertools.count()
+
+
+class LazyModel(lit_model.ModelWrapper):
+    """A `HookedTransformerLIT` as LIT's server sees it.
+
+    LIT asks for whole predictions of a whole data set as soon as its page opens, and then uses a few fields of them. Here a
+    prediction is a mapping that computes a field when it is read, for all examples of its request together: the cheap fields
+    at once, heavy ones (attention, gradients, ...) for what is asked. Results go to a cache that is bounded in bytes; its key
+    holds the model object, the state of its weights and hooks, and all of the example that the model reads.
+    """
+
+    def __init__(self, model: HookedTransformerLIT, cache: ByteCache):
+        super().__init__(model)
+        self._cache = cache
+        self._serial = next(_SERIAL)
+        self._turn = FairLock()
+        self._cheap = [name for name in model.output_spec() if name not in model.heavy_fields()]
+
+    def predict(
+        self, inputs: Iterable[Mapping[str, Any]], *args: Any, fields: Optional[Collection[str]] = None, **kw: Any
+    ) -> Sequence[Mapping[str, Any]]:
+        """Predictions that are computed when they are read, or these fields at once. LIT's progress indicator and keywords have no
+        meaning here."""
+        del args, kw
+        if fields is not None:
+            return self.fetch(list(inputs), fields)
+        request = Request(self, list(inputs))
+        return [LazyPrediction(request, i) for i in range(len(request.inputs))]
+
+    def fetch(self, inputs: Sequence[Mapping[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
+        """The named fields of each input, computed in one pass for those that are not in the cache.
+
+        Inputs go to the model a batch at a time, so that a request for one prompt waits for a batch and not for a data set.
+        """
+        wanted = list(dict.fromkeys([*names, *(self._cheap if any(name in self._cheap for name in names) else ())]))
+        keys = self._keys(inputs)
+        results: list[dict[str, Any]] = [{} for _ in inputs]
+        order = sorted(range(len(inputs)), key=lambda i: len(str(inputs[i].get("text"))))
+        size = self.wrapped.max_minibatch_size()
+        computed = False
+        for first in range(0, len(order), size):
+            chunk = order[first : first + size]
+            with self._turn:
+                computed |= self._fill([(inputs[i], keys[i], results[i]) for i in chunk], wanted)
+        if computed:
+            freed_memory.give_back()
+        return [{name: result[name] for name in names} for result in results]
+
+    def _fill(self, chunk: Sequence[tuple[Mapping[str, Any], str, dict[str, Any]]], wanted: Sequence[str]) -> bool:
+        """Whether something had to be computed."""
+        misses: dict[tuple[str, ...], list[tuple[Mapping[str, Any], str, dict[str, Any]]]] = {}
+        for entry in chunk:
+            _, key, result = entry
+            for name in wanted:
+                found = self._cache.get((key, name))
+                if found is not None:
+                    result[name] = found[0]
+            if missing := tuple(name for name in wanted if name not in result):
+                misses.setdefault(missing, []).append(entry)
+        for names, entries in misses.items():
+            outputs = self.wrapped.predict([example for example, _, _ in entries], fields=names)
+            for (_, key, result), output in zip(entries, outputs, strict=True):
+                result.update(output)
+                for name, value in output.items():
+                    self._cache.put((key, name), value)
+        return bool(misses)
+
+    def state(self) -> str:
+        """What changes when the model object, its weights, its hooks or its settings do."""
+        return f"{self._serial}:{self.wrapped.loaded.runner.state()}:{self.wrapped.config}"
+
+    def _keys(self, inputs: Sequence[Mapping[str, Any]]) -> list[str]:
+        state = self.state()
+        names = sorted(self.wrapped.input_spec())
+        return [_digest(state, [example.get(name) for name in names]) for example in inputs]
+
+
+def _digest(state: str, values: Sequence[Any]) -> str:
+    digest = hashlib.sha256(state.encode())
+    for value in values:
+        if isinstance(value, np.ndarray):
+            digest.update(str((value.shape, value.dtype)).encode() + np.ascontiguousarray(value).tobytes())
+        else:
+            digest.update(json.dumps(value, default=np.ndarray.tolist).encode() + b"\0")
+    return digest.hexdigest()
+
+
+class Request:
+    """The inputs that were asked for together, and what has been computed of them."""
+
+    def __init__(self, model: LazyModel, inputs: Sequence[Mapping[str, Any]]):
+        self.model = model
+        self.inputs = inputs
+        self.fields = list(model.output_spec())
+        self._done: list[dict[str, Any]] = [{} for _ in inputs]
+        self._lock = threading.Lock()
+
+    def value(self, index: int, name: str) -> Any:
+        """One field of one input; the first look at a field computes it for all inputs."""
+        if name not in self.fields:
+            raise KeyError(name)
+        with self._lock:
+            if name not in self._done[index]:
+                together = self.fields_with(name)
+                for done, fetched in zip(self._done, self.model.fetch(self.inputs, together), strict=True):
+                    done.update(fetched)
+        return self._done[index][name]
+
+    def fields_with(self, name: str) -> list[str]:
+        """The fields that cost no more than `name` does when they come with it."""
+        gradients = [field for field in ("target", "token_gradients", "token_embeddings") if field in self.fields]
+        return gradients if name in gradients[:2] else [name]
+
+
+class LazyPrediction(Mapping[str, Any]):
+    """One prediction: a read-only mapping that computes on reading."""
+
+    def __init__(self, request: Request, index: int):
+        self._request = request
+        self._index = index
+
+    def __getitem__(self, name: str) -> Any:
+        return self._request.value(self._index, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._request.fields)
+
+    def __len__(self) -> int:
+        return len(self._request.fields)

@@ -1,0 +1,251 @@
+"""A TransformerLens model as a LIT model."""
+
+import itertools
+from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lit_nlp.api import model as lit_model
+from lit_nlp.api import types as lit_types
+
+from lit_tl.analyses.subject import LoadedModel
+from lit_tl.engine.interventions import Intervention
+from lit_tl.engine.requests import Batch, Gradients, Targets
+from lit_tl.engine.runner import Runner
+from lit_tl.engine.targets import choose_targets
+from lit_tl.engine.transformer_lens_models import is_causal, is_transformer_lens, name_of
+from lit_tl.lit.config import HookedTransformerLITConfig
+from lit_tl.lit.fields import EMBED, ExampleView, Field, Needs, observed_for, output_fields
+from lit_tl.lit.forms import form_of
+from lit_tl.models import loading
+
+_WINDOW_BATCHES = 8
+"""Prompts of so many batches are sorted by length together."""
+
+
+class HookedTransformerLIT(lit_model.Model):
+    """A TransformerLens model in LIT: a `TransformerBridge`, or a `HookedTransformer` of 2 or 3.
+
+    Outputs are described by `output_spec()`. All but generated text come from one forward pass and,
+    where gradients are wanted, one backward pass to the input embeddings. Losses are in nats.
+    Attention is `[head, query_pos, key_pos]`, rows summing to 1.
+
+    Args:
+        model: the model, with its tokenizer. Its weights are used as they are.
+        config: what to compute.
+        interventions: changes that hold in every run of this model.
+
+    Raises:
+        TypeError: `model` is not a TransformerLens model, or not a causal one.
+        ValueError: the model has no tokenizer, or lacks a layer that the config or an intervention
+            names.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        config: Optional[HookedTransformerLITConfig] = None,
+        interventions: Sequence[Intervention] = (),
+    ):
+        if not is_transformer_lens(model):
+            hint = ": for a model's name use HookedTransformerLIT.from_pretrained"
+            raise TypeError(
+                f"HookedTransformerLIT takes a TransformerLens model, not {type(model).__qualname__}"
+                + (hint if isinstance(model, str) else "")
+            )
+        if not is_causal(model):
+            raise TypeError(
+                f"{name_of(model)} is not a causal language model: lit_tl reads models that predict "
+                "the next token"
+            )
+        self.config = config or HookedTransformerLITConfig()
+        runner = Runner(
+            model,
+            batch_size=self.config.batch_size,
+            token_budget=self.config.token_budget,
+            interventions=interventions,
+        )
+        device = self.config.device
+        if device is not None and torch.device(device) != runner.device:
+            model.to(device)
+        self.model = model
+        self.loaded = LoadedModel(
+            runner,
+            max_seq_length=self.config.max_seq_length,
+            prepend_bos=self.config.prepend_bos,
+            lens=self.config.lens,
+        )
+        """Runner, prompter and lenses, for analyses."""
+        self.loaded_with: Optional[dict[str, Any]] = None
+        """The arguments of `from_pretrained`; None for a model that was made elsewhere."""
+        self._fields: Mapping[str, Field] = output_fields(self.config, runner)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model_name: str,
+        config: Optional[HookedTransformerLITConfig] = None,
+        **model_kwargs: Any,
+    ) -> "HookedTransformerLIT":
+        """Load a model and wrap it.
+
+        Args:
+            model_name: a bundled model, a TransformerLens alias, a Hub id or a local folder.
+            config: what to compute.
+            **model_kwargs: passed to TransformerLens: device, dtype, revision, checkpoint_value,
+                n_devices, device_map, hf_model, ...; and fold_ln, center_writing_weights,
+                center_unembed, none of which is done unless asked for.
+
+        Raises:
+            lit_tl.models.loading.LoadingError: the model can't be loaded; the message says why.
+        """
+        wrapper = cls(loading.load_model(model_name, **model_kwargs), config)
+        given = {key: value for key, value in model_kwargs.items() if value is not None}
+        wrapper.loaded_with = {"model_name": model_name, **given}
+        return wrapper
+
+    def description(self) -> str:
+        """The model's name and shape."""
+        shape = self.loaded.runner.shape
+        return (
+            f"{shape.name} in TransformerLens: {shape.n_layers} layers, {shape.n_heads} heads, "
+            f"d_model {shape.d_model}, d_vocab {shape.d_vocab}, context {shape.context}, on "
+            f"{self.loaded.runner.device}"
+        )
+
+    @classmethod
+    def init_spec(cls) -> lit_types.Spec:
+        """What LIT's dialog asks for to load another model; `load_for_lit` takes it as keywords."""
+        bundled = next(iter(loading.BUNDLED_MODELS))
+        dtypes = lit_types.CategoryLabel(
+            default="float32", vocab=list(loading.DTYPES), required=False
+        )
+        name = lit_types.String(default=bundled)
+        return {"model_name": name, "dtype": dtypes} | form_of(HookedTransformerLITConfig)
+
+    def input_spec(self) -> lit_types.Spec:
+        """`text`, and optionally what to read in its place (`tokens`, `token_embeddings`), what a
+        gradient explains (`target_mask`, `target`, `answer`, in this order), and the answer's
+        `foil`."""
+        spec: dict[str, lit_types.LitType] = {
+            "text": lit_types.TextSegment(),
+            "tokens": lit_types.Tokens(parent="text", required=False),
+            "answer": lit_types.TextSegment(required=False),
+            "foil": lit_types.TextSegment(required=False),
+        }
+        if self.config.output_embeddings:
+            spec["token_embeddings"] = lit_types.TokenEmbeddings(align="tokens", required=False)
+        if self.config.compute_gradients:
+            spec["target"] = lit_types.TextSegment(required=False)
+            spec["target_mask"] = lit_types.TokenScores(align="tokens", required=False)
+        return spec
+
+    def output_spec(self) -> lit_types.Spec:
+        """The fields of each prediction; see `lit_tl.lit.fields`."""
+        return {name: field.lit_type for name, field in self._fields.items()}
+
+    def heavy_fields(self) -> set[str]:
+        """Outputs to make for a selection only: they grow with the text or cost another pass."""
+        return {name for name, field in self._fields.items() if field.heavy}
+
+    @property
+    def supports_concurrent_predictions(self) -> bool:
+        """True: calls from several threads are safe."""
+        return True
+
+    def max_minibatch_size(self) -> int:
+        """Most prompts in one forward pass."""
+        return self.config.batch_size
+
+    def get_embedding_table(self) -> tuple[list[str], "npt.NDArray[np.float32]"]:
+        """The vocabulary's readable strings, and the embeddings that the model reads for them,
+        `[d_vocab, d_model]` float32."""
+        table = self.loaded.runner.embedding_table().numpy()
+        return self.loaded.prompter.vocabulary.all_strings(), table
+
+    def predict(
+        self, inputs: Iterable[Mapping[str, Any]], *, fields: Optional[Collection[str]] = None
+    ) -> Iterator[dict[str, Any]]:
+        """Predictions, one for each input, in the inputs' order.
+
+        Args:
+            inputs: examples as `input_spec()` describes them.
+            fields: names of the outputs to make; None for all. What no wanted field needs is not
+                computed.
+
+        Raises:
+            ValueError: a field or a token is unknown, embeddings or a mask do not fit the prompt.
+        """
+        wanted = list(self._fields) if fields is None else list(fields)
+        for name in wanted:
+            if name not in self._fields:
+                outputs = ", ".join(self._fields)
+                raise ValueError(f"{name!r} is not an output of this model; it has {outputs}")
+        remaining = iter(inputs)
+        size = _WINDOW_BATCHES * self.config.batch_size
+        while window := list(itertools.islice(remaining, size)):
+            yield from self._predict_window(window, wanted)
+
+    def _predict_window(
+        self, examples: Sequence[Mapping[str, Any]], wanted: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        loaded = self.loaded
+        prompts = [loaded.prompt(example) for example in examples]
+        needs = [self._fields[name].needs for name in wanted]
+        def view(i: int, batch: Optional[Batch], row: int, generated: str = "") -> ExampleView:
+            return ExampleView(
+                loaded.prompter, examples[i], prompts[i], batch, row, self.config.top_k, generated
+            )
+
+        def make(made: ExampleView) -> dict[str, Any]:
+            return {name: self._fields[name].make(made) for name in wanted}
+
+        if not any(need.forward for need in needs):
+            return [make(view(i, None, 0)) for i in range(len(examples))]
+        outputs: list[dict[str, Any]] = [{} for _ in examples]
+        generates = any(need.generation for need in needs)
+        runs = loaded.runner.run(
+            prompts,
+            observe=observed_for(needs),
+            gradients=self._gradients(examples) if _any_gradient(needs) else None,
+            keep_cache=generates,
+        )
+        for batch in runs:
+            texts = [""] * len(batch.prompts)
+            if generates:
+                count = self.config.max_new_tokens
+                texts = loaded.runner.continue_greedily(batch, max_new_tokens=count)
+            for row, i in enumerate(batch.index):
+                outputs[i] = make(view(i, batch, row, texts[row]))
+        return outputs
+
+    def _gradients(self, examples: Sequence[Mapping[str, Any]]) -> Gradients:
+        def targets(batch: Batch) -> Targets:
+            return choose_targets(self.loaded.prompter, [examples[i] for i in batch.index], batch)
+
+        return Gradients(targets, at=(EMBED,))
+
+
+def _any_gradient(needs: Sequence[Needs]) -> bool:
+    return any(need.gradients for need in needs)
+
+
+def load_for_lit(model_name: str, dtype: str = "float32", **form: Any) -> lit_model.Model:
+    """Load a model for LIT's dialog, which sends what `HookedTransformerLIT.init_spec()` describes.
+
+    Raises:
+        LoadingError: the model can't be loaded.
+        SettingError: a setting is not allowed.
+    """
+    source = loading.ModelSource.parse(model_name)
+    given = {name: value for name, value in form.items() if value is not None}
+    config = HookedTransformerLITConfig.read(given)
+    return HookedTransformerLIT.from_pretrained(
+        source.name,
+        config,
+        dtype=dtype or "float32",
+        device=config.device,
+        revision=source.revision,
+        checkpoint_value=source.checkpoint_value,
+    )

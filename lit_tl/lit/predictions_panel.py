@@ -1,0 +1,41 @@
+"""What the Predictions panel shows of a prompt."""
+
+from typing import Any, Mapping, Optional
+
+from lit_nlp.api import model as lit_model
+
+from lit_tl.analyses.subject import LoadedModel
+from lit_tl.lit.asking import ExampleInterpreter, fields_of, loaded
+
+_FIELDS = ("tokens", "token_loss", "token_rank", "top_k_tokens", "truncated", "logit_diff")
+_NAMED = tuple(f"{name}_{value}" for name in ("answer", "foil") for value in ("prob", "rank"))
+
+
+class Predictions(ExampleInterpreter):
+    """Tokens with loss (nats) and rank, likeliest tokens at each position and next, and the data's answer and foil."""
+
+    def look(self, example: Mapping[str, Any], model: lit_model.Model, config: Mapping[str, Any]) -> dict[str, Any]:
+        """`loss` and `rank` are None at the first token; `top[pos]` is what the model expects after token `pos`."""
+        (fields,) = fields_of(model, [example], [*_FIELDS, *_NAMED])
+        inner = loaded(model)
+        return {
+            "tokens": fields["tokens"],
+            "loss": [None, *fields["token_loss"][1:]],
+            "rank": [None, *fields["token_rank"][1:]],
+            "top": fields["top_k_tokens"],
+            "truncated": fields["truncated"],
+            "logit_diff": fields["logit_diff"],
+            "d_vocab": inner.runner.shape.d_vocab,
+            "answer": _named(inner, example, fields, "answer"),
+            "foil": _named(inner, example, fields, "foil"),
+        }
+
+
+def _named(
+    model: LoadedModel, example: Mapping[str, Any], fields: Mapping[str, Any], name: str
+) -> Optional[dict[str, Any]]:
+    prompter = model.prompter
+    token = prompter.first_token(example.get(name))
+    if token is None or fields[f"{name}_prob"] is None:
+        return None
+    return {"token": prompter.vocabulary.string(token), "probability": fields[f"{name}_prob"], "rank": fields[f"{name}_rank"]}

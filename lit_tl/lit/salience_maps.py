@@ -1,0 +1,112 @@
+"""Salience Maps that LIT lacks or gets wrong: integrated gradients that reach the input, occlusion."""
+
+import dataclasses
+from typing import Any, Callable, Literal, Mapping
+
+import numpy as np
+from lit_nlp.api import dtypes as lit_dtypes
+from lit_nlp.api import model as lit_model
+from lit_nlp.api import types as lit_types
+
+from lit_tl.analyses.subject import LoadedModel
+from lit_tl.engine.targets import answer_against_foil, choose_targets
+from lit_tl.lit.asking import ExampleInterpreter, loaded
+from lit_tl.lit.forms import form_of, read_form
+from lit_tl.salience import methods
+from lit_tl.settings import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MapSettings(Settings):
+    """What every map can be asked."""
+
+    explain: Literal["target", "answer against foil"] = setting(
+        "target", "The gradient's target, or the data's answer against its foil."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IntegratedGradientsSettings(MapSettings):
+    """Of integrated gradients."""
+
+    steps: int = setting(32, "Points on the path.", low=4, high=256)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenSalience(ExampleInterpreter):
+    """A Salience Map. Scores are scaled so that their magnitudes add up to 1, as LIT's other maps
+    are.
+
+    Args:
+        text: what the method does, and its source.
+        score: of the prompt's tokens.
+        settings: what can be chosen on the page.
+    """
+
+    text: str
+    score: Callable[[methods.Explained, Any], methods.Scores]
+    settings: type[MapSettings] = MapSettings
+
+    def description(self) -> str:
+        """What the method does, and its source."""
+        return self.text
+
+    def config_spec(self) -> lit_types.Spec:
+        """What can be chosen on the page."""
+        return form_of(self.settings)
+
+    def meta_spec(self) -> lit_types.Spec:
+        """One signed map, run when it is asked for."""
+        return {"saliency": lit_types.TokenSalience(autorun=False, signed=True)}
+
+    def look(
+        self, example: Mapping[str, Any], model: lit_model.Model, config: Mapping[str, Any]
+    ) -> dict[str, lit_dtypes.TokenSalience]:
+        """The map of one example.
+
+        Raises:
+            ValueError: the contrast is asked for where the example has no answer and foil.
+        """
+        settings = read_form(self.settings, config)
+        return {"token_gradients": self._map(example, loaded(model), settings)}
+
+    def _map(
+        self, example: Mapping[str, Any], model: LoadedModel, settings: MapSettings
+    ) -> lit_dtypes.TokenSalience:
+        prompt = model.prompt(example)
+        if settings.explain == "answer against foil":
+            targets = answer_against_foil(model.prompter, example, len(prompt) - 1)
+        else:
+            (batch,) = model.runner.run([prompt])
+            targets = choose_targets(model.prompter, [example], batch)
+        scores = self.score(explained(model, prompt, targets), settings)
+        scale = float(np.abs(scores).sum()) or 1.0
+        tokens = model.prompter.vocabulary.strings(prompt.ids)
+        return lit_dtypes.TokenSalience(tokens, scores / scale)
+
+
+def explained(model: LoadedModel, prompt: Any, targets: Any) -> methods.Explained:
+    """A prompt and its target, with the model."""
+    filler = model.prompter.filler_id
+    return methods.Explained(
+        runner=model.runner, prompt=prompt, targets=targets, filler_id=filler
+    )
+
+
+def integrated_gradients() -> TokenSalience:
+    """Integrated gradients whose path ends at the prompt itself."""
+    return TokenSalience(
+        text="Integrated gradients (Sundararajan et al. 2017) from a prompt of beginning-of-text "
+        "tokens.",
+        score=lambda what, settings: methods.integrated_gradients(what, settings.steps),
+        settings=IntegratedGradientsSettings,
+    )
+
+
+def occlusion() -> TokenSalience:
+    """One token at a time replaced."""
+    return TokenSalience(
+        text="Occlusion: how much the target's log-probability drops when a token is replaced by the "
+        "beginning-of-text token.",
+        score=lambda what, settings: methods.occlusion(what),
+    )

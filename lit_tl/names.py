@@ -1,0 +1,39 @@
+"""Names that people give to models, data sets and lenses, and what a page can carry of them."""
+
+import os
+import re
+from typing import Any, Mapping
+
+_NOT_SAFE = re.compile(r"[^\w.-]")
+
+
+def safe_label(text: str) -> str:
+    """A label of letters, digits, `_`, `.` and `-`: other characters end addresses or columns."""
+    return _NOT_SAFE.sub("-", text.strip())
+
+
+def split_label(entry: str) -> tuple[str, str]:
+    """The two parts of `label=source`; the label is empty where there is none.
+
+    A source may hold an equals sign itself, as `pythia-70m@step=1000` or a path may.
+    """
+    label, equals, rest = entry.partition("=")
+    if not equals or "@" in label or os.sep in label:
+        return "", entry.strip()
+    return label.strip(), rest.strip()
+
+
+def split_entries(text: str) -> tuple[str, ...]:
+    """Entries that are separated by commas, but not by those in brackets; empty ones included."""
+    return tuple(entry.strip() for entry in re.split(r",(?![^\[]*\])", text))
+
+
+def unused_label(label: str, taken: Mapping[str, Any], kind: str) -> str:
+    """The label, if nothing has it yet.
+
+    Raises:
+        ValueError: the label is taken.
+    """
+    if label in taken:
+        raise ValueError(f"two {kind}s are called {label!r}: name one of them with label=...")
+    return label

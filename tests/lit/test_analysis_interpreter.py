@@ -1,0 +1,92 @@
+"""Figures: the page and a notebook draw the same from the same numbers."""
+
+import base64
+import json
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+import lit_tl
+from lit_tl import HookedTransformerLIT, HookedTransformerLITConfig
+from lit_tl.lit.datasets import Prompts
+from lit_tl.analyses.catalog import catalog
+from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
+from lit_tl.lit.predictions_panel import Predictions
+
+FIGURES = {name: AnalysisInterpreter(analysis) for name, analysis in catalog().items()}
+EXAMPLE = {"text": "The king and the queen saw the king and the", "answer": " queen", "foil": " dog"}
+
+
+@pytest.fixture(scope="module")
+def loaded() -> HookedTransformerLIT:
+    config = HookedTransformerLITConfig(max_seq_length=7, prepend_bos=False)
+    return HookedTransformerLIT.from_pretrained("lit-tl-tiny", config, dtype="float64")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_snippet_makes_the_figure_of_the_page(name: str, loaded: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch) -> None:
+    (reply,) = FIGURES[name].run([EXAMPLE], loaded, Prompts([EXAMPLE]), config={})
+    shown: list[go.Figure] = []
+    monkeypatch.setattr(go.Figure, "show", lambda figure: shown.append(figure))
+    exec(compile(reply["python"], "snippet", "exec"), {})
+    expected, got = json.loads(go.Figure(reply["figure"]).to_json()), json.loads(shown[0].to_json())
+    assert nearly(got) == nearly(expected)
+    assert reply["rows"]
+    assert {len(row) for row in reply["rows"]} == {len(reply["columns"])}
+
+
+def nearly(value: object) -> object:
+    """The same with numbers rounded, and arrays as numbers."""
+    if isinstance(value, dict) and "bdata" in value:
+        return np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"]).round(4).tolist()
+    if isinstance(value, dict):
+        return {key: nearly(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [nearly(part) for part in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def test_the_snippet_of_a_model_object_says_what_to_fill_in(bundled: HookedTransformerLIT) -> None:
+    (reply,) = FIGURES["Head scores"].run([EXAMPLE], bundled, Prompts([EXAMPLE]), config={})
+    assert "lit_tl.HookedTransformerLIT(...)  # ...: your model object" in reply["python"]
+
+
+def test_head_scores_are_drawn_cell_for_cell(bundled: HookedTransformerLIT) -> None:
+    (reply,) = FIGURES["Head scores"].run([EXAMPLE], bundled, Prompts([EXAMPLE]), config={"score": "entropy"})
+    grid = lit_tl.draw("Head scores", bundled, EXAMPLE, score="entropy").data[0].z
+    assert [value for row in grid for value in row] == [row[2] for row in reply["rows"]]
+    assert reply["columns"] == ["layer", "head", "entropy"]
+
+
+def test_values_along_the_prompt_are_the_models(bundled: HookedTransformerLIT) -> None:
+    (output,) = bundled.predict([EXAMPLE], fields=["token_loss", "token_rank", "tokens"])
+    figure = lit_tl.draw("Loss along the prompt", bundled, EXAMPLE, quantity="rank")
+    assert list(figure.data[0].y)[1:] == output["token_rank"][1:]
+    assert figure.data[0].y[0] is None
+    assert "·king" in figure.data[0].customdata
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("Head scoers", {}, "there is no analysis 'Head scoers': did you mean 'Head scores'"),
+        ("Head scores", {"scroe": "entropy"}, "scroe is not a setting: did you mean 'score'"),
+        ("Head scores", {"score": "size"}, "score is 'size': choose one of induction"),
+    ],
+)
+def test_wrong_names_are_said(bundled: HookedTransformerLIT, name: str, settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        lit_tl.draw(name, bundled, EXAMPLE, **settings)
+
+
+def test_predictions_name_answer_and_foil(bundled: HookedTransformerLIT) -> None:
+    (reply,) = Predictions().run([EXAMPLE], bundled, Prompts([EXAMPLE]))
+    names = ["answer_prob", "answer_rank", "foil_rank", "next_tokens"]
+    (output,) = bundled.predict([EXAMPLE], fields=names)
+    assert reply["answer"] == {"token": " queen", "probability": output["answer_prob"], "rank": output["answer_rank"]}
+    assert reply["foil"]["rank"] == output["foil_rank"]
+    assert (reply["loss"][0], reply["rank"][0]) == (None, None)
+    assert reply["top"][-1] == output["next_tokens"]
+    (bare,) = Predictions().run([{"text": ""}], bundled, Prompts(["x"]))
+    assert (bare["answer"], bare["foil"], bare["logit_diff"], len(bare["tokens"])) == (None, None, None, 1)

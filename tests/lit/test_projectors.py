@@ -1,0 +1,48 @@
+"""Projections of any number of points."""
+
+import numpy as np
+import pytest
+
+from lit_tl.lit.projectors import Pca, Umap
+
+
+def points(count: int, d: int, seed: int = 0) -> list[dict]:
+    rng = np.random.default_rng(seed)
+    return [{"x": row} for row in rng.normal(size=(count, d)) * np.linspace(3, 0.1, d)]
+
+
+def z(rows: list[dict]) -> np.ndarray:
+    return np.array([row["z"] for row in rows])
+
+
+def test_pca_keeps_the_directions_of_largest_variance() -> None:
+    given = points(100, 40)
+    projected = z(Pca(n_components=3).fit_transform(given))
+    x = np.stack([point["x"] for point in given])
+    singular = np.linalg.svd(x - x.mean(0), compute_uv=False)[:3]
+    assert np.allclose(np.sqrt((projected**2).sum(0)), singular, rtol=1e-4)
+
+
+def test_a_fitted_projection_places_the_same_points_where_they_were() -> None:
+    given = points(60, 30)
+    pca = Pca(n_components=3)
+    assert np.allclose(z(pca.fit_transform(given)), z(pca.predict_minibatch(given)), atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 20])
+@pytest.mark.parametrize("kind", [Pca, Umap])
+def test_few_points_are_no_trouble(kind: type, count: int) -> None:
+    projector = kind(n_components=3)
+    projected = z(projector.fit_transform(points(count, 16)))
+    assert projected.shape == (count, 3)
+    assert np.isfinite(projected).all()
+    assert z(projector.predict_minibatch(points(2, 16, seed=1))).shape == (2, 3)
+
+
+def test_nothing_to_project_is_nothing() -> None:
+    assert Pca().fit_transform([]) == []
+    assert Pca().predict_minibatch(points(2, 4)) == [{"z": [0.0, 0.0, 0.0]}] * 2
+
+
+def test_umap_gives_the_same_picture_twice() -> None:
+    assert np.allclose(z(Umap().fit_transform(points(30, 16))), z(Umap().fit_transform(points(30, 16))))
