@@ -1,9 +1,11 @@
-"""Bytes and seconds to open the Attention panel, against the JSON that stock LIT would send for the same attention.
+"""Bytes and seconds to open the Attention panel, against the JSON that stock LIT would send for the
+same attention.
 
     python benchmarks/attention_panel.py [--tokenizer FOLDER]
 
-GPT-2 small's shape: 12 layers of 12 heads. The panel asks for the scores of all heads, the small maps of as many as are on
-screen (here all of them, which is more than a screen holds), and one head in full.
+GPT-2 small's shape: 12 layers of 12 heads. The panel asks for the scores of all heads, the small
+maps of as many as are on screen (here all of them, which is more than a screen holds), and one head
+in full.
 """
 
 import json
@@ -20,7 +22,9 @@ from werkzeug.test import Client
 from lit_tl import HookedTransformerLIT
 from lit_tl.server import build
 
-_TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary.")
+_TOKENIZER = flags.DEFINE_string(
+    "tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary."
+)
 _LENGTHS = (64, 256, 512)
 _MAPS_TO_A_REQUEST = 24
 """As in the panel."""
@@ -79,7 +83,8 @@ def main(argv: list[str]) -> None:
         cold, warm = first.open(), again.open()
         stock = stock_bytes(model, text)
         print(
-            f"{length} tokens: {again.bytes / 1e6:.2f} MB, stock JSON {stock / 1e6:.0f} MB, {stock / again.bytes:.0f} x less; "
+            f"{length} tokens: {again.bytes / 1e6:.2f} MB, stock JSON {stock / 1e6:.0f} MB, "
+            f"{stock / again.bytes:.0f} x less; "
             f"{cold:.2f} s with the model's run, {warm:.2f} s after it"
         )
 

@@ -1,10 +1,12 @@
-"""How much compute a lens of the bundled model takes to come as near to the model as the paper's plain loop does in 250 steps.
+"""How much compute a lens of the bundled model takes to come as near to the model as the paper's
+plain loop does in 250 steps.
 
     python benchmarks/lens_convergence.py [--output curve.html]
 
-Both see text of the bundled model's kind, sequences of 128 tokens; nearness is the KL divergence to the model on text of another
-seed, a mean over layers and tokens. Compute is CPU seconds of this process, all threads; evaluation is not counted. The plain loop
-starts from the identity; at Adam's usual learning rate, and again at ten times that, which suits this small model better.
+Both see text of the bundled model's kind, sequences of 128 tokens; nearness is the KL divergence to
+the model on text of another seed, a mean over layers and tokens. Compute is CPU seconds of this
+process, all threads; evaluation is not counted. The plain loop starts from the identity; at Adam's
+usual learning rate, and again at ten times that, which suits this small model better.
 """
 
 import json
@@ -32,7 +34,9 @@ from lit_tl.lens.training.run import encoder
 from lit_tl.lens.training.trainer import Trainer
 from lit_tl.models.causal_lm import load_causal_lm
 
-_OUTPUT = flags.DEFINE_string("output", None, "Write the curves as a figure: .html, or .json for Plotly's.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Write the curves as a figure: .html, or .json for Plotly's."
+)
 _PLAIN_STEPS = flags.DEFINE_integer("plain_steps", 250, "Steps of the plain loop.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 150, "Steps of lit_tl's trainer.", lower_bound=1)
 _LENGTH, _PLAIN_TOKENS, _TOKENS, _START_TOKENS = 128, 2048, 512, 32_768
@@ -78,20 +82,34 @@ def main(argv: list[str]) -> None:
             pathlib.Path(folder, name).rename(pathlib.Path(folder, f"{name}.jsonl"))
 
         def chunks(name: str) -> Chunks:
-            documents = open_documents(f"{folder}/{name}.jsonl", text_column="text", split="", bad_lines="refuse")
+            documents = open_documents(
+                f"{folder}/{name}.jsonl", text_column="text", split="", bad_lines="refuse"
+            )
             return Chunks(documents, encode, length=_LENGTH, shuffle_buffer=1024, seed=0)
 
-        check = list(torch.stack([row.long() for row, _ in zip(chunks("check"), range(192))]).split(16))
+        check = list(
+            torch.stack([row.long() for row, _ in zip(chunks("check"), range(192))]).split(16)
+        )
 
         def nearness(lens: TunedLens) -> Callable[[], float]:
             loss = row_loss(lens.unembed)
-            return lambda: float(evaluate(model, {"lens": lens}, loss, check).lenses["lens"].kl.mean())
+            return lambda: float(
+                evaluate(model, {"lens": lens}, loss, check).lenses["lens"].kl.mean()
+            )
 
         def plain(lr: float) -> Curve:
-            rows = [row.long() for row, _ in zip(chunks("train"), range(_PLAIN_STEPS.value * _PLAIN_TOKENS // _LENGTH))]
+            rows = [
+                row.long()
+                for row, _ in zip(
+                    chunks("train"), range(_PLAIN_STEPS.value * _PLAIN_TOKENS // _LENGTH)
+                )
+            ]
             loop = PlainLoop(model, _PLAIN_STEPS.value, lr)
             clock = Clock(nearness(loop.lens), 10)
-            loop.run(list(torch.stack(rows).split(_PLAIN_TOKENS // _LENGTH)), lambda step: clock.step(step, [], 0.0))
+            loop.run(
+                list(torch.stack(rows).split(_PLAIN_TOKENS // _LENGTH)),
+                lambda step: clock.step(step, [], 0.0),
+            )
             return clock.curve
 
         def ours() -> Curve:
@@ -128,7 +146,11 @@ def main(argv: list[str]) -> None:
         print(f"{name:36s} {curve[-1][0]:7.1f} CPU s   KL {curve[-1][1]:.4f} nats")
     seconds, goal = curves["plain loop"][-1]
     reached = next((at for at, kl in curves["lit_tl"] if kl <= goal), None)
-    share = "not reached" if reached is None else f"reached in {reached:.1f} CPU s, {reached / seconds:.3f} of its compute"
+    share = (
+        "not reached"
+        if reached is None
+        else f"reached in {reached:.1f} CPU s, {reached / seconds:.3f} of its compute"
+    )
     print(f"the plain loop's KL: {share}")
     if _OUTPUT.value:
         write_figure(pathlib.Path(_OUTPUT.value), curves)
@@ -139,12 +161,23 @@ def write_figure(path: pathlib.Path, curves: dict[str, Curve]) -> None:
     figure = go.Figure()
     for (name, curve), colour in zip(curves.items(), ("#188038", "#1a73e8", "#9aa0a6")):
         x, y = zip(*curve)
-        figure.add_scatter(x=x, y=y, name=name, mode="lines+markers", line_color=colour, marker_size=5)
-    figure.add_hline(y=curves["plain loop"][-1][1], line_dash="dot", line_color="#1a73e8", annotation_text="plain loop, 250 steps")
+        figure.add_scatter(
+            x=x, y=y, name=name, mode="lines+markers", line_color=colour, marker_size=5
+        )
+    figure.add_hline(
+        y=curves["plain loop"][-1][1],
+        line_dash="dot",
+        line_color="#1a73e8",
+        annotation_text="plain loop, 250 steps",
+    )
     figure.update_xaxes(title="CPU seconds", type="log")
     figure.update_yaxes(title="KL to the model (nats, mean over layers)")
     figure.update_layout(template="plotly_white", legend={"x": 0.62, "y": 0.95}, margin={"t": 30})
-    path.write_text(figure.to_html(include_plotlyjs=True) if path.suffix == ".html" else json.dumps(figure.to_plotly_json()))
+    path.write_text(
+        figure.to_html(include_plotlyjs=True)
+        if path.suffix == ".html"
+        else json.dumps(figure.to_plotly_json())
+    )
 
 
 if __name__ == "__main__":

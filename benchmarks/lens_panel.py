@@ -1,9 +1,11 @@
-"""CPU time and memory of the lens figure, against one forward pass and one unembedding for each layer shown.
+"""CPU time and memory of the lens figure, against one forward pass and one unembedding for each
+layer shown.
 
     python benchmarks/lens_panel.py [--tokenizer FOLDER] [--tokens 64]
 
-GPT-2 small's shape. The lens sweep computes a statistic and the likeliest tokens of every cell. Memory is the peak of this
-process over what it held with the model loaded, for a prompt of 512 tokens.
+GPT-2 small's shape. The lens sweep computes a statistic and the likeliest tokens of every cell.
+Memory is the peak of this process over what it held with the model loaded, for a prompt of 512
+tokens.
 """
 
 import logging
@@ -17,13 +19,15 @@ import torch
 import transformers
 from absl import app, flags
 from gpt2_small_shape import machine, make_folder, prompts
-
-from lit_tl import HookedTransformerLIT
 from lit_tl.interpreters.drawing import FIGURES
-from lit_tl.lens import LogitLens, PredictionTrajectory, TunedLens
 from lit_tl.models.wrapper import engine_of
 
-_TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary.")
+from lit_tl import HookedTransformerLIT
+from lit_tl.lens import LogitLens, PredictionTrajectory, TunedLens
+
+_TOKENIZER = flags.DEFINE_string(
+    "tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary."
+)
 _TOKENS = flags.DEFINE_integer("tokens", 64, "Length of the prompt.")
 _REPEATS = 5
 
@@ -54,12 +58,18 @@ def main(argv: list[str]) -> None:
     engine = engine_of(model)
     before = peak_mb()
     ids = np.array(engine.prompt({"text": long}).ids)
-    trajectory = PredictionTrajectory.from_lens_and_model(LogitLens.from_model(model.model), model.model, ids)
+    trajectory = PredictionTrajectory.from_lens_and_model(
+        LogitLens.from_model(model.model), model.model, ids
+    )
     trajectory.entropy()
     print(f"{machine()}; 512 tokens: the peak grew by {peak_mb() - before:.0f} MB over the model")
 
     tokens = torch.tensor([engine.prompt({"text": short}).ids])
-    weight = model.model.unembed.W_U.T.detach() if hasattr(model.model.unembed, "W_U") else model.model.unembed.weight.detach()
+    weight = (
+        model.model.unembed.W_U.T.detach()
+        if hasattr(model.model.unembed, "W_U")
+        else model.model.unembed.weight.detach()
+    )
     hidden = torch.randn(12, tokens.shape[1], weight.shape[-1])
 
     def arithmetic() -> None:
@@ -72,7 +82,9 @@ def main(argv: list[str]) -> None:
         FIGURES["Lens"].look({"text": short}, model, {"lens": "logit"})
 
     def sweep() -> None:
-        found = PredictionTrajectory.from_lens_and_model(LogitLens.from_model(model.model), model.model, tokens[0].numpy())
+        found = PredictionTrajectory.from_lens_and_model(
+            LogitLens.from_model(model.model), model.model, tokens[0].numpy()
+        )
         found.entropy()
 
     def tuned() -> None:
@@ -82,7 +94,11 @@ def main(argv: list[str]) -> None:
     lens = TunedLens.from_model(model.model)
     base = cpu_seconds(arithmetic)
     print(f"{tokens.shape[1]} tokens, one forward pass and 12 unembeddings: {base:.2f} CPU s")
-    for name, work in (("entropy, logit lens", sweep), ("entropy, tuned lens", tuned), ("the whole figure, logit lens", figure)):
+    for name, work in (
+        ("entropy, logit lens", sweep),
+        ("entropy, tuned lens", tuned),
+        ("the whole figure, logit lens", figure),
+    ):
         seconds = cpu_seconds(work)
         print(f"{name:30s} {seconds:6.2f} CPU s   {seconds / base:5.2f} x")
 

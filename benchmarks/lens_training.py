@@ -1,11 +1,13 @@
-"""Speed and memory of training a lens, against the plain per-layer Adam loop of the paper, in one run.
+"""Speed and memory of training a lens, against the plain per-layer Adam loop of the paper, in one
+run.
 
     python benchmarks/lens_training.py [--rounds 3]
 
-GPT-2 small's shape with random weights, float32, sequences of 128 tokens, batches of 8. Each side trains in a process of its own,
-from the same start on the same tokens, in turns; the first step of each is not counted. Memory is the most that a process held.
-The third side is the trainer with bfloat16 products, which it picks by itself where the processor has units for them.
-`--profile` shows where the time of a step goes.
+GPT-2 small's shape with random weights, float32, sequences of 128 tokens, batches of 8. Each side
+trains in a process of its own, from the same start on the same tokens, in turns; the first step of
+each is not counted. Memory is the most that a process held. The third side is the trainer with
+bfloat16 products, which it picks by itself where the processor has units for them. `--profile`
+shows where the time of a step goes.
 """
 
 import json
@@ -26,7 +28,9 @@ from plain_lens_loop import PlainLoop
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 4, "Steps that are counted in each process.", lower_bound=1)
 _SIDES = ("plain", "lit_tl", "bfloat16")
-_SIDE = flags.DEFINE_enum("side", None, _SIDES, "Train one side and print JSON; for the program's own use.")
+_SIDE = flags.DEFINE_enum(
+    "side", None, _SIDES, "Train one side and print JSON; for the program's own use."
+)
 _PROFILE = flags.DEFINE_bool("profile", False, "Profile a step of lit_tl's.")
 _BATCH, _LENGTH = 8, 128
 
@@ -34,7 +38,11 @@ _BATCH, _LENGTH = 8, 128
 def model_of_the_shape() -> transformers.PreTrainedModel:
     """Frozen, with random weights."""
     torch.manual_seed(0)
-    return transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=D_VOCAB)).eval().requires_grad_(False)
+    return (
+        transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=D_VOCAB))
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 def plain() -> Callable[[torch.Tensor], object]:
@@ -53,7 +61,13 @@ def ours(dtype: torch.dtype = torch.float32) -> Callable[[torch.Tensor], object]
 
     model = model_of_the_shape()
     config = TrainConfig(
-        model="-", data="-", output="-", start_from="zero", max_seq_len=_LENGTH, tokens_per_step=_BATCH * _LENGTH, num_steps=1000
+        model="-",
+        data="-",
+        output="-",
+        start_from="zero",
+        max_seq_len=_LENGTH,
+        tokens_per_step=_BATCH * _LENGTH,
+        num_steps=1000,
     )
     trainer = Trainer(
         config=config,
@@ -71,9 +85,16 @@ def ours(dtype: torch.dtype = torch.float32) -> Callable[[torch.Tensor], object]
 
 def train(side: str) -> None:
     """Train one side; its tokens a second, peak memory, and first losses as JSON."""
-    step = plain() if side == "plain" else ours(torch.bfloat16 if side == "bfloat16" else torch.float32)
+    step = (
+        plain()
+        if side == "plain"
+        else ours(torch.bfloat16 if side == "bfloat16" else torch.float32)
+    )
     generator = torch.Generator().manual_seed(1)
-    ids = [torch.randint(0, D_VOCAB, (_BATCH, _LENGTH), generator=generator) for _ in range(_STEPS.value + 1)]
+    ids = [
+        torch.randint(0, D_VOCAB, (_BATCH, _LENGTH), generator=generator)
+        for _ in range(_STEPS.value + 1)
+    ]
     losses = step(ids[0])
     started = time.perf_counter()
     for batch in ids[1:]:
@@ -94,16 +115,25 @@ def profile() -> None:
     step(ids)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
         step(ids)
-    print(found.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40))
+    print(
+        found.key_averages().table(
+            sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40
+        )
+    )
 
 
 def compare(side: str, mine: list[dict], plain: list[dict]) -> None:
     """Print a side's ratios to the plain loop."""
     worst = max(abs(a - b) for a, b in zip(plain[0]["losses"], mine[0]["losses"]))
-    pairs = [its["tokens_per_second"] / other["tokens_per_second"] for its, other in zip(mine, plain)]
+    pairs = [
+        its["tokens_per_second"] / other["tokens_per_second"] for its, other in zip(mine, plain)
+    ]
     memory = max(run["peak_mb"] for run in mine) / max(run["peak_mb"] for run in plain)
     print(f"{side} over plain: losses of the first step differ by {worst:.1e} nats at most")
-    print(f"    tokens/s {statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f}); peak memory {memory:.2f}")
+    print(
+        f"    tokens/s {statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f}); "
+        f"peak memory {memory:.2f}"
+    )
 
 
 def main(argv: list[str]) -> None:
@@ -118,14 +148,23 @@ def main(argv: list[str]) -> None:
     found: dict[str, list[dict]] = {side: [] for side in _SIDES}
     for _ in range(_ROUNDS.value):
         for side in found:
-            line = [sys.executable, str(pathlib.Path(__file__).resolve()), f"--side={side}", f"--steps={_STEPS.value}"]
+            line = [
+                sys.executable,
+                str(pathlib.Path(__file__).resolve()),
+                f"--side={side}",
+                f"--steps={_STEPS.value}",
+            ]
             done = subprocess.run(line, capture_output=True, text=True, check=True)
             found[side].append(json.loads(done.stdout.splitlines()[-1]))
-    print(f"{machine()}; {_ROUNDS.value} processes of {_STEPS.value} steps of {_BATCH} x {_LENGTH} tokens each")
+    print(
+        f"{machine()}; {_ROUNDS.value} processes of {_STEPS.value} steps of {_BATCH} x "
+        f"{_LENGTH} tokens each"
+    )
     for side, runs in found.items():
         speeds = [run["tokens_per_second"] for run in runs]
         print(
-            f"{side:8s} tokens/s {' '.join(f'{speed:.1f}' for speed in speeds)}   peak {max(run['peak_mb'] for run in runs):.0f} MB"
+            f"{side:8s} tokens/s {' '.join(f'{speed:.1f}' for speed in speeds)}   peak "
+            f"{max(run['peak_mb'] for run in runs):.0f} MB"
         )
     for side in _SIDES[1:]:
         compare(side, found[side], found["plain"])

@@ -1,8 +1,10 @@
-"""What a page that opens on 1,000 prompts of 64 tokens makes the server do, and how much memory it keeps.
+"""What a page that opens on 1,000 prompts of 64 tokens makes the server do, and how much memory it
+keeps.
 
     python benchmarks/page_open.py [--tokenizer FOLDER] [--prompts 1000]
 
-Sends what LIT's client sends when its page opens, and prints the growth of resident memory and which fields were computed.
+Sends what LIT's client sends when its page opens, and prints the growth of resident memory and
+which fields were computed.
 """
 
 import gc
@@ -12,13 +14,15 @@ from typing import Any
 import transformers
 from absl import app, flags, logging
 from gpt2_small_shape import machine, make_folder, prompts
+from lit_tl.models.wrapper import engine_of
 from werkzeug.test import Client
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.models.wrapper import engine_of
 from lit_tl.server import build
 
-_TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary.")
+_TOKENIZER = flags.DEFINE_string(
+    "tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary."
+)
 _PROMPTS = flags.DEFINE_integer("prompts", 1000, "How many prompts.")
 
 
@@ -49,8 +53,13 @@ def main(argv: list[str]) -> None:
         return original(inputs, fields)
 
     engine.predict = watch  # type: ignore[method-assign]  # only to see what is asked for
-    ids = [example["id"] for example in client.post("/get_dataset?dataset_name=prompts", json={"inputs": []}).json]
-    client.post("/get_preds?model=gpt2&dataset_name=prompts&requested_fields=loss", json={"inputs": ids[:8]})
+    ids = [
+        example["id"]
+        for example in client.post("/get_dataset?dataset_name=prompts", json={"inputs": []}).json
+    ]
+    client.post(
+        "/get_preds?model=gpt2&dataset_name=prompts&requested_fields=loss", json={"inputs": ids[:8]}
+    )
     before, started = resident_mb(), time.monotonic()
     query = "model=gpt2&dataset_name=prompts"
     for wanted in (
@@ -66,11 +75,16 @@ def main(argv: list[str]) -> None:
         "field_name": "embedding_layer_11_last",
         "proj_kw": {"n_components": 3},
     }
-    client.post(f"/get_interpretations?{query}&interpreter=pca", json={"inputs": ids, "config": config})
+    client.post(
+        f"/get_interpretations?{query}&interpreter=pca", json={"inputs": ids, "config": config}
+    )
     print(f"{machine()}; {len(ids)} prompts of 64 tokens, {time.monotonic() - started:.0f} s")
     print(f"resident memory grew by {resident_mb() - before:.0f} MB, from {before:.0f} MB")
     heavy = asked & engine.heavy_fields()
-    print(f"heavy fields computed: {', '.join(sorted(heavy)) or 'none'}; cheap ones: {', '.join(sorted(asked - heavy))}")
+    print(
+        f"heavy fields computed: {', '.join(sorted(heavy)) or 'none'}; cheap ones: "
+        f"{', '.join(sorted(asked - heavy))}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""A tuned lens trained as the paper describes it, plainly: what the benchmarks of training compare with.
+"""A tuned lens trained as the paper describes it, plainly: what the benchmarks of training compare
+with.
 
-Belrose et al. 2023 (arXiv 2303.08112), section 3: translators begin as the identity, and each layer's KL divergence to the model's
-prediction is minimised by Adam; all layers in one step, float32, the learning rate falling to 0.
+Belrose et al. 2023 (arXiv 2303.08112), section 3: translators begin as the identity, and each
+layer's KL divergence to the model's prediction is minimised by Adam; all layers in one step,
+float32, the learning rate falling to 0.
 """
 
 from typing import Any, Callable, Optional, Sequence
@@ -20,7 +22,9 @@ class PlainLoop:
         self.lens = TunedLens.from_model(model)
         self._model = model
         self._optimizer = torch.optim.Adam(self.lens.translators.parameters(), lr=lr)
-        self._schedule = torch.optim.lr_scheduler.LinearLR(self._optimizer, 1.0, 0.0, total_iters=num_steps)
+        self._schedule = torch.optim.lr_scheduler.LinearLR(
+            self._optimizer, 1.0, 0.0, total_iters=num_steps
+        )
 
     def step(self, ids: torch.Tensor) -> list[float]:
         """One step on `[batch, pos]` token ids; each layer's mean KL in nats."""
@@ -38,7 +42,9 @@ class PlainLoop:
         self._schedule.step()
         return losses
 
-    def run(self, batches: Sequence[torch.Tensor], report: Optional[Callable[[int], None]] = None) -> None:
+    def run(
+        self, batches: Sequence[torch.Tensor], report: Optional[Callable[[int], None]] = None
+    ) -> None:
         """A step on each batch."""
         for number, ids in enumerate(batches):
             self.step(ids)

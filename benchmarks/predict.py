@@ -1,8 +1,10 @@
-"""CPU time of predictions against a bare Hugging Face forward of the same batches, and against TransformerLens' own LIT wrapper.
+"""CPU time of predictions against a bare Hugging Face forward of the same batches, and against
+TransformerLens' own LIT wrapper.
 
     python benchmarks/predict.py [--tokenizer FOLDER]
 
-32 prompts of 24 to 54 tokens, GPT-2 small's shape, random weights. Each figure is a ratio within this one run.
+32 prompts of 24 to 54 tokens, GPT-2 small's shape, random weights. Each figure is a ratio within
+this one run.
 """
 
 import dataclasses
@@ -15,16 +17,20 @@ import torch
 import transformers
 from absl import app, flags
 from gpt2_small_shape import machine, make_folder, prompts
+from lit_tl.engine.activations import pad
+from lit_tl.models.wrapper import engine_of
 from transformer_lens.lit.model import TransformerLensLIT
 
 from lit_tl import HookedTransformerLIT, HookedTransformerLITConfig
-from lit_tl.models.wrapper import engine_of
-from lit_tl.engine.activations import pad
 from lit_tl.engine.batches import plan_batches
 
-_TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary.")
+_TOKENIZER = flags.DEFINE_string(
+    "tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary."
+)
 _REPEATS = flags.DEFINE_integer("repeats", 3, "Runs of each but the slow peer; the median counts.")
-_PEER = flags.DEFINE_bool("peer", True, "Whether to time transformer_lens.lit too, which takes minutes.")
+_PEER = flags.DEFINE_bool(
+    "peer", True, "Whether to time transformer_lens.lit too, which takes minutes."
+)
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -39,7 +45,9 @@ def share_of_matrix_products(work: Callable[[], object]) -> float:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         work()
     times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
-    return sum(times.get(f"aten::{name}", 0) for name in ("addmm", "mm", "bmm", "baddbmm")) / sum(times.values())
+    return sum(times.get(f"aten::{name}", 0) for name in ("addmm", "mm", "bmm", "baddbmm")) / sum(
+        times.values()
+    )
 
 
 def main(argv: list[str]) -> None:
@@ -50,13 +58,19 @@ def main(argv: list[str]) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     texts = prompts(tokenizer, [24 + (30 * i) // 31 for i in range(32)])
     inputs = [{"text": text} for text in texts]
-    model = HookedTransformerLIT.from_pretrained(folder, HookedTransformerLITConfig(max_new_tokens=0))
-    with_text = HookedTransformerLIT(model.model, dataclasses.replace(model.config, max_new_tokens=10))
+    model = HookedTransformerLIT.from_pretrained(
+        folder, HookedTransformerLITConfig(max_new_tokens=0)
+    )
+    with_text = HookedTransformerLIT(
+        model.model, dataclasses.replace(model.config, max_new_tokens=10)
+    )
     bare = transformers.AutoModelForCausalLM.from_pretrained(folder)
 
     engine = engine_of(model)
     whole = [engine.prompt(example) for example in inputs]
-    plan = plan_batches([len(prompt) for prompt in whole], batch_size=8, token_budget=engine.config.token_budget)
+    plan = plan_batches(
+        [len(prompt) for prompt in whole], batch_size=8, token_budget=engine.config.token_budget
+    )
     batches = [pad([whole[i] for i in batch]) for batch in plan]
 
     def forward() -> None:
@@ -83,11 +97,20 @@ def main(argv: list[str]) -> None:
     share = share_of_matrix_products(runs["every output"])
     print(f"{machine()}; {sum(len(prompt) for prompt in whole)} tokens in 32 prompts")
     for name, seconds in medians.items():
-        print(f"{name:34s} {seconds:8.2f} CPU s   {seconds / medians['bare forward']:6.2f} x bare forward")
+        print(
+            f"{name:34s} {seconds:8.2f} CPU s   {seconds / medians['bare forward']:6.2f} x "
+            "bare forward"
+        )
     if _PEER.value:
         limit = medians["transformer_lens.lit"] / (share * medians["every output"])
-        print(f"matrix products take {share:.0%} of every output: with nothing but them {limit:.1f} x faster than the peer")
-        print(f"every output is {medians['transformer_lens.lit'] / medians['every output']:.1f} x faster than transformer_lens.lit")
+        print(
+            f"matrix products take {share:.0%} of every output: with nothing but them "
+            f"{limit:.1f} x faster than the peer"
+        )
+        print(
+            f"every output is {medians['transformer_lens.lit'] / medians['every output']:.1f} "
+            "x faster than transformer_lens.lit"
+        )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ def main(argv: list[str]) -> None:
     """Measure and print."""
     del argv
     rng = np.random.default_rng(0)
-    points = [{"x": row} for row in rng.normal(size=(_POINTS.value, _WIDTH.value)).astype(np.float32)]
+    points = [
+        {"x": row} for row in rng.normal(size=(_POINTS.value, _WIDTH.value)).astype(np.float32)
+    ]
     ours = min(seconds(Pca, points) for _ in range(3))
     stock = seconds(lit_pca.PCAModel, points)
     print(f"{machine()}; {_POINTS.value} points, d_model {_WIDTH.value}")

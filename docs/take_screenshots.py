@@ -1,6 +1,8 @@
-"""Take the screenshots in docs/images: `python docs/take_screenshots.py` (needs Chromium; CHROMIUM may name it).
+"""Take the screenshots in docs/images: `python docs/take_screenshots.py` (needs Chromium; CHROMIUM
+may name it).
 
-`python docs/take_screenshots.py curve.html` also takes that of the figure of `benchmarks/lens_convergence.py --output curve.html`.
+`python docs/take_screenshots.py curve.html` also takes that of the figure of
+`benchmarks/lens_convergence.py --output curve.html`.
 """
 
 import os
@@ -17,7 +19,12 @@ from lit_tl.bundled.fit_lens import write_text
 from lit_tl.lens.choice import BUNDLED_LENSES
 
 IMAGES = pathlib.Path(__file__).parent / "images"
-QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def tab(page: sync_api.Page, name: str) -> None:
@@ -69,7 +76,9 @@ def take(page: sync_api.Page) -> None:
     picture("metrics")
 
 
-def figure(browser: sync_api.Browser, file: pathlib.Path, name: str, width: int, height: int) -> None:
+def figure(
+    browser: sync_api.Browser, file: pathlib.Path, name: str, width: int, height: int
+) -> None:
     """One picture of a Plotly page."""
     page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=1.5)
     page.goto(file.resolve().as_uri())
@@ -81,7 +90,12 @@ def figure(browser: sync_api.Browser, file: pathlib.Path, name: str, width: int,
 def evaluation(folder: pathlib.Path) -> pathlib.Path:
     """The page of `eval` for the bundled lens, on text that it was not fitted to."""
     write_text(folder / "text.jsonl", seed=12, count=3000)
-    flags = {"model": "lit-tl-tiny", "data": folder / "text.jsonl", "lens": BUNDLED_LENSES["lit-tl-tiny"], "output": folder}
+    flags = {
+        "model": "lit-tl-tiny",
+        "data": folder / "text.jsonl",
+        "lens": BUNDLED_LENSES["lit-tl-tiny"],
+        "output": folder,
+    }
     line = [
         sys.executable,
         "-m",
@@ -96,10 +110,14 @@ def evaluation(folder: pathlib.Path) -> pathlib.Path:
 
 def main() -> None:
     """Start the real command, open it, take the pictures."""
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    chromium = (
+        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    )
     if chromium is None:
         sys.exit("no Chromium: install it, or set CHROMIUM to its path")
-    server = subprocess.Popen([sys.executable, "-m", "lit_tl.launch", "--port", "0"], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "lit_tl.launch", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert server.stdout is not None
         url = server.stdout.readline().split()[3]

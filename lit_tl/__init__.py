@@ -1,4 +1,5 @@
-"""LIT for looking inside language models: any TransformerLens model in Google's Learning Interpretability Tool."""
+"""LIT for looking inside language models: any TransformerLens model in Google's Learning
+Interpretability Tool."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Public names load their modules when they are first used, so that `--help` does not wait for torch."""
+    """Public names load their modules when they are first used, so that `--help` does not wait for
+    torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'lit_tl' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -5,18 +5,25 @@ from typing import Iterator
 
 
 def connection_errors() -> tuple[type[Exception], ...]:
-    """What `huggingface_hub` raises where the Hub can't be reached. Answers that are errors (`HfHubHTTPError`) are among them, and
-    have to be caught before. Loads the library."""
+    """What `huggingface_hub` raises where the Hub can't be reached. Answers that are errors
+    (`HfHubHTTPError`) are among them, and have to be caught before. Loads the library."""
     from huggingface_hub import errors
 
-    http_error = errors.HfHubHTTPError.__mro__[1]  # of the library's HTTP client, which differs between its versions
-    return (http_error, ConnectionError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)
+    http_error = errors.HfHubHTTPError.__mro__[
+        1
+    ]  # of the library's HTTP client, which differs between its versions
+    return (
+        http_error,
+        ConnectionError,
+        errors.OfflineModeIsEnabled,
+        errors.LocalEntryNotFoundError,
+    )
 
 
 @contextlib.contextmanager
 def with_the_hub_if_it_answers(needed: bool) -> Iterator[None]:
-    """Inside, where the Hub does not answer, only what was downloaded before is used: such a model loads at once, and any other
-    fails at once rather than after half a minute of retries."""
+    """Inside, where the Hub does not answer, only what was downloaded before is used: such a model
+    loads at once, and any other fails at once rather than after half a minute of retries."""
     import huggingface_hub
     from huggingface_hub import constants
 

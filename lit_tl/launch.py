@@ -1,5 +1,6 @@
 """Open LIT on TransformerLens models: `python -m lit_tl.launch --models gpt2-small`."""
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -21,9 +22,9 @@ USAGE = """Open LIT, Google's Learning Interpretability Tool, on TransformerLens
   python -m lit_tl.launch --models gpt2-small,pythia-70m@step=1000
   python -m lit_tl.launch --models mine=./checkpoint --datasets ioi,prompts.txt
 
---models    [label=]source[@revision], separated by commas. A source is a bundled model (lit-tl-tiny),
-            a TransformerLens alias, a Hub id (owner/name) or a local folder; @step=N takes a training
-            checkpoint.
+--models    [label=]source[@revision], separated by commas. A source is a bundled model
+            (lit-tl-tiny), a TransformerLens alias, a Hub id (owner/name) or a local folder;
+            @step=N takes a training checkpoint.
 --datasets  [label=]source, separated by commas. A source is a paired task (ioi, induction,
             greater_than, agreement, pronoun, capital, docstring; task@seed=7@count=50 makes new
             examples), a file (.txt with a prompt a line, .jsonl, .json, .csv, .tsv), or
@@ -92,7 +93,8 @@ def read_flags(argv: Sequence[str]) -> tuple[LaunchConfig, dict[str, Any]]:
     names = {argument.split("=")[0].lstrip("-") for argument in argv[1:]}
     if "data_dir" in names:
         raise flags.UsageError(
-            "--data_dir is not supported: LIT's caches on disk are pickles, which can run code when "
+            "--data_dir is not supported: LIT's caches on disk are pickles, which can run code "
+            "when "
             "they are read"
         )
     if "server_type" in names:
@@ -123,6 +125,26 @@ def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> N
     from lit_tl.server.serving import Server, bind
 
     listener = None if config.check else bind(config.host, config.port)
+    with contextlib.ExitStack() as unless_served:
+        if listener is not None:
+            unless_served.callback(listener.close)
+        app = _load(config, lit_options or {}, started)
+        unless_served.pop_all()
+    if listener is None:
+        return
+    server = Server(app, listener)
+    server.end_at_ctrl_c()
+    print(f"LIT is at {server.url}  (Ctrl-C ends it)", flush=True)
+    server.run()
+    # A request may still be computing in a thread, inside a library that does not survive the
+    # interpreter's end.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> Any:
+    """The application; with `config.check`, what it would serve is printed."""
     from lit_tl.analyses.catalog import analyses_in
     from lit_tl.server import build
 
@@ -140,22 +162,12 @@ def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> N
     models = build.load_models(config.entries("models"), settings, say)
     for line in build.fit_report(models, datasets):
         say(line)
-    app = build.build_app(models, datasets, settings, analyses=own, **(lit_options or {}))
-    if listener is None:
+    if config.check:
         for name, model in models.items():
             print(f"model {name}: {model.description()}")
         for name, data in datasets.items():
             print(f"data set {name}: {len(data)} prompts; {data.description()}")
-        return
-    server = Server(app, listener)
-    server.end_at_ctrl_c()
-    print(f"LIT is at {server.url}  (Ctrl-C ends it)", flush=True)
-    server.run()
-    # A request may still be computing in a thread, inside a library that does not survive the
-    # interpreter's end.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    return build.build_app(models, datasets, settings, analyses=own, **lit_options)
 
 
 def _quiet_libraries(debug: bool) -> None:

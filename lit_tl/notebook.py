@@ -71,8 +71,8 @@ def serve(
     """Open LIT on some models and prompts, as the command `python -m lit_tl.launch` does.
 
     Args:
-        models: sources as in `--models`, or a mapping from labels to sources, TransformerLens models
-            or LIT models. Default: the bundled model.
+        models: sources as in `--models`, or a mapping from labels to sources, TransformerLens
+            models or LIT models. Default: the bundled model.
         datasets: sources as in `--datasets`, or a mapping from labels to sources, LIT data sets or
             lists of prompts. Default: all paired tasks.
         host: address to listen on.

@@ -178,7 +178,8 @@ class Settings:
 
     @classmethod
     def read(cls: type[S], values: Mapping[str, Any]) -> S:
-        """Settings from what a page, a form or keywords give: names to values, or to values as text.
+        """Settings from what a page, a form or keywords give: names to values, or to values as
+        text.
 
         Raises:
             SettingError: a name is unknown, or a value is not allowed.
@@ -188,12 +189,12 @@ class Settings:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-                raise SettingError(f"{name} is not a setting: {meant if known else 'there is none'}")
+                raise SettingError(
+                    f"{name} is not a setting: {meant if known else 'there is none'}"
+                )
         read = {name: known[name].read(value) for name, value in values.items()}
         given = {
-            name: value
-            for name, value in read.items()
-            if value is not None or known[name].optional
+            name: value for name, value in read.items() if value is not None or known[name].optional
         }
         return cls(**given)
 

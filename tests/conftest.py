@@ -1,4 +1,5 @@
-"""Real small models for all tests. Shapes in signatures are checked at run time here, and only here."""
+"""Real small models for all tests. Shapes in signatures are checked at run time here, and only
+here."""
 
 import os
 import pathlib
@@ -8,13 +9,16 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-hook = install_import_hook(["lit_tl.engine", "lit_tl.lens", "lit_tl.salience", "lit_tl.analyses.attention_patterns"], "beartype.beartype")
+hook = install_import_hook(
+    ["lit_tl.engine", "lit_tl.lens", "lit_tl.salience", "lit_tl.analyses.attention_patterns"],
+    "beartype.beartype",
+)
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from lit_tl.models.loading import BUNDLED_MODELS, load_model  # noqa: E402
 from lit_tl.lit.model import HookedTransformerLIT  # noqa: E402
+from lit_tl.models.loading import BUNDLED_MODELS, load_model  # noqa: E402
 
 BUNDLED = BUNDLED_MODELS["lit-tl-tiny"]
 FAMILIES = ("gpt2", "gpt_neox", "llama", "gemma2")
@@ -30,11 +34,15 @@ _ROPE_SHAPE = {
 
 def _config(family: str) -> transformers.PretrainedConfig:
     if family == "gpt2":
-        return transformers.GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=128, initializer_range=0.2, **_SHAPE)
+        return transformers.GPT2Config(
+            n_embd=32, n_layer=2, n_head=4, n_positions=128, initializer_range=0.2, **_SHAPE
+        )
     if family == "gpt_neox":
         return transformers.GPTNeoXConfig(initializer_range=0.2, **_ROPE_SHAPE, **_SHAPE)
     if family == "llama":
-        return transformers.LlamaConfig(num_key_value_heads=2, initializer_range=0.2, **_ROPE_SHAPE, **_SHAPE)
+        return transformers.LlamaConfig(
+            num_key_value_heads=2, initializer_range=0.2, **_ROPE_SHAPE, **_SHAPE
+        )
     return transformers.Gemma2Config(
         num_key_value_heads=2,
         head_dim=8,
@@ -62,7 +70,10 @@ def checkpoint_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa
 @pytest.fixture(scope="session")
 def models(checkpoint_folders: dict[str, pathlib.Path]) -> dict[str, HookedTransformerLIT]:
     """The families wrapped for LIT."""
-    return {family: HookedTransformerLIT.from_pretrained(str(folder)) for family, folder in checkpoint_folders.items()}
+    return {
+        family: HookedTransformerLIT.from_pretrained(str(folder))
+        for family, folder in checkpoint_folders.items()
+    }
 
 
 @pytest.fixture(scope="session")

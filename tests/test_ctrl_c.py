@@ -27,7 +27,12 @@ print("went on", flush=True)
 def pressed(before: str) -> subprocess.CompletedProcess:
     code = _PRESSED_IN_A_DESTRUCTOR.format(before=before)
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, preexec_fn=end_by_ctrl_c
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=end_by_ctrl_c,
     )
 
 
@@ -58,6 +63,8 @@ except KeyboardInterrupt:
     print("raised")
 print(signal.getsignal(signal.SIGINT).name)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     expected = "ignored\nSIG_IGN\n" if before == "signal.SIG_IGN" else "raised\nSIG_DFL\n"
     assert done.stdout == expected

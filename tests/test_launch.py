@@ -15,12 +15,19 @@ import pytest
 from lit_tl import launch
 from tests.browser.conftest import end_by_ctrl_c
 
-OFFLINE = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HOME": "/nonexistent"}
+OFFLINE = {
+    **os.environ,
+    "HF_ENDPOINT": "http://127.0.0.1:9",
+    "HF_HUB_OFFLINE": "0",
+    "HF_HOME": "/nonexistent",
+}
 
 
 def command(*arguments: str, cwd: pathlib.Path, timeout: int = 240) -> subprocess.CompletedProcess:
     line = [sys.executable, "-m", "lit_tl.launch", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, cwd=cwd, env=OFFLINE)
+    return subprocess.run(
+        line, capture_output=True, text=True, timeout=timeout, cwd=cwd, env=OFFLINE
+    )
 
 
 @contextlib.contextmanager
@@ -28,7 +35,9 @@ def started(*arguments: str, cwd: pathlib.Path) -> Iterator[subprocess.Popen]:
     """The command in a process that Ctrl-C ends, and that does not outlive the test."""
     line = [sys.executable, *arguments, "--port", "0"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, cwd=cwd, preexec_fn=end_by_ctrl_c) as process:
+    with subprocess.Popen(
+        line, stdout=pipe, stderr=pipe, text=True, cwd=cwd, preexec_fn=end_by_ctrl_c
+    ) as process:
         try:
             yield process
         finally:
@@ -50,8 +59,13 @@ def test_help_is_there_without_torch(tmp_path: pathlib.Path) -> None:
         "gpt2-small",
     ):
         assert word in done.stdout
-    code = "import sys; sys.argv = ['x', '--help']; from lit_tl import launch; launch.main(sys.argv); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    code = (
+        "import sys; sys.argv = ['x', '--help']; from lit_tl import launch; "
+        "launch.main(sys.argv); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
     assert done.stdout.strip().endswith("False")
 
 
@@ -113,26 +127,43 @@ def test_a_taken_port_is_said_before_models_load(tmp_path: pathlib.Path) -> None
     assert "loading model" not in done.stderr
 
 
-def test_check_says_what_would_be_served(tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]) -> None:
+def test_check_says_what_would_be_served(
+    tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]
+) -> None:
     (tmp_path / "mine.txt").write_text("one prompt\nanother\n")
-    (tmp_path / "odd.jsonl").write_text('{"text": "The king", "answer": " zyxwvu", "foil": " queen"}\n')
-    folders = ",".join(f"{family}={checkpoint_folders[family]}" for family in ("gpt2", "gpt_neox", "llama"))
-    done = command("--check", "--models", folders, "--datasets", "ioi,mine.txt,odd.jsonl", cwd=tmp_path)
+    (tmp_path / "odd.jsonl").write_text(
+        '{"text": "The king", "answer": " zyxwvu", "foil": " queen"}\n'
+    )
+    folders = ",".join(
+        f"{family}={checkpoint_folders[family]}" for family in ("gpt2", "gpt_neox", "llama")
+    )
+    done = command(
+        "--check", "--models", folders, "--datasets", "ioi,mine.txt,odd.jsonl", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     for family in ("gpt2", "gpt_neox", "llama"):
         assert f"model {family}: " in done.stdout
-        assert f"odd: 1 of 1 examples do not fit {family}; example 1, 'The king': its answer" in done.stderr
+        assert (
+            f"odd: 1 of 1 examples do not fit {family}; example 1, 'The king': its answer"
+            in done.stderr
+        )
     assert "data set ioi: 100 prompts" in done.stdout
     assert "data set mine: 2 prompts" in done.stdout
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
-def test_local_folders_are_served(tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path], family: str) -> None:
-    with started("-m", "lit_tl.launch", "--models", str(checkpoint_folders[family]), cwd=tmp_path) as process:
+def test_local_folders_are_served(
+    tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path], family: str
+) -> None:
+    with started(
+        "-m", "lit_tl.launch", "--models", str(checkpoint_folders[family]), cwd=tmp_path
+    ) as process:
         url = process.stdout.readline().split()[3]
         with urllib.request.urlopen(url) as page:
             assert b"<lit-app>" in page.read()
-        with urllib.request.urlopen(urllib.request.Request(url + "get_info", data=b"{}", method="POST")) as info:
+        with urllib.request.urlopen(
+            urllib.request.Request(url + "get_info", data=b"{}", method="POST")
+        ) as info:
             assert f'"{family}"'.encode() in info.read()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)

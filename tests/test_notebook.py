@@ -11,11 +11,19 @@ from lit_tl.server.serving import bind
 
 
 def test_serve_takes_models_and_prompts_and_stops(bundled: HookedTransformerLIT) -> None:
-    server = lit_tl.serve({"tiny": bundled.model}, {"mine": ["The king", "The queen"]}, port=0, block=False, quiet=True)
+    server = lit_tl.serve(
+        {"tiny": bundled.model},
+        {"mine": ["The king", "The queen"]},
+        port=0,
+        block=False,
+        quiet=True,
+    )
     try:
         with urllib.request.urlopen(server.url) as page:
             assert b"<lit-app>" in page.read()
-        request = urllib.request.Request(server.url + "get_dataset?dataset_name=mine", data=b"{}", method="POST")
+        request = urllib.request.Request(
+            server.url + "get_dataset?dataset_name=mine", data=b"{}", method="POST"
+        )
         with urllib.request.urlopen(request) as reply:
             assert b"The queen" in reply.read()
     finally:
@@ -32,7 +40,10 @@ def test_the_widget_is_a_frame_on_a_server_of_its_own(bundled: HookedTransformer
 
 
 def test_mistakes_are_named_and_leave_the_port_free(bundled: HookedTransformerLIT) -> None:
-    with pytest.raises(TypeError, match=r"'page_titel' is not an option of lit_tl\.serve or LIT: did you mean 'page_title'"):
+    with pytest.raises(
+        TypeError,
+        match=r"'page_titel' is not an option of lit_tl\.serve or LIT: did you mean 'page_title'",
+    ):
         lit_tl.serve({"tiny": bundled}, ["ioi"], port=0, page_titel="x")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -1,6 +1,7 @@
 """Analyses from the command line: `python -m lit_tl.analyses "Head scores" --text ...`."""
 
 import dataclasses
+import itertools
 import pathlib
 import sys
 from typing import Any, NoReturn, Optional, Sequence
@@ -48,7 +49,9 @@ class Config(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if pathlib.Path(self.output).suffix not in _SUFFIXES:
-            raise SettingError(f"output is {self.output!r}: give a name that ends in .html, .json or .csv")
+            raise SettingError(
+                f"output is {self.output!r}: give a name that ends in .html, .json or .csv"
+            )
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -140,9 +143,11 @@ def _run_line(name: str, argv: Sequence[str]) -> None:
     from lit_tl.names import split_entries
 
     own = [a.split("=", 1)[1] for a in argv[2:] if a.lstrip("-").startswith("analyses=")]
-    own += [b for a, b in zip(argv[2:], argv[3:]) if a.lstrip("-") == "analyses"]
+    own += [b for a, b in itertools.pairwise(argv[2:]) if a.lstrip("-") == "analyses"]
     try:
-        more = [each for text in own for source in split_entries(text) for each in analyses_in(source)]
+        more = [
+            each for text in own for source in split_entries(text) for each in analyses_in(source)
+        ]
         if name == "list":
             print(_describe_all(more))
             return

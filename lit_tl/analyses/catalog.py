@@ -72,7 +72,9 @@ def analyses_in(source: str) -> list[Analysis]:
         try:
             module = importlib.import_module(source)
         except ModuleNotFoundError as error:
-            raise CatalogError(f"there is no module {source!r}: give a module or a .py file") from error
+            raise CatalogError(
+                f"there is no module {source!r}: give a module or a .py file"
+            ) from error
     found = [value for value in vars(module).values() if isinstance(value, Analysis)]
     if not found:
         raise CatalogError(f"{source} defines no analysis: decorate a function with @analysis")

@@ -15,7 +15,7 @@ controls, the command line, tables, `lit_tl.draw`, "copy as Python" and the cach
 import dataclasses
 import inspect
 import typing
-from typing import Any, Callable, Iterator, Literal, Mapping
+from typing import Any, Callable, Iterator, Literal
 
 import plotly.graph_objects as go
 import xarray as xr
@@ -74,10 +74,13 @@ class Analysis:
 
     def _used(self, subject: Subject) -> Subject:
         """The subject without what the analysis does not look at, and the cache need not know."""
-        fields = ("example", "counterpart", "other_model", "examples")
-        empty: Mapping[str, Any] = {"examples": ()}
-        unused = {name: empty.get(name) for name in fields if name not in self.uses}
-        return dataclasses.replace(subject, **unused)
+        return Subject(
+            model=subject.model,
+            example=subject.example if "example" in self.uses else None,
+            counterpart=subject.counterpart if "counterpart" in self.uses else None,
+            other_model=subject.other_model if "other_model" in self.uses else None,
+            examples=subject.examples if "examples" in self.uses else (),
+        )
 
 
 def analysis(
@@ -94,7 +97,8 @@ def analysis(
         uses: the parts of a subject that it looks at, beside the model.
 
     Raises:
-        TypeError: the function is not `(subject, settings)` with an annotation, or has no docstring.
+        TypeError: the function is not `(subject, settings)` with an annotation, or has no
+            docstring.
     """
 
     def declare(function: Callable[[Subject, Any], Iterator[xr.Dataset]]) -> Analysis:
@@ -102,7 +106,9 @@ def analysis(
         parameters = list(inspect.signature(function).parameters)
         settings = hints.get(parameters[1]) if len(parameters) == 2 else None
         if not (isinstance(settings, type) and issubclass(settings, Settings)):
-            raise TypeError(f"{name}: write the function as (subject: Subject, settings: YourSettings)")
+            raise TypeError(
+                f"{name}: write the function as (subject: Subject, settings: YourSettings)"
+            )
         description = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
         if not description:
             raise TypeError(f"{name}: say in a docstring what the numbers are")

@@ -17,7 +17,6 @@ from lit_tl.figures.grids import layer_by_head
 from lit_tl.settings import Settings, setting
 
 
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadScoreSettings(Settings):
     """Which score."""

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, Iterator
 
-import numpy as np
 import torch
 import xarray as xr
 
@@ -25,7 +24,8 @@ class LensTrajectorySettings(LensSettings):
     position: int = setting(-1, "After which token; -1 is the last.")
     tokens: str = setting(
         "",
-        "The tokens to draw, with commas between them. Empty: the model's likeliest, and at the end "
+        "The tokens to draw, with commas between them. Empty: the model's likeliest, and at "
+        "the end "
         "the data's answer and foil.",
     )
 
@@ -38,7 +38,8 @@ def lens_trajectory(subject: Subject, settings: LensTrajectorySettings) -> Itera
     n = trajectory.num_tokens
     if not -n <= settings.position < n:
         raise ValueError(
-            f"position {settings.position} is out of range: this prompt has tokens 0 to {n - 1}, or "
+            f"position {settings.position} is out of range: this prompt has tokens 0 to "
+            f"{n - 1}, or "
             "-1 for the last"
         )
     position = settings.position % n

@@ -1,7 +1,8 @@
 """The bundled model's training text: a synthetic, English-like corpus, written by a seeded program.
 
-A document is a few sentences from one of several small grammars. The grammars hold the structures of the paired tasks
-(`lit_tl.data.paired`) in more wordings than the tasks have, and never a held-out template, nor a held-out word in its task.
+A document is a few sentences from one of several small grammars. The grammars hold the structures
+of the paired tasks (`lit_tl.data.paired`) in more wordings than the tasks have, and never a
+held-out template, nor a held-out word in its task.
 """
 
 import dataclasses
@@ -92,7 +93,14 @@ _TRANSFERS = (
     "{s} was kind to {o}",
     "{s} offered the {adjective} {gift} to {o}",
 )
-_ENDINGS = (".", " and left.", " before dinner.", ", and they were happy.", " in the evening.", " and went home.")
+_ENDINGS = (
+    ".",
+    " and left.",
+    " before dinner.",
+    ", and they were happy.",
+    " in the evening.",
+    " and went home.",
+)
 
 
 def _ioi(rng: random.Random) -> str:
@@ -101,8 +109,13 @@ def _ioi(rng: random.Random) -> str:
         example = paired.ioi(rng.choice((1, 2)), rng.getrandbits(32), heldout=False)[-1]
         return example.text + example.answer + rng.choice(_ENDINGS)
     sentences = []
-    heldout = {*lexicon.heldout_part(lexicon.MALE_NAMES), *lexicon.heldout_part(lexicon.FEMALE_NAMES)}
-    others = [word for word in _all_words() if word not in heldout]  # any word as a name, so that what is learned is the pattern
+    heldout = {
+        *lexicon.heldout_part(lexicon.MALE_NAMES),
+        *lexicon.heldout_part(lexicon.FEMALE_NAMES),
+    }
+    others = [
+        word for word in _all_words() if word not in heldout
+    ]  # any word as a name, so that what is learned is the pattern
     for _ in range(rng.randint(1, 2)):
         a, b = rng.sample(others if rng.random() < 0.35 else names, 2)
         s, o = rng.sample((a, b), 2)
@@ -117,15 +130,21 @@ def _ioi(rng: random.Random) -> str:
         transfer = rng.choice(_TRANSFERS).format(s=s, o=o, **words)
         opening = rng.choice(_OPENINGS).format(**words) if rng.random() < 0.8 else "Then"
         prelude = rng.choice(_PRELUDES).format(**words) + " " if rng.random() < 0.4 else ""
-        sentences.append(f"{prelude}{opening} {meeting}{rng.choice(_LINKS)}{transfer}{rng.choice(_ENDINGS)}")
+        sentences.append(
+            f"{prelude}{opening} {meeting}{rng.choice(_LINKS)}{transfer}{rng.choice(_ENDINGS)}"
+        )
     return " ".join(sentences)
 
 
 def _repeats(rng: random.Random) -> tuple[str, int]:
     """Random words, again and again, and how many characters the first copy has."""
     words = _all_words()
-    short = rng.random() < 0.5  # a few words many times: copying is learned from these, before the longer ones make sense
-    sequence = [rng.choice(words) for _ in range(rng.randint(2, 8) if short else rng.randint(8, 40))]
+    short = (
+        rng.random() < 0.5
+    )  # a few words many times: copying is learned from these, before the longer ones make sense
+    sequence = [
+        rng.choice(words) for _ in range(rng.randint(2, 8) if short else rng.randint(8, 40))
+    ]
     copies = rng.randint(3, 8) if short else rng.randint(2, 3)
     separator = rng.choice(("", "", "", ".", ",", "\n"))
     first = "".join(f" {word}" for word in sequence)
@@ -155,7 +174,8 @@ def _all_words() -> list[str]:
 
 
 def words_as_text(copies: int) -> Iterator[str]:
-    """Every word, and every pair of digits, as often as asked: so that a tokenizer makes each of them one token."""
+    """Every word, and every pair of digits, as often as asked: so that a tokenizer makes each of
+    them one token."""
     text = "".join(f" {word}" for word in _all_words()) + "".join(
         f" {century}{year:02d}" for year in range(100) for century in range(11, 18)
     )
@@ -223,20 +243,39 @@ _PLURAL_DETERMINERS = ("two", "many", "these", "a few", "those", "three", "some"
 
 
 def _counting(rng: random.Random) -> str:
-    """Number without a verb after the noun: how held-out nouns are learned to be singular or plural."""
+    """Number without a verb after the noun: how held-out nouns are learned to be singular or
+    plural."""
     sentences = []
     for _ in range(rng.randint(1, 3)):
         forms = rng.choice(lexicon.NOUNS)
         number = rng.randint(0, 1)
         determiner = rng.choice((_SINGULAR_DETERMINERS, _PLURAL_DETERMINERS)[number])
-        verb = rng.choice(("saw", "found", "liked", "had", "wanted", "bought", "painted", "remembered", "asked for", "looked at"))
+        verb = rng.choice(
+            (
+                "saw",
+                "found",
+                "liked",
+                "had",
+                "wanted",
+                "bought",
+                "painted",
+                "remembered",
+                "asked for",
+                "looked at",
+            )
+        )
         subject = rng.choice(("He", "She", "They", "I", "We", _person(rng)[0]))
         place = rng.choice(lexicon.PLACES)
         pronoun = ("It", "They")[number]
-        follow = f" {pronoun} {(('is', 'are'), ('was', 'were'))[rng.randint(0, 1)][number]} {rng.choice(lexicon.ADJECTIVES)}."
+        follow = (
+            f" {pronoun} {(('is', 'are'), ('was', 'were'))[rng.randint(0, 1)][number]} "
+            f"{rng.choice(lexicon.ADJECTIVES)}."
+        )
         sentences.append(
             f"{subject} {verb} {determiner} {forms[number]}"
-            + rng.choice((".", f" at the {place}.", " today.", "." + follow, f" in the {place}." + follow))
+            + rng.choice(
+                (".", f" at the {place}.", " today.", "." + follow, f" in the {place}." + follow)
+            )
         )
     return " ".join(sentences)
 
@@ -257,7 +296,8 @@ def _pronoun(rng: random.Random) -> str:
     gift, place = rng.choice(lexicon.GIFTS), rng.choice(lexicon.PLACES)
     clauses = (
         f"This is {name}. {he.capitalize()} is {adjective}, and {his} {gift} is {other}.",
-        f"Once {name} lost {his} {gift}. Then {he} went to the {place}, and {he} found {him} a {gift}.",
+        f"Once {name} lost {his} {gift}. Then {he} went to the {place}, and {he} found {him} a "
+        f"{gift}.",
         f"Then {name} said that {he} was {adjective}.",
         f"I know {name}, and {he} likes {his} {adjective} {gift}.",
         f"We saw {name} at the {place} before {he} left.",
@@ -314,7 +354,11 @@ def _docstring(rng: random.Random) -> str:
     names = rng.sample(lexicon.train_part(lexicon.ARGUMENTS), rng.randint(3, 6))
     function, *arguments = names
     words = lexicon.ADJECTIVES
-    lines = [f"def {function}(self, {', '.join(arguments)}):", f'    """{" ".join(rng.sample(words, rng.randint(2, 4)))}', ""]
+    lines = [
+        f"def {function}(self, {', '.join(arguments)}):",
+        f'    """{" ".join(rng.sample(words, rng.randint(2, 4)))}',
+        "",
+    ]
     lines += [f"    :param {argument}: {' '.join(rng.sample(words, 2))}" for argument in arguments]
     return "\n".join([*lines, '    """', f"    return {rng.choice(arguments)}"])
 
@@ -359,7 +403,8 @@ _ARTICLE = re.compile(r"\b([Aa]) (?=[aeio])")
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """A text, and how many of its first characters nothing could predict, so that training takes no loss from them."""
+    """A text, and how many of its first characters nothing could predict, so that training takes no
+    loss from them."""
 
     text: str
     unpredictable: int = 0

@@ -2,8 +2,9 @@
 
     python -m lit_tl.bundled.fit_lens --output lit_tl/bundled/tiny_lens
 
-A run of `python -m lit_tl.lens train` on text of `lit_tl.bundled.corpus`, then one of `eval` on text of another seed, into
-`fit.json`. The same command gives the same numbers to the bit on the same machine and libraries.
+A run of `python -m lit_tl.lens train` on text of `lit_tl.bundled.corpus`, then one of `eval` on
+text of another seed, into `fit.json`. The same command gives the same numbers to the bit on the
+same machine and libraries.
 """
 
 import itertools
@@ -70,7 +71,9 @@ def fit(output: pathlib.Path) -> dict[str, Any]:
             shutil.copyfile(folder / "lens" / file, output / file)
     record = {
         "kl_to_model_nats": {
-            lens: [round(row["kl_nats"], 4) for row in measured if row["lens"] == lens.split("_")[0]]
+            lens: [
+                round(row["kl_nats"], 4) for row in measured if row["lens"] == lens.split("_")[0]
+            ]
             for lens in ("logit_lens", "tuned_lens")
         },
         "tokens": trained["tokens"],

@@ -122,8 +122,8 @@ def typed(path: str, records: Numbered) -> tuple[list[dict[str, Any]], dict[str,
 
 
 def distinct(examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without repeated examples: LIT knows an example by its content, so that a second copy would be
-    lost in confusion."""
+    """Without repeated examples: LIT knows an example by its content, so that a second copy would
+    be lost in confusion."""
     seen: dict[str, dict[str, Any]] = {}
     for example in examples:
         seen.setdefault(json.dumps(example, sort_keys=True), example)
@@ -134,7 +134,8 @@ def _column(path: str, name: str, values: Sequence[tuple[int, Any]]) -> Column:
     first, kind = values[0][0], _kind(values[0][1])
     if name in _LIST_FIELDS and kind != _LIST_FIELDS[name]:
         raise DataError(
-            f"{path}:{first}: {name!r} is {kind}, but models read it as {_LIST_FIELDS[name]}: give it "
+            f"{path}:{first}: {name!r} is {kind}, but models read it as {_LIST_FIELDS[name]}: "
+            "give it "
             "another name"
         )
     for number, value in values:

@@ -65,9 +65,7 @@ def read_hub(source: str) -> PromptData:
     where = f"{entry.name}[{entry.split}]"
     with hub_rows.said_plainly(entry.name, where):
         rows = list(
-            itertools.islice(
-                hub_rows.stream(entry.name, entry.config, entry.split), entry.count
-            )
+            itertools.islice(hub_rows.stream(entry.name, entry.config, entry.split), entry.count)
         )
     if not rows:
         raise DataError(f"{where} is empty")

@@ -1,4 +1,5 @@
-"""Data sets of the Hugging Face Hub, and of folders that are laid out like one, as streams of rows. Knows no LIT."""
+"""Data sets of the Hugging Face Hub, and of folders that are laid out like one, as streams of rows.
+Knows no LIT."""
 
 import contextlib
 import pathlib
@@ -23,7 +24,10 @@ def said_plainly(name: str, where: str) -> Iterator[None]:
     except DataError:
         raise
     except connection_errors() as error:
-        raise DataError(f"{name}: the Hugging Face Hub can't be reached; check the network, or give a local file") from error
+        raise DataError(
+            f"{name}: the Hugging Face Hub can't be reached; check the network, or give a "
+            "local file"
+        ) from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise DataError(f"{where} can't be read: {str(error).strip().splitlines()[0]}") from error
 
@@ -41,10 +45,12 @@ def stream(name: str, config: Optional[str], split: str) -> Any:
 
 
 def files_of(folder: str, split: str) -> list[str]:
-    """The files of a split in a folder on this machine, by the library's rules for names and layouts.
+    """The files of a split in a folder on this machine, by the library's rules for names and
+    layouts.
 
     Raises:
-        DataError: there is no such split, no data, or data of several kinds, of which the library reads one.
+        DataError: there is no such split, no data, or data of several kinds, of which the library
+            reads one.
     """
     import datasets
 
@@ -54,13 +60,24 @@ def files_of(folder: str, split: str) -> list[str]:
         except ValueError as error:
             if "Config name is missing" not in str(error):
                 raise
-            raise DataError(f"{folder} declares several configs in its README.md: give a file, or the folder, of one") from error
+            raise DataError(
+                f"{folder} declares several configs in its README.md: give a file, or the "
+                "folder, of one"
+            ) from error
         read = {pathlib.Path(str(file)).resolve() for its in files.values() for file in its}
-        left = [path for path in sorted(pathlib.Path(folder).iterdir()) if path.suffix in _ROWS and path.resolve() not in read]
+        left = [
+            path
+            for path in sorted(pathlib.Path(folder).iterdir())
+            if path.suffix in _ROWS and path.resolve() not in read
+        ]
         if read and left:
             raise DataError(
-                f"{folder} holds {left[0].name}, which would not be read beside its other files: give each kind its folder"
+                f"{folder} holds {left[0].name}, which would not be read beside its other "
+                "files: give each kind its folder"
             )
         if split not in files:
-            raise DataError(f"{folder} has no split {split!r}: it has {', '.join(map(str, files)) or 'none'} (--split)")
+            raise DataError(
+                f"{folder} has no split {split!r}: it has "
+                f"{', '.join(map(str, files)) or 'none'} (--split)"
+            )
         return [str(file) for file in files[split]]

@@ -1,12 +1,13 @@
 """Paired prompts with an answer, a foil and a corrupted twin, correct by construction.
 
-Each task is a function `(count, seed, heldout) -> list[PairedExample]`. A corrupted prompt has as many tokens as the prompt,
-and the model that reads the corrupted prompt should give the foil: so patching from one to the other moves the logit
-difference `logit[answer] - logit[foil]` between two known ends.
+Each task is a function `(count, seed, heldout) -> list[PairedExample]`. A corrupted prompt has as
+many tokens as the prompt, and the model that reads the corrupted prompt should give the foil: so
+patching from one to the other moves the logit difference `logit[answer] - logit[foil]` between two
+known ends.
 
-Sources: indirect object identification, Wang et al. 2022 (arXiv 2211.00593); induction, Olsson et al. 2022
-(arXiv 2209.11895); greater-than, Hanna et al. 2023 (arXiv 2305.00586); agreement, Linzen et al. 2016 (arXiv 1611.01368);
-docstring, Heimersheim and Janiak 2023.
+Sources: indirect object identification, Wang et al. 2022 (arXiv 2211.00593); induction, Olsson et
+al. 2022 (arXiv 2209.11895); greater-than, Hanna et al. 2023 (arXiv 2305.00586); agreement, Linzen
+et al. 2016 (arXiv 1611.01368); docstring, Heimersheim and Janiak 2023.
 """
 
 import dataclasses
@@ -57,7 +58,8 @@ IOI_HELDOUT_TEMPLATES = (
 
 
 def ioi(count: int, seed: int, heldout: bool = True) -> list[PairedExample]:
-    """Indirect object identification, ABBA and BABA by turns. Corrupted: the other name is the giver."""
+    """Indirect object identification, ABBA and BABA by turns. Corrupted: the other name is the
+    giver."""
     rng = random.Random(seed)
     names = _part(lexicon.MALE_NAMES, heldout) + _part(lexicon.FEMALE_NAMES, heldout)
     templates = IOI_HELDOUT_TEMPLATES if heldout else IOI_TEMPLATES
@@ -67,7 +69,12 @@ def ioi(count: int, seed: int, heldout: bool = True) -> list[PairedExample]:
         io, s = rng.sample(names, 2)
         a, b = (io, s) if order == "ABBA" else (s, io)
         template = rng.choice(templates)
-        words = {"a": a, "b": b, "place": rng.choice(lexicon.PLACES), "gift": rng.choice(lexicon.GIFTS)}
+        words = {
+            "a": a,
+            "b": b,
+            "place": rng.choice(lexicon.PLACES),
+            "gift": rng.choice(lexicon.GIFTS),
+        }
         examples.append(
             PairedExample(
                 task="ioi",
@@ -82,7 +89,8 @@ def ioi(count: int, seed: int, heldout: bool = True) -> list[PairedExample]:
 
 
 def induction(count: int, seed: int, heldout: bool = True) -> list[PairedExample]:
-    """A random word sequence, then its beginning again. Corrupted: the first copy holds the foil in the answer's place.
+    """A random word sequence, then its beginning again. Corrupted: the first copy holds the foil in
+    the answer's place.
 
     `heldout` changes nothing but the seed: a random sequence of this length was never seen before.
     """
@@ -129,10 +137,12 @@ GREATER_THAN_HELDOUT_TEMPLATES = (
 
 
 def greater_than(count: int, seed: int, heldout: bool = True) -> list[PairedExample]:
-    """The end of a span of years comes after its start. Corrupted: the start year's last two digits are 01.
+    """The end of a span of years comes after its start. Corrupted: the start year's last two digits
+    are 01.
 
-    The foil lies before the start year and the answer after it; with a start of 01 both are possible, so the difference goes
-    towards zero rather than changing its sign. Held out are start years as well as templates.
+    The foil lies before the start year and the answer after it; with a start of 01 both are
+    possible, so the difference goes towards zero rather than changing its sign. Held out are start
+    years as well as templates.
     """
     rng = random.Random(seed)
     templates = GREATER_THAN_HELDOUT_TEMPLATES if heldout else GREATER_THAN_TEMPLATES
@@ -174,12 +184,15 @@ AGREEMENT_HELDOUT_TEMPLATES = (
 
 
 def agreement(count: int, seed: int, heldout: bool = True) -> list[PairedExample]:
-    """The verb agrees with the subject and not with the noun between. Corrupted: the subject in the other number."""
+    """The verb agrees with the subject and not with the noun between. Corrupted: the subject in the
+    other number."""
     rng = random.Random(seed)
     nouns = _part(lexicon.NOUNS, heldout)
     examples = []
     for _ in range(count):
-        template, singular, plural = rng.choice(AGREEMENT_HELDOUT_TEMPLATES if heldout else AGREEMENT_TEMPLATES)
+        template, singular, plural = rng.choice(
+            AGREEMENT_HELDOUT_TEMPLATES if heldout else AGREEMENT_TEMPLATES
+        )
         forms, others = rng.sample(nouns, 2)
         number = rng.randint(0, 1)
         verbs = (singular, plural)
@@ -268,16 +281,20 @@ def capital(count: int, seed: int, heldout: bool = True) -> list[PairedExample]:
 
 
 def docstring(count: int, seed: int, heldout: bool = True) -> list[PairedExample]:
-    """The next argument in a Python docstring. Corrupted: the signature names the foil in the answer's place."""
+    """The next argument in a Python docstring. Corrupted: the signature names the foil in the
+    answer's place."""
     rng = random.Random(seed)
-    arguments = [word for word in _part(lexicon.ARGUMENTS, heldout) if word not in lexicon.SPLIT_WORDS]
+    arguments = [
+        word for word in _part(lexicon.ARGUMENTS, heldout) if word not in lexicon.SPLIT_WORDS
+    ]
     examples = []
     for _ in range(count):
         name, first, second, third, last, foil = rng.sample(arguments, 6)
         a, b, c, d, e = rng.sample(lexicon.ADJECTIVES, 5)
         text = (
             "def {name}(self, {first}, {second}, {third}, {last}):\n"
-            f'    """{a} {b} {c}\n\n    :param {first}: {d} {a}\n    :param {second}: {e} {b}\n    :param'
+            f'    """{a} {b} {c}\n\n    :param {first}: {d} {a}\n    :param {second}: {e} '
+            f"{b}\n    :param"
         )
         words = {"name": name, "first": first, "second": second, "last": last}
         examples.append(

@@ -36,8 +36,8 @@ def read_text_lines(path: str, max_examples: int = DEFAULT_MAX_EXAMPLES) -> Prom
 def read_json_lines(path: str, max_examples: int = DEFAULT_MAX_EXAMPLES) -> PromptData:
     """One JSON object on each line of a UTF-8 file, with a string `text`.
 
-    `answer` and `foil` (with their leading space), `target` and `corrupted_text` are used where they
-    are there. Other strings become labels to slice by (up to 30 different ones, or else text),
+    `answer` and `foil` (with their leading space), `target` and `corrupted_text` are used where
+    they are there. Other strings become labels to slice by (up to 30 different ones, or else text),
     numbers scalars, lists of strings tokens.
 
     Args:
@@ -45,8 +45,8 @@ def read_json_lines(path: str, max_examples: int = DEFAULT_MAX_EXAMPLES) -> Prom
         max_examples: how many prompts to read at most.
 
     Raises:
-        DataError: the file can't be read or is not UTF-8; a line is not a JSON object with a text; a
-            field has values of different kinds; or there is no line at all.
+        DataError: the file can't be read or is not UTF-8; a line is not a JSON object with a text;
+            a field has values of different kinds; or there is no line at all.
     """
     records = []
     for number, line in numbered_lines(path):
@@ -183,6 +183,7 @@ def text_column_of(names: list[str], asked: str, where: str) -> str:
     if found is None:
         usual = " or ".join(_TEXT_COLUMNS[:2])
         raise DataError(
-            f"{where} has no column called {usual}: name one of {', '.join(names)} as the text column"
+            f"{where} has no column called {usual}: name one of {', '.join(names)} as the text "
+            "column"
         )
     return found

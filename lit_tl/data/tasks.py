@@ -17,7 +17,8 @@ SHIPPED_SEED = 20_24
 
 
 def shipped_folder() -> pathlib.Path:
-    """Where the shipped JSON lines are: inside an installed package, or at the top of a checkout."""
+    """Where the shipped JSON lines are: inside an installed package, or at the top of a
+    checkout."""
     return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 
 
@@ -77,10 +78,12 @@ class Misfit:
 
 
 def misfits(examples: Sequence[Mapping[str, Any]], prompter: Prompter) -> list[Misfit]:
-    """Which paired examples do not fit a tokenizer, and why: an answer or foil of several tokens, the
-    two beginning alike, or a corrupted prompt of another length. Examples without an answer and a
-    foil are passed over."""
-    reasons = ((i, example["text"], _misfit(example, prompter)) for i, example in enumerate(examples))
+    """Which paired examples do not fit a tokenizer, and why: an answer or foil of several tokens,
+    the two beginning alike, or a corrupted prompt of another length. Examples without an answer and
+    a foil are passed over."""
+    reasons = (
+        (i, example["text"], _misfit(example, prompter)) for i, example in enumerate(examples)
+    )
     return [Misfit(index=i, text=text, reason=reason) for i, text, reason in reasons if reason]
 
 

@@ -1,4 +1,5 @@
-"""Write the data files of the paired tasks, and their manifest: `python -m lit_tl.data.write_shipped datasets`."""
+"""Write the data files of the paired tasks, and their manifest: `python -m
+lit_tl.data.write_shipped datasets`."""
 
 import hashlib
 import json
@@ -14,7 +15,10 @@ def write(folder: pathlib.Path) -> None:
     """Write a JSON lines file a task, and `manifest.json` with counts, seed and hashes."""
     manifest = {}
     for name, task in paired.TASKS.items():
-        distinct = {example.text: example for example in task(4 * tasks.SHIPPED_COUNT, tasks.SHIPPED_SEED, True)}
+        distinct = {
+            example.text: example
+            for example in task(4 * tasks.SHIPPED_COUNT, tasks.SHIPPED_SEED, True)
+        }
         examples = tasks.records(list(distinct.values())[: tasks.SHIPPED_COUNT])
         text = "".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples)
         (folder / f"{name}.jsonl").write_text(text, "utf-8")

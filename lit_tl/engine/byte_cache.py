@@ -9,13 +9,16 @@ import numpy as np
 
 
 def size_in_bytes(value: Any) -> int:
-    """About how much memory a prediction takes: arrays by their numbers, containers by their parts."""
+    """About how much memory a prediction takes: arrays by their numbers, containers by their
+    parts."""
     if isinstance(value, np.ndarray):
         return int(value.nbytes) + 128
     if isinstance(value, (list, tuple)):
         return sys.getsizeof(value) + sum(size_in_bytes(part) for part in value)
     if isinstance(value, dict):
-        return sys.getsizeof(value) + sum(size_in_bytes(key) + size_in_bytes(part) for key, part in value.items())
+        return sys.getsizeof(value) + sum(
+            size_in_bytes(key) + size_in_bytes(part) for key, part in value.items()
+        )
     return sys.getsizeof(value)
 
 
@@ -29,7 +32,9 @@ class ByteCache:
         if max_bytes < 0:
             raise ValueError(f"a cache of {max_bytes} bytes is not possible: give 0 or more")
         self._max_bytes = max_bytes
-        self._entries: collections.OrderedDict[Hashable, tuple[Any, int]] = collections.OrderedDict()
+        self._entries: collections.OrderedDict[Hashable, tuple[Any, int]] = (
+            collections.OrderedDict()
+        )
         self._lock = threading.Lock()
         self.bytes = 0
 

@@ -9,8 +9,8 @@ from typing import Optional
 class FairLock:
     """A reentrant lock that goes to whoever has waited longest.
 
-    Python's own locks may be taken again by the thread that has just let go, so that a thread that works in a loop, batch after
-    batch, can keep all others out until it is done.
+    Python's own locks may be taken again by the thread that has just let go, so that a thread that
+    works in a loop, batch after batch, can keep all others out until it is done.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,12 @@ class FairLock:
         gate.acquire()
         return self
 
-    def __exit__(self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
         with self._guard:
             self._depth -= 1
             if self._depth:

@@ -30,10 +30,10 @@ def continue_greedily(
     something else.
 
     It goes on from the pass's own keys and values, one step of all prompts at a time, each row's
-    padding masked. That is done where it changes no continuation: for prompts of one length, and for
-    architectures that take a token's place from its position alone. Others count keys (GPT-Neo's
-    local attention, ALiBi), have a window shorter than the text, or keep no such cache (state-space
-    models, TransformerLens 3): there prompts of one length run again together.
+    padding masked. That is done where it changes no continuation: for prompts of one length, and
+    for architectures that take a token's place from its position alone. Others count keys
+    (GPT-Neo's local attention, ALiBi), have a window shorter than the text, or keep no such cache
+    (state-space models, TransformerLens 3): there prompts of one length run again together.
 
     Args:
         tree: holds its lock.
@@ -81,9 +81,7 @@ def _resumable(tree: ModelAdapter, batch: Batch, steps: int) -> bool:
     )
 
 
-def _resume(
-    tree: ModelAdapter, batch: Batch, steps: int, placed: PlacedByPoint
-) -> list[list[int]]:
+def _resume(tree: ModelAdapter, batch: Batch, steps: int, placed: PlacedByPoint) -> list[list[int]]:
     device = tree.device
     lengths = torch.tensor(batch.lengths, device=device)
     width = int(lengths.max())

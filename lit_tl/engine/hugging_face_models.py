@@ -94,7 +94,8 @@ class HuggingFaceAdapter(ModelAdapter):
 
     def _lacks(self, what: str) -> str:
         return (
-            f"{what} can't be read on a plain Hugging Face model: load the model with TransformerLens"
+            f"{what} can't be read on a plain Hugging Face model: load the model with "
+            "TransformerLens"
         )
 
     @contextlib.contextmanager
@@ -135,7 +136,11 @@ class HuggingFaceAdapter(ModelAdapter):
         self, token: torch.Tensor, cache: Any, mask: torch.Tensor, positions: torch.Tensor
     ) -> torch.Tensor:
         """See `ModelAdapter`."""
-        given: dict[str, Any] = {"past_key_values": cache, "attention_mask": mask, "use_cache": True}
+        given: dict[str, Any] = {
+            "past_key_values": cache,
+            "attention_mask": mask,
+            "use_cache": True,
+        }
         if "position_ids" in self._forward_parameters:
             given["position_ids"] = positions
         logits: torch.Tensor = self.module(token, **given).logits

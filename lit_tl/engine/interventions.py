@@ -16,7 +16,8 @@ from lit_tl.engine.sites import Site
 WRITERS = frozenset({"embed", "result", "attn_out", "mlp_out"})
 """Components whose values are summands of the residual."""
 READERS = frozenset({"attn_in", "q_input", "k_input", "v_input", "mlp_in", "resid_post"})
-"""Components that read the residual. `resid_post` of the last layer is what the final norm reads."""
+"""Components that read the residual. `resid_post` of the last layer is what the final norm
+reads."""
 
 
 class Array:
@@ -87,12 +88,15 @@ class Intervention(abc.ABC):
             return
         if self.site.component not in WRITERS or self.reader.component not in READERS:
             raise ValueError(
-                f"{self.site} -> {self.reader} is no edge: it goes from {', '.join(sorted(WRITERS))} "
+                f"{self.site} -> {self.reader} is no edge: it goes from "
+                f"{', '.join(sorted(WRITERS))} "
                 f"to {', '.join(sorted(READERS))}"
             )
         if self.site.component == "result" and self.site.head is None:
             raise ValueError(f"{self.site} -> {self.reader}: name one head, as in result[9].h6")
-        if self.reader.layer is None or (self.site.component != "embed" and self.site.layer is None):
+        if self.reader.layer is None or (
+            self.site.component != "embed" and self.site.layer is None
+        ):
             raise ValueError(f"{self.site} -> {self.reader}: an edge names the layers of both ends")
         if self.site.layer is not None and not self._reads_later():
             raise ValueError(f"{self.site} -> {self.reader}: the reader comes before the site")
@@ -223,7 +227,7 @@ _FORMS: dict[str, str] = {
 }
 
 
-def parse_intervention(text: str, arrays: Mapping[str, Array] = {}) -> Intervention:  # noqa: B006
+def parse_intervention(text: str, arrays: Mapping[str, Array] = {}) -> Intervention:
     """Read the text form of an intervention.
 
     Args:
@@ -237,7 +241,9 @@ def parse_intervention(text: str, arrays: Mapping[str, Array] = {}) -> Intervent
     Raises:
         ValueError: the text is not of that form, or names an array that is not given.
     """
-    match = re.fullmatch(r"(?P<site>\S+)(?: -> (?P<reader>\S+))? (?P<rest>(=|\+=|without) .*)", text.strip())
+    match = re.fullmatch(
+        r"(?P<site>\S+)(?: -> (?P<reader>\S+))? (?P<rest>(=|\+=|without) .*)", text.strip()
+    )
     if match is None:
         raise ValueError(f"{text!r} is not an intervention: write L9H6 = 0, for example")
     site = Site.parse(match["site"])
@@ -259,7 +265,9 @@ def _make(
         return Zero(site, reader=reader)
     if parts["digest"] is not None:
         if parts["digest"] not in arrays:
-            raise ValueError(f"array({parts['digest']}) is not among the {len(arrays)} arrays given")
+            raise ValueError(
+                f"array({parts['digest']}) is not among the {len(arrays)} arrays given"
+            )
         value: Value = arrays[parts["digest"]]
     else:
         value = FromRun(tuple(int(i) for i in parts["ids"].split(",") if i.strip()))

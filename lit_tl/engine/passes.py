@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from lit_tl.engine.interventions import Intervention
-from lit_tl.engine.protocol import Handler, ModelAdapter, Point
 from lit_tl.engine.prompts import Prompt
+from lit_tl.engine.protocol import Handler, ModelAdapter, Point
 from lit_tl.engine.requests import Observe, Seen
 from lit_tl.engine.selection import changed, select
 from lit_tl.engine.sites import Site
@@ -37,8 +37,8 @@ class Placed:
 
 
 class Pass:
-    """One forward pass: which points are hooked, and what their handlers do, in this order: changes,
-    gradients, observations.
+    """One forward pass: which points are hooked, and what their handlers do, in this order:
+    changes, gradients, observations.
 
     Args:
         adapter: the module tree that runs.
@@ -113,7 +113,9 @@ class Pass:
         checked: set[Point] = set()
         for point in points:
             if self._changes_a_branch(point):
-                checked |= {Point(point.layer, name) for name in ("mlp_out", "resid_post")} | {point}
+                checked |= {Point(point.layer, name) for name in ("mlp_out", "resid_post")} | {
+                    point
+                }
             for edge in self._placed.get(point, ()):
                 if edge.intervention.reader is None:
                     continue
@@ -233,7 +235,8 @@ class Pass:
         for point in self._hooked_points():
             if point not in self._reached and point != optional:
                 raise ValueError(
-                    f"{self._adapter.shape.name} never computes {point} in a pass over these prompts"
+                    f"{self._adapter.shape.name} never computes {point} in a pass over these "
+                    "prompts"
                 )
         for point in self._checked:
             if self._changes_a_branch(point):
@@ -244,14 +247,21 @@ class Pass:
                 self._check_edge_source(point)
 
     def _hooked_points(self) -> set[Point]:
-        return {*self._observed_at, *self._placed, *self._edges, *self._gradient_points, *self._checked}
+        return {
+            *self._observed_at,
+            *self._placed,
+            *self._edges,
+            *self._gradient_points,
+            *self._checked,
+        }
 
     def _is_sum(self, total: torch.Tensor, parts: Sequence[torch.Tensor], refusal: str) -> None:
         expected = sum(parts[1:], parts[0])
         tolerance = _DIFFERENCE if total.dtype == torch.float32 else 3e-2
         if float((total - expected).abs().max()) > tolerance * float(total.abs().max()):
             raise ValueError(
-                f"{refusal} in {self._adapter.shape.name}: its residual is not the plain sum of what "
+                f"{refusal} in {self._adapter.shape.name}: its residual is not the plain sum "
+                "of what "
                 "its parts write"
             )
 

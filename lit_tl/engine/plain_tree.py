@@ -1,7 +1,8 @@
 """A second module tree over the weights of a TransformerLens bridge: the plain Hugging Face model.
 
 The bridge writes attention out, score by score, so that everything in it can be seen. Where nothing
-inside attention is asked for, the plain model gives the same numbers with PyTorch's fused attention,
+inside attention is asked for, the plain model gives the same numbers with PyTorch's fused
+attention,
 2.5 times faster at 2,000 tokens.
 """
 

@@ -110,7 +110,8 @@ class Prompter:
         return ids[0] if ids else None
 
     def beginning(self, ids: Sequence[int]) -> int:
-        """How many tokens of a prompt come before its text: 1 for a beginning-of-text token, else 0."""
+        """How many tokens of a prompt come before its text: 1 for a beginning-of-text token, else
+        0."""
         first = self._tokenizer.bos_token_id
         return int(self._prepend_bos and len(ids) > 0 and ids[0] == first)
 

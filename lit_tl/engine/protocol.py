@@ -115,7 +115,8 @@ class ModelAdapter(abc.ABC):
 
     @abc.abstractmethod
     def generate(self, ids: torch.Tensor, max_new_tokens: int) -> torch.Tensor:
-        """Greedy continuations of prompts of one length, prompt included, without the engine's cache."""
+        """Greedy continuations of prompts of one length, prompt included, without the engine's
+        cache."""
 
     @abc.abstractmethod
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
@@ -130,8 +131,8 @@ class ModelAdapter(abc.ABC):
         return False
 
     def masks_padding_by_position(self) -> bool:
-        """Whether a padded cache can be gone on with: attention knows a token's place by its position
-        embedding or rotation, and not by counting keys."""
+        """Whether a padded cache can be gone on with: attention knows a token's place by its
+        position embedding or rotation, and not by counting keys."""
         return False
 
     def layers(self, component: str) -> tuple[int, ...]:
@@ -154,7 +155,8 @@ class ModelAdapter(abc.ABC):
             for layer in asked:
                 if layer is None or not 0 <= layer < n_layers:
                     raise ValueError(
-                        f"layer {layer} is out of range: {self.shape.name} has layers 0 to {n_layers - 1}"
+                        f"layer {layer} is out of range: {self.shape.name} has layers 0 to "
+                        f"{n_layers - 1}"
                     )
             wanted = [Point(int(layer), site.component) for layer in asked if layer is not None]
         else:

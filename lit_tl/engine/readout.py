@@ -48,13 +48,17 @@ class Readout:
     name: str
     lock: FairLock
 
-    def normed(self, h: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_in"]:
+    def normed(
+        self, h: Float[torch.Tensor, "*batch d_model"]
+    ) -> Float[torch.Tensor, "*batch d_in"]:
         """The input of the unembedding, in the weights' dtype, with a graph where `h` has one."""
         with self.lock, frozen_parameters(self.norm, self.project):
             normed: torch.Tensor = self.project(self.norm(self._whole(h)))
         return normed.reshape(*h.shape[:-1], -1)
 
-    def logits(self, h: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_vocab"]:
+    def logits(
+        self, h: Float[torch.Tensor, "*batch d_model"]
+    ) -> Float[torch.Tensor, "*batch d_vocab"]:
         """Logits of residuals, float32, with a graph where `h` has one."""
         with self.lock, frozen_parameters(self.norm, self.project, self.unembedding):
             logits: torch.Tensor = self.finish(

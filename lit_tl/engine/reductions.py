@@ -6,8 +6,8 @@ from lit_tl.engine.requests import Seen
 
 
 def last_and_mean(residual: torch.Tensor, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-    """A residual `[batch, pos, d_model]` at each prompt's last position, and its mean over positions,
-    both `[batch, d_model]`, the mean in float32."""
+    """A residual `[batch, pos, d_model]` at each prompt's last position, and its mean over
+    positions, both `[batch, d_model]`, the mean in float32."""
     lengths = seen.lengths.to(residual.device)
     rows = torch.arange(len(residual), device=residual.device)
     real = torch.arange(residual.shape[1], device=residual.device) < lengths[:, None]

@@ -128,8 +128,8 @@ class Batch:
         return logits[rows, torch.tensor(self.lengths, device=logits.device) - 1]
 
     def log_probs_of(self, targets: Targets) -> Float[torch.Tensor, " entry"]:
-        """`log p(token | tokens up to pos)` of each entry, in nats; float32, or float64 where the model
-        is."""
+        """`log p(token | tokens up to pos)` of each entry, in nats; float32, or float64 where the
+        model is."""
         logits = self.need_logits()
         rows = torch.tensor(targets.example, device=logits.device)
         read = logits[rows, torch.tensor(targets.pos, device=logits.device)]

@@ -144,7 +144,8 @@ class Runner:
             batch_size: most prompts in a batch; None for the runner's own.
 
         Returns:
-            Batches, longest prompts first; `Batch.index` says where their prompts stand in the list.
+            Batches, longest prompts first; `Batch.index` says where their prompts stand in the
+            list.
 
         Raises:
             ValueError: a site does not exist, numbers do not fit it, or the model does not do what
@@ -250,7 +251,8 @@ class Runner:
         if reader.component == "resid_post" and reader.layer != last:
             raise ValueError(
                 f"{intervention.site} -> {reader}: resid_post[{last}] is what the final norm of "
-                f"{self.shape.name} reads; in other layers name attn_in, q_input, k_input, v_input or "
+                f"{self.shape.name} reads; in other layers name attn_in, q_input, k_input, "
+                "v_input or "
                 "mlp_in"
             )
 

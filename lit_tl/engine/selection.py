@@ -50,8 +50,8 @@ def _inner(site: Site, place: Union[int, slice]) -> Index:
 
 
 def select(value: torch.Tensor, site: Site, lengths: Sequence[int]) -> Any:
-    """A site's part of a value: a tensor with the batch axis first, or a list of one tensor for each
-    row where their spans have different lengths."""
+    """A site's part of a value: a tensor with the batch axis first, or a list of one tensor for
+    each row where their spans have different lengths."""
     where = indices(site, lengths)
     if len(where) == 1 and isinstance(where[0][0], slice):
         return value[where[0]]
@@ -83,7 +83,8 @@ def changed(
             ) from error
         if replacement.shape != part.shape:
             raise ValueError(
-                f"{site}: the given numbers make shape {list(replacement.shape)} of {list(part.shape)}"
+                f"{site}: the given numbers make shape {list(replacement.shape)} of "
+                f"{list(part.shape)}"
             )
         new[index] = replacement
     return new

@@ -169,5 +169,7 @@ def _parse_positions(text: Optional[str], site: str) -> Positions:
     match = _SPAN.fullmatch(text)
     if match is None or text == "" or (match["colon"] is None and match["start"] is None):
         raise ValueError(f"{site!r}: positions are written @3, @-1 or @2:5")
-    start, stop = (None if bound is None else int(bound) for bound in (match["start"], match["stop"]))
+    start, stop = (
+        None if bound is None else int(bound) for bound in (match["start"], match["stop"])
+    )
     return (start, stop) if match["colon"] else start

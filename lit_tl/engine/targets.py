@@ -9,8 +9,9 @@ from lit_tl.engine.requests import Batch, Targets
 def choose_targets(
     prompter: Prompter, examples: Sequence[Mapping[str, Any]], batch: Batch
 ) -> Targets:
-    """For each example: the tokens that `target_mask` marks, or else the first token of `target`, or
-    else of `answer`, or else the model's own top next token, the last three after the prompt's end.
+    """For each example: the tokens that `target_mask` marks, or else the first token of `target`,
+    or else of `answer`, or else the model's own top next token, the last three after the prompt's
+    end.
 
     Args:
         prompter: of the model.
@@ -36,7 +37,8 @@ def choose_targets(
 
 
 def answer_against_foil(prompter: Prompter, example: Mapping[str, Any], pos: int) -> Targets:
-    """The difference of log-probabilities of an example's answer and foil, after the token at `pos`.
+    """The difference of log-probabilities of an example's answer and foil, after the token at
+    `pos`.
 
     Raises:
         ValueError: the example has no answer or no foil.
@@ -44,7 +46,8 @@ def answer_against_foil(prompter: Prompter, example: Mapping[str, Any], pos: int
     answer, foil = (prompter.first_token(example.get(name)) for name in ("answer", "foil"))
     if answer is None or foil is None:
         raise ValueError(
-            "this prompt has no answer and foil to set against each other: choose 'target', or fill "
+            "this prompt has no answer and foil to set against each other: choose 'target', or "
+            "fill "
             "them in"
         )
     return difference(answer, foil, pos)

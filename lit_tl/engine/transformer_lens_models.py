@@ -140,7 +140,9 @@ class TransformerLensAdapter(ModelAdapter):
         """See `ModelAdapter`."""
         hooks: list[tuple[str, Callable[..., Any]]] = []
         with contextlib.ExitStack() as stack:
-            for flag in sorted({_SWITCHES[p.component] for p in handlers if p.component in _SWITCHES}):
+            for flag in sorted(
+                {_SWITCHES[p.component] for p in handlers if p.component in _SWITCHES}
+            ):
                 stack.enter_context(self._switched_on(flag))
             for point, handler in handlers.items():
                 if point.component == "unembed_in":
@@ -172,7 +174,9 @@ class TransformerLensAdapter(ModelAdapter):
             switch(True)
         except (ValueError, NotImplementedError, AttributeError) as error:
             reason = str(error).strip().split("\n")[0]
-            raise ValueError(f"{self.shape.name} can't compute what {flag} gives: {reason}") from error
+            raise ValueError(
+                f"{self.shape.name} can't compute what {flag} gives: {reason}"
+            ) from error
         try:
             yield
         finally:
@@ -186,7 +190,10 @@ class TransformerLensAdapter(ModelAdapter):
         with contextlib.ExitStack() as stack:
             if last_position_only:
                 stack.enter_context(input_hook(self.module.unembed, _last_position))
-            if keep_cache and "past_key_values" in inspect.signature(self.module.forward).parameters:
+            if (
+                keep_cache
+                and "past_key_values" in inspect.signature(self.module.forward).parameters
+            ):
                 logits, cache = self.module(
                     ids, return_type="logits_and_cache", padding_side="right", use_cache=True
                 )

@@ -9,17 +9,21 @@ _SPACE_MARK = "▁"
 
 
 def _byte_level_alphabet() -> dict[str, int]:
-    """The characters that a byte-level BPE writes for the 256 bytes (Radford et al. 2019, section 2.2)."""
+    """The characters that a byte-level BPE writes for the 256 bytes (Radford et al. 2019, section
+    2.2)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     rest = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(rest)}
+    return {chr(byte): byte for byte in printable} | {
+        chr(256 + i): byte for i, byte in enumerate(rest)
+    }
 
 
 class Vocabulary:
     """Readable strings for a tokenizer's ids.
 
-    A leading space is a space, a newline is a newline, and text in any script reads as itself. Bytes that are no whole
-    UTF-8 character, as where a token ends in the middle of an emoji, are written `\\xf0\\x9f`.
+    A leading space is a space, a newline is a newline, and text in any script reads as itself.
+    Bytes that are no whole UTF-8 character, as where a token ends in the middle of an emoji, are
+    written `\\xf0\\x9f`.
     """
 
     def __init__(self, tokenizer: Any, d_vocab: int):
@@ -42,7 +46,8 @@ class Vocabulary:
         return [self.string(token_id) for token_id in token_ids]
 
     def all_strings(self) -> list[str]:
-        """The readable strings of ids 0 to d_vocab - 1. Ids without a token (padding of the matrix) read `[id 50300]`."""
+        """The readable strings of ids 0 to d_vocab - 1. Ids without a token (padding of the matrix)
+        read `[id 50300]`."""
         return self.strings(range(self._d_vocab))
 
     def ids(self, tokens: Sequence[str]) -> list[int]:
@@ -53,7 +58,10 @@ class Vocabulary:
         """
         unknown = [token for token in tokens if token not in self._inverse]
         if unknown:
-            raise ValueError(f"{unknown[0]!r} is not a token of this model: give tokens as the model's `tokens` output has them")
+            raise ValueError(
+                f"{unknown[0]!r} is not a token of this model: give tokens as the model's "
+                "`tokens` output has them"
+            )
         return [self._inverse[token] for token in tokens]
 
     @functools.cached_property
@@ -75,7 +83,9 @@ class Vocabulary:
         if self._alphabet is not None:
             if not all(character in self._alphabet for character in raw):
                 return str(raw)
-            return bytes(self._alphabet[character] for character in raw).decode("utf-8", errors="backslashreplace")
+            return bytes(self._alphabet[character] for character in raw).decode(
+                "utf-8", errors="backslashreplace"
+            )
         if match := _BYTE_FALLBACK.fullmatch(raw):
             return bytes([int(match[1], 16)]).decode("utf-8", errors="backslashreplace")
         return str(raw).replace(_SPACE_MARK, " ")

@@ -13,8 +13,8 @@ _MOST_TOKENS_WRITTEN = 48
 def lens_grids(result: xr.Dataset) -> go.Figure:
     """Heat maps side by side, one for each lens, the embeddings below and the output on top.
 
-    Each cell has its likeliest token, and more when it is pointed at. `layout.meta["pos"]` says that
-    x counts tokens, and `layout.meta["detail"]` which figure belongs to one of them.
+    Each cell has its likeliest token, and more when it is pointed at. `layout.meta["pos"]` says
+    that x counts tokens, and `layout.meta["detail"]` which figure belongs to one of them.
 
     Args:
         result: over `lens`, `layer`, `position`: the statistic that the attribute `value` names;

@@ -1,4 +1,5 @@
-"""Lenses: what a model would predict if it stopped at each layer. Knows no LIT; every name here works in a notebook."""
+"""Lenses: what a model would predict if it stopped at each layer. Knows no LIT; every name here
+works in a notebook."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,8 @@ if TYPE_CHECKING:
     from lit_tl.lens.jacobian import JacobianLens
     from lit_tl.lens.labels import TokenFormatter, TrajectoryLabels
     from lit_tl.lens.lenses import Lens, LogitLens, TunedLens, TunedLensConfig
-    from lit_tl.lens.trajectory_statistic import TrajectoryStatistic
     from lit_tl.lens.trajectory import PredictionTrajectory
+    from lit_tl.lens.trajectory_statistic import TrajectoryStatistic
     from lit_tl.lens.unembed import InversionOutput, Unembed
 
 _HOMES = {
@@ -40,7 +41,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Public names load their modules when they are first used, so that the command's `--help` does not wait for torch."""
+    """Public names load their modules when they are first used, so that the command's `--help` does
+    not wait for torch."""
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f"lit_tl.lens.{home}"), name)

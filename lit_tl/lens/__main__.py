@@ -26,31 +26,42 @@ def usage() -> str:
 def fail(message: str, code: int) -> NoReturn:
     """End the command with a sentence on standard error."""
     if rank := int(os.environ.get("RANK", "0")):
-        time.sleep(_FIRST_SPEAKS)  # where all fail alike, the first says it, and torchrun ends the others meanwhile
+        time.sleep(
+            _FIRST_SPEAKS
+        )  # where all fail alike, the first says it, and torchrun ends the others meanwhile
         message = f"process {rank}: {message}"
     print(f"lit_tl.lens: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
 
 
 def sentence(error: Exception) -> str:
-    """What went wrong, and what to do. torch's own errors are RuntimeErrors, of which the first line says what they mean."""
+    """What went wrong, and what to do. torch's own errors are RuntimeErrors, of which the first
+    line says what they mean."""
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if not isinstance(error, RuntimeError):
         return str(error)
     if "out of memory" in first or "allocate memory" in first:
-        advice = "try a smaller --per_gpu_batch_size or --max_seq_len, --precision int8, or --fsdp on several GPUs"
+        advice = (
+            "try a smaller --per_gpu_batch_size or --max_seq_len, --precision int8, or "
+            "--fsdp on several GPUs"
+        )
         return f"out of memory: {advice} ({first})"
     return f"{first} (--debug shows where)"
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command: exit code 1 for what can't be done, 2 for a command line that can't be understood."""
+    """The command: exit code 1 for what can't be done, 2 for a command line that can't be
+    understood."""
     name = argv[1] if len(argv) > 1 else ""
     if flags.wants_help([name]):
         print(usage())
         return
     if name not in _COMMANDS:
-        fail(f"{name or 'nothing'!r} is no command: {', '.join(_COMMANDS)} are (--help says what they do)", 2)
+        fail(
+            f"{name or 'nothing'!r} is no command: {', '.join(_COMMANDS)} are (--help says "
+            "what they do)",
+            2,
+        )
     command = importlib.import_module(f"lit_tl.lens.commands.{name}")
     if flags.wants_help(argv[2:]):
         print(command.USAGE, "\n\nFlags:\n", flags.help_text(command.Config), sep="")

@@ -38,15 +38,18 @@ def load_lens_artifacts(
     subfolder: str = "lens",
     cache_dir: Optional[str] = None,
 ) -> tuple[pathlib.Path, pathlib.Path]:
-    """The paths of a lens's config and translators: of a local folder if there is one, else out of the Hub.
+    """The paths of a lens's config and translators: of a local folder if there is one, else out of
+    the Hub.
 
     Args:
         resource_id: a folder, or the name of a lens in the repository.
-        repo_id: the repository; None for `TUNED_LENS_REPO_ID` of the environment, or the published lenses' space.
+        repo_id: the repository; None for `TUNED_LENS_REPO_ID` of the environment, or the published
+            lenses' space.
         repo_type: its kind; None for `TUNED_LENS_REPO_TYPE` of the environment, or `space`.
         revision: of the repository.
         config_file: the config's name.
-        ckpt_file: the translators' name; where it is missing, `.safetensors` of the same name is taken.
+        ckpt_file: the translators' name; where it is missing, `.safetensors` of the same name is
+            taken.
         subfolder: where lenses lie in the repository.
         cache_dir: where downloads are kept.
 
@@ -57,16 +60,29 @@ def load_lens_artifacts(
     safetensors_file = str(pathlib.PurePath(ckpt_file).with_suffix(".safetensors"))
     if folder.is_dir():
         config = folder / config_file
-        found = [folder / name for name in (ckpt_file, safetensors_file) if (folder / name).is_file()]
+        found = [
+            folder / name for name in (ckpt_file, safetensors_file) if (folder / name).is_file()
+        ]
         if not config.is_file() or not found:
             missing = config_file if not config.is_file() else ckpt_file
             raise LensError(f"the folder {resource_id} holds no lens: there is no {missing} in it")
         return config, found[0]
     if folder.is_file():
-        raise LensError(f"{resource_id} is a file: give the folder that holds {config_file} and {ckpt_file}")
+        raise LensError(
+            f"{resource_id} is a file: give the folder that holds {config_file} and {ckpt_file}"
+        )
     if resource_id.startswith((".", "~", os.sep)):
         raise LensError(f"the lens folder {resource_id} does not exist")
-    return _download(resource_id, repo_id, repo_type, revision, config_file, (ckpt_file, safetensors_file), subfolder, cache_dir)
+    return _download(
+        resource_id,
+        repo_id,
+        repo_type,
+        revision,
+        config_file,
+        (ckpt_file, safetensors_file),
+        subfolder,
+        cache_dir,
+    )
 
 
 def _download(
@@ -87,7 +103,11 @@ def _download(
 
     def fetch(name: str) -> pathlib.Path:
         path = huggingface_hub.hf_hub_download(
-            repo, f"{subfolder}/{resource_id}/{name}", repo_type=kind, revision=revision, cache_dir=cache_dir
+            repo,
+            f"{subfolder}/{resource_id}/{name}",
+            repo_type=kind,
+            revision=revision,
+            cache_dir=cache_dir,
         )
         return pathlib.Path(path)
 
@@ -99,11 +119,24 @@ def _download(
             except hub.EntryNotFoundError:
                 return config, fetch(ckpt_files[1])
     except hub.LocalEntryNotFoundError as error:
-        raise LensError(f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens of that name") from error
-    except (hub.EntryNotFoundError, hub.RepositoryNotFoundError, hub.RevisionNotFoundError, hub.HFValidationError) as error:
-        raise LensError(f"there is no lens {resource_id} in {kind} {repo}, and no folder of that name") from error
+        raise LensError(
+            f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens "
+            "of that name"
+        ) from error
+    except (
+        hub.EntryNotFoundError,
+        hub.RepositoryNotFoundError,
+        hub.RevisionNotFoundError,
+        hub.HFValidationError,
+    ) as error:
+        raise LensError(
+            f"there is no lens {resource_id} in {kind} {repo}, and no folder of that name"
+        ) from error
     except unreachable as error:
-        raise LensError(f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens of that name") from error
+        raise LensError(
+            f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens "
+            "of that name"
+        ) from error
 
 
 def available_lens_artifacts(
@@ -130,7 +163,9 @@ def available_lens_artifacts(
         else:
             files = huggingface_hub.list_repo_files(repo, repo_type=kind, revision=revision)
     except unreachable as error:
-        raise LensError(f"the lenses of {kind} {repo} can't be listed: the Hugging Face Hub can't be reached") from error
+        raise LensError(
+            f"the lenses of {kind} {repo} can't be listed: the Hugging Face Hub can't be reached"
+        ) from error
     holds: dict[str, set[str]] = {}
     for file in map(pathlib.PurePosixPath, files):
         if file.parts[:1] == (subfolder,):
@@ -178,25 +213,35 @@ def read_tensors(path: pathlib.Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of other pickle protocols, which are refused or read alike
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # of other pickle protocols, which are refused or read alike
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise LensError(f"{path} holds more than tensors, or is damaged, and was not loaded") from error
+        raise LensError(
+            f"{path} holds more than tensors, or is damaged, and was not loaded"
+        ) from error
     except (*DAMAGED, zipfile.BadZipFile, safetensors.SafetensorError) as error:
         raise LensError(f"{path} is damaged: {first_line(error)}") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(value, torch.Tensor) for value in tensors.values()
+    ):
         raise LensError(f"{path} does not hold tensors by name")
     return tensors
 
 
 def check_unembedding(told: Mapping[str, Any], unembed: Any, *, strict: bool) -> None:
-    """Compare the hashes in a config, the full one where there is one, with the model's unembedding.
+    """Compare the hashes in a config, the full one where there is one, with the model's
+    unembedding.
 
     Raises:
         LensError: they differ, and `strict`.
     """
     # The full hash is of float32 numbers, which a model in half precision has rounded.
-    whole = told.get("unembed_full_hash") and unembed.readout.weight.dtype in (torch.float32, torch.float64)
+    whole = told.get("unembed_full_hash") and unembed.readout.weight.dtype in (
+        torch.float32,
+        torch.float64,
+    )
     name = "unembed_full_hash" if whole else "unembed_hash"
     recorded = told.get(name)
     if recorded is not None and not isinstance(recorded, str):
@@ -205,7 +250,8 @@ def check_unembedding(told: Mapping[str, Any], unembed: Any, *, strict: bool) ->
     if recorded is None or recorded == mine:
         return
     sentence = (
-        f"this lens was fitted to another unembedding than that of {unembed.readout.name}: {name} is {recorded[:12]}..., "
+        f"this lens was fitted to another unembedding than that of {unembed.readout.name}: "
+        f"{name} is {recorded[:12]}..., "
         f"the model's is {mine[:12]}..."
     )
     if strict:
@@ -213,7 +259,9 @@ def check_unembedding(told: Mapping[str, Any], unembed: Any, *, strict: bool) ->
     warnings.warn(sentence, stacklevel=3)
 
 
-def fill(translators: torch.nn.ModuleList, tensors: Mapping[str, torch.Tensor], path: pathlib.Path) -> None:
+def fill(
+    translators: torch.nn.ModuleList, tensors: Mapping[str, torch.Tensor], path: pathlib.Path
+) -> None:
     """Put tensors `<layer>.weight` and `<layer>.bias` into the translators.
 
     Raises:
@@ -221,14 +269,23 @@ def fill(translators: torch.nn.ModuleList, tensors: Mapping[str, torch.Tensor], 
     """
     expected = translators.state_dict()
     # Lenses of early versions of the published format have the unembedding beside the translators.
-    given = {name: value for name, value in tensors.items() if not name.startswith(("unembed", "layer_norm", "unembedding"))}
+    given = {
+        name: value
+        for name, value in tensors.items()
+        if not name.startswith(("unembed", "layer_norm", "unembedding"))
+    }
     if missing := sorted(set(expected) - set(given)):
-        raise LensError(f"{path} has no {missing[0]}: it is a lens of another model or without bias")
+        raise LensError(
+            f"{path} has no {missing[0]}: it is a lens of another model or without bias"
+        )
     if extra := sorted(set(given) - set(expected)):
         raise LensError(f"{path} has {extra[0]}, for which the config has no place")
     for name, value in given.items():
         if value.shape != expected[name].shape:
-            raise LensError(f"{path}: {name} has shape {tuple(value.shape)}, but needs {tuple(expected[name].shape)}")
+            raise LensError(
+                f"{path}: {name} has shape {tuple(value.shape)}, but needs "
+                f"{tuple(expected[name].shape)}"
+            )
     check_finite(given, path)
     translators.load_state_dict({name: value.float() for name, value in given.items()})
 
@@ -244,7 +301,14 @@ def check_finite(tensors: Mapping[str, torch.Tensor], path: pathlib.Path) -> Non
             raise LensError(f"{path}: {name} holds numbers that are not finite")
 
 
-def write(folder: pathlib.Path, tensors: Mapping[str, torch.Tensor], told: Mapping[str, Any], *, ckpt: str, config: str) -> None:
+def write(
+    folder: pathlib.Path,
+    tensors: Mapping[str, torch.Tensor],
+    told: Mapping[str, Any],
+    *,
+    ckpt: str,
+    config: str,
+) -> None:
     """Write tensors and config, each complete or not at all.
 
     Raises:
@@ -262,7 +326,8 @@ def write(folder: pathlib.Path, tensors: Mapping[str, torch.Tensor], told: Mappi
 
 
 def save_tensors(path: pathlib.Path, told: Any) -> None:
-    """Write tensors and plain values, which `torch.load(weights_only=True)` reads, whole or not at all.
+    """Write tensors and plain values, which `torch.load(weights_only=True)` reads, whole or not at
+    all.
 
     Raises:
         OSError: the file can't be written.
@@ -272,7 +337,11 @@ def save_tensors(path: pathlib.Path, told: Any) -> None:
         try:
             torch.save(told, file)
         except RuntimeError as error:  # torch's zip writer says so where a write failed
-            raise error.__context__ if isinstance(error.__context__, OSError) else OSError(first_line(error)) from error
+            raise (
+                error.__context__
+                if isinstance(error.__context__, OSError)
+                else OSError(first_line(error))
+            ) from error
 
     replace(path, save)
 

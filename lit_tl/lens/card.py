@@ -14,7 +14,8 @@ _LAST = 0.1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Published:
-    """Where a lens is put: `lens/<name>` of a repository, where readers of the published lenses look."""
+    """Where a lens is put: `lens/<name>` of a repository, where readers of the published lenses
+    look."""
 
     repo_id: str
     repo_type: str
@@ -35,18 +36,26 @@ def read_run(folder: pathlib.Path) -> Mapping[str, Any]:
     try:
         run = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise LensError(f"{path} is no JSON, and not what training leaves: move it away to go on without it") from error
+        raise LensError(
+            f"{path} is no JSON, and not what training leaves: move it away to go on without it"
+        ) from error
     missing = [name for name in _OF_A_RUN if not isinstance(run, dict) or name not in run]
     if not missing and not isinstance(run["settings"], dict):
         missing = ["settings"]
     if missing:
-        raise LensError(f"{path} is not what training leaves, since it has no {missing[0]!r}: move it away to go on without it")
+        raise LensError(
+            f"{path} is not what training leaves, since it has no {missing[0]!r}: move it away "
+            "to go on without it"
+        )
     return run
 
 
 def published(run: Mapping[str, Any], where: Published) -> dict[str, Any]:
-    """A run's record without what is about the machine that it was made on: paths, and names for its owner alone."""
-    settings = {name: value for name, value in run["settings"].items() if name not in _PLACES} | {"model": where.model}
+    """A run's record without what is about the machine that it was made on: paths, and names for
+    its owner alone."""
+    settings = {name: value for name, value in run["settings"].items() if name not in _PLACES} | {
+        "model": where.model
+    }
     if settings.get("start_from") not in (None, "ridge", "zero"):
         settings["start_from"] = pathlib.PurePath(settings["start_from"]).name
     told = {name: value for name, value in run.items() if name != "first_skipped"}
@@ -64,13 +73,20 @@ def card(config: Mapping[str, Any], run: Mapping[str, Any], where: Published) ->
         where: it goes.
     """
     model = where.model
-    header = ["---", "library_name: lit_tl", f"base_model: {model}", "tags: [tuned-lens, interpretability]", "---"]
+    header = [
+        "---",
+        "library_name: lit_tl",
+        f"base_model: {model}",
+        "tags: [tuned-lens, interpretability]",
+        "---",
+    ]
     lines = [
         *header,
         "",
         f"# Tuned lens of {model}",
         "",
-        f"{config['num_hidden_layers']} affine translators (Belrose et al. 2023, arXiv 2303.08112), d_model {config['d_model']}.",
+        f"{config['num_hidden_layers']} affine translators (Belrose et al. 2023, arXiv "
+        f"2303.08112), d_model {config['d_model']}.",
         "",
         "```python",
         "from lit_tl.lens import TunedLens",
@@ -89,11 +105,13 @@ def _of_run(run: Mapping[str, Any], where: Published) -> list[str]:
         "",
         "## Training",
         "",
-        f"{run['tokens']:,} tokens of {source}; {run['seconds']:,.0f} seconds on {run['processes']} x {run['device']}; {versions}.",
+        f"{run['tokens']:,} tokens of {source}; {run['seconds']:,.0f} seconds on "
+        f"{run['processes']} x {run['device']}; {versions}.",
         "",
         f"    {_command(settings, where, _where(data))}",
         "",
-        f"Loss ({settings['loss']}, nats) by the input of each layer, over the last tenth of {len(losses)} steps:",
+        f"Loss ({settings['loss']}, nats) by the input of each layer, over the last tenth of "
+        f"{len(losses)} steps:",
         "",
         "| layer | loss |",
         "| --- | --- |",
@@ -104,9 +122,13 @@ def _of_run(run: Mapping[str, Any], where: Published) -> list[str]:
 def _command(settings: Mapping[str, Any], where: Published, data: str) -> str:
     """What trains such a lens: the flags that are not at their defaults."""
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
-    said = {name: value for name, value in settings.items() if name not in _PLACES and name in defaults}
+    said = {
+        name: value for name, value in settings.items() if name not in _PLACES and name in defaults
+    }
     changed = {name: value for name, value in said.items() if value != defaults[name]}
-    told = {"model": where.model, "data": data, "output": "lens"} | {n: v for n, v in changed.items() if n != "model"}
+    told = {"model": where.model, "data": data, "output": "lens"} | {
+        n: v for n, v in changed.items() if n != "model"
+    }
     flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in told.items()]
     return shlex.join(["python", "-m", "lit_tl.lens", "train", *flags])
 

@@ -4,21 +4,24 @@ import dataclasses
 import pathlib
 from typing import Any, Mapping
 
+from lit_tl.engine.adapt import adapt
 from lit_tl.lens.artifacts import LensError
 from lit_tl.lens.jacobian import JacobianLens
 from lit_tl.lens.lenses import Lens, LogitLens, TunedLens
-from lit_tl.engine.adapt import adapt
 from lit_tl.models.loading import LoadingError, resolve
 
 JACOBIAN = "jacobian:"
 """What stands before the name of a published Jacobian lens."""
-BUNDLED_LENSES: Mapping[str, pathlib.Path] = {"lit-tl-tiny": pathlib.Path(__file__).parent.parent / "bundled" / "tiny_lens"}
+BUNDLED_LENSES: Mapping[str, pathlib.Path] = {
+    "lit-tl-tiny": pathlib.Path(__file__).parent.parent / "bundled" / "tiny_lens"
+}
 """Tuned lenses that are shipped with the package, by their model's name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LensChoice:
-    """Lenses by kind (`logit`, and `tuned` and `jacobian` where there are any), and a sentence on where they are from."""
+    """Lenses by kind (`logit`, and `tuned` and `jacobian` where there are any), and a sentence on
+    where they are from."""
 
     lenses: Mapping[str, Lens]
     note: str
@@ -42,7 +45,9 @@ def choose_lenses(model: Any, wanted: str) -> LensChoice:
         return _automatic(model, lenses)
     for source in [wanted] if pathlib.Path(wanted).expanduser().exists() else wanted.split("+"):
         if source.endswith(".pt") or source.startswith(JACOBIAN):
-            lenses["jacobian"] = JacobianLens.from_model_and_pretrained(model, source.removeprefix(JACOBIAN) or None)
+            lenses["jacobian"] = JacobianLens.from_model_and_pretrained(
+                model, source.removeprefix(JACOBIAN) or None
+            )
         else:
             lenses["tuned"] = TunedLens.from_model_and_pretrained(model, source)
     return LensChoice(lenses=lenses, note=f"Lens: {wanted}.")
@@ -57,7 +62,9 @@ def _automatic(model: Any, lenses: dict[str, Lens]) -> LensChoice:
             return LensChoice(lenses=lenses, note=f"No tuned lens, so the logit lens: {error}.")
         return LensChoice(lenses=lenses, note="Tuned lens: the bundled one.")
     if pathlib.Path(name).expanduser().is_dir():
-        return LensChoice(lenses=lenses, note="No tuned lens: the model is a local folder; give one with --lens.")
+        return LensChoice(
+            lenses=lenses, note="No tuned lens: the model is a local folder; give one with --lens."
+        )
     try:
         lenses["tuned"] = TunedLens.from_model_and_pretrained(model, resolve(name))
     except (LensError, LoadingError) as error:

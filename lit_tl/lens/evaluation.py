@@ -24,8 +24,8 @@ _MEASURES = ("kl", "cross_entropy")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Means over tokens of one lens, each `[layer]`, and their standard errors over sequences, which are taken as
-    independent; nan where there was one sequence."""
+    """Means over tokens of one lens, each `[layer]`, and their standard errors over sequences,
+    which are taken as independent; nan where there was one sequence."""
 
     kl: Numbers
     """KL(model || lens) in nats."""
@@ -53,15 +53,24 @@ class Evaluation:
 
     def rows(self) -> list[dict[str, Any]]:
         """One for each layer and lens, and last the model."""
-        found = [(name, layer, measured) for name, measured in self.lenses.items() for layer in range(len(measured.kl))]
+        found = [
+            (name, layer, measured)
+            for name, measured in self.lenses.items()
+            for layer in range(len(measured.kl))
+        ]
         last = max((len(measured.kl) for measured in self.lenses.values()), default=0)
         rows = [self._row(name, layer, layer, measured) for name, layer, measured in found]
-        return sorted(rows, key=lambda row: row["layer"]) + [self._row("model", last, 0, self.model)]
+        return sorted(rows, key=lambda row: row["layer"]) + [
+            self._row("model", last, 0, self.model)
+        ]
 
     def _row(self, name: str, layer: int, at: int, measured: Measured) -> dict[str, Any]:
         row: dict[str, Any] = {"layer": layer, "lens": name}
         for measure in _MEASURES:
-            value, error = float(getattr(measured, measure)[at]), float(getattr(measured, f"{measure}_error")[at])
+            value, error = (
+                float(getattr(measured, measure)[at]),
+                float(getattr(measured, f"{measure}_error")[at]),
+            )
             row[f"{measure}_nats"] = value
             row[f"{measure}_nats_error"] = None if math.isnan(error) else error
             row[f"{measure}_bits_per_byte"] = value * self.bits_per_byte
@@ -77,10 +86,17 @@ class Evaluation:
         return text.getvalue()
 
     def figure(self, title: str) -> go.Figure:
-        """KL to the model, cross-entropy, and bits per byte by layer, with standard errors; the model's own as a line across."""
+        """KL to the model, cross-entropy, and bits per byte by layer, with standard errors; the
+        model's own as a line across."""
         kl = {name: (measured.kl, measured.kl_error) for name, measured in self.lenses.items()}
-        nats = {name: (measured.cross_entropy, measured.cross_entropy_error) for name, measured in self.lenses.items()}
-        bits = {name: (value * self.bits_per_byte, error * self.bits_per_byte) for name, (value, error) in nats.items()}
+        nats = {
+            name: (measured.cross_entropy, measured.cross_entropy_error)
+            for name, measured in self.lenses.items()
+        }
+        bits = {
+            name: (value * self.bits_per_byte, error * self.bits_per_byte)
+            for name, (value, error) in nats.items()
+        }
         units = {"KL to the model": "nats", "Cross-entropy": "nats", "Bits per byte": "bits / byte"}
         of_the_model = float(self.model.cross_entropy[0])
         across = {"Cross-entropy": of_the_model, "Bits per byte": of_the_model * self.bits_per_byte}
@@ -89,10 +105,20 @@ class Evaluation:
 
     def table(self) -> str:
         """For a terminal."""
-        lines = ["layer  lens    KL to model      cross-entropy", "               nats  bits/byte  nats  bits/byte"]
+        lines = [
+            "layer  lens    KL to model      cross-entropy",
+            "               nats  bits/byte  nats  bits/byte",
+        ]
         for row in self.rows():
-            numbers = [row[f"{measure}_{unit}"] for measure in _MEASURES for unit in ("nats", "bits_per_byte")]
-            lines.append(f"{row['layer']:5d}  {row['lens']:6s}" + "".join(f" {value:8.3f}" for value in numbers))
+            numbers = [
+                row[f"{measure}_{unit}"]
+                for measure in _MEASURES
+                for unit in ("nats", "bits_per_byte")
+            ]
+            lines.append(
+                f"{row['layer']:5d}  {row['lens']:6s}"
+                + "".join(f" {value:8.3f}" for value in numbers)
+            )
         return "\n".join(lines)
 
 
@@ -107,14 +133,15 @@ def evaluate(
     processes: Processes = ALONE,
     report: Callable[[int], None] = lambda tokens: None,
 ) -> Evaluation:
-    """Measure lenses on sequences of token ids, `[batch, pos]`: one forward pass, two products with the unembedding for the model,
-    and one for each lens and layer.
+    """Measure lenses on sequences of token ids, `[batch, pos]`: one forward pass, two products with
+    the unembedding for the model, and one for each lens and layer.
 
     Args:
         model: a TransformerLens or Hugging Face model.
         lenses: of that model.
         loss: of its readout; see `row_loss`.
-        batches: of this process. One without rows takes part in a sharded model's pass and counts for nothing.
+        batches: of this process. One without rows takes part in a sharded model's pass and counts
+            for nothing.
         token_shift: how far ahead the label lies; lens and model are compared at the same position.
         bits_per_byte: what a nat a token is in bits a byte, asked for at the end.
         processes: this one among all.
@@ -134,14 +161,18 @@ def evaluate(
         here, there = max(-token_shift, 0), max(token_shift, 0)
         labels = ids[:, there : there + length].flatten()
         rows = aligned(residuals[:, :, here : here + length], 0)
-        means = _means(rows, labels, lenses, loss).reshape(-1, len(ids), length).mean(-1).cpu().double()  # measure batch
+        means = (
+            _means(rows, labels, lenses, loss).reshape(-1, len(ids), length).mean(-1).cpu().double()
+        )  # measure batch
         sums += torch.stack([means.sum(-1), means.square().sum(-1)], dim=-1)
         counts += torch.tensor([len(ids), labels.numel()], dtype=torch.float64)
         report(ids.numel())
     for tensor in (sums, counts):
         processes.sum(tensor)
     if not counts[1]:
-        raise ValueError("a lens can't be measured on no text: give at least one whole sequence of tokens")
+        raise ValueError(
+            "a lens can't be measured on no text: give at least one whole sequence of tokens"
+        )
     _check_finite(sums, list(lenses), n_layers)
     return _evaluation(sums.numpy(), counts.numpy(), list(lenses), n_layers, bits_per_byte())
 
@@ -149,23 +180,37 @@ def evaluate(
 def _check_finite(sums: torch.Tensor, names: Sequence[str], n_layers: int) -> None:
     for at, row in enumerate(sums):
         if not bool(torch.isfinite(row).all()):
-            whose = f"layer {at // 2 % n_layers} of the {names[at // 2 // n_layers]} lens" if at < len(sums) - 2 else "the model"
-            raise ValueError(f"{whose} gives numbers that are not finite: a lens like that has diverged; train it again")
+            whose = (
+                f"layer {at // 2 % n_layers} of the {names[at // 2 // n_layers]} lens"
+                if at < len(sums) - 2
+                else "the model"
+            )
+            raise ValueError(
+                f"{whose} gives numbers that are not finite: a lens like that has diverged; "
+                "train it again"
+            )
 
 
-def _means(rows: torch.Tensor, labels: torch.Tensor, lenses: Mapping[str, Lens], loss: RowLoss) -> torch.Tensor:
-    """KL and cross-entropy of each row, for each lens and layer and then the model: `[measure, n]`."""
+def _means(
+    rows: torch.Tensor, labels: torch.Tensor, lenses: Mapping[str, Lens], loss: RowLoss
+) -> torch.Tensor:
+    """KL and cross-entropy of each row, for each lens and layer and then the model: `[measure,
+    n]`."""
     prepared = loss.prepare(Truth(final=rows[-1].float()))
     found: list[torch.Tensor] = []
     with torch.no_grad():
         for lens in lenses.values():
             for layer, h in enumerate(rows[:-1]):
-                found += loss.kl_and_cross_entropy(lens.transform_hidden(h.float(), layer), prepared, labels)
+                found += loss.kl_and_cross_entropy(
+                    lens.transform_hidden(h.float(), layer), prepared, labels
+                )
         found += loss.kl_and_cross_entropy(rows[-1].float(), prepared, labels)
     return torch.stack(found)
 
 
-def _evaluation(sums: Numbers, counts: Numbers, names: list[str], n_layers: int, bits_per_byte: float) -> Evaluation:
+def _evaluation(
+    sums: Numbers, counts: Numbers, names: list[str], n_layers: int, bits_per_byte: float
+) -> Evaluation:
     sequences = counts[0]
     mean = sums[:, 0] / sequences
     spread = np.maximum(sums[:, 1] / sequences - mean**2, 0)
@@ -173,7 +218,12 @@ def _evaluation(sums: Numbers, counts: Numbers, names: list[str], n_layers: int,
 
     def measured(part: slice) -> Measured:
         value, its_error = mean[part].reshape(-1, 2), error[part].reshape(-1, 2)
-        return Measured(kl=value[:, 0], cross_entropy=value[:, 1], kl_error=its_error[:, 0], cross_entropy_error=its_error[:, 1])
+        return Measured(
+            kl=value[:, 0],
+            cross_entropy=value[:, 1],
+            kl_error=its_error[:, 0],
+            cross_entropy_error=its_error[:, 1],
+        )
 
     step = 2 * n_layers
     return Evaluation(

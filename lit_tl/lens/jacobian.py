@@ -11,7 +11,8 @@ from lit_tl.lens.unembed import Unembed
 
 
 class JacobianLens(Lens):
-    """A lens whose map at each layer is the mean Jacobian of the final residual with respect to that layer's.
+    """A lens whose map at each layer is the mean Jacobian of the final residual with respect to
+    that layer's.
 
     Args:
         unembed: of the model.
@@ -25,18 +26,23 @@ class JacobianLens(Lens):
         super().__init__(unembed)
         if fitted.d_model != unembed.readout.d_model:
             raise LensError(
-                f"a Jacobian lens of d_model {fitted.d_model} does not fit {unembed.readout.name}: it has {unembed.readout.d_model}"
+                f"a Jacobian lens of d_model {fitted.d_model} does not fit "
+                f"{unembed.readout.name}: it has {unembed.readout.d_model}"
             )
         if fitted.source_layers[-1] >= unembed.readout.n_layers:
             raise LensError(
-                f"a Jacobian lens of layer {fitted.source_layers[-1]} does not fit {unembed.readout.name}: it has "
+                f"a Jacobian lens of layer {fitted.source_layers[-1]} does not fit "
+                f"{unembed.readout.name}: it has "
                 f"{unembed.readout.n_layers} layers"
             )
         self.fitted = fitted
 
     @classmethod
-    def from_model_and_pretrained(cls, model: Any, lens_resource_id: Optional[str] = None, **kwargs: Any) -> "JacobianLens":
-        """A fitted lens: a `.pt` file of TransformerLens or the reference implementation, or a published one.
+    def from_model_and_pretrained(
+        cls, model: Any, lens_resource_id: Optional[str] = None, **kwargs: Any
+    ) -> "JacobianLens":
+        """A fitted lens: a `.pt` file of TransformerLens or the reference implementation, or a
+        published one.
 
         Raises:
             LensError: there is none, or it can't be read.
@@ -49,12 +55,17 @@ class JacobianLens(Lens):
             else:
                 fitted = analysis.JacobianLens.from_pretrained(name, **kwargs)
         except pickle.UnpicklingError as error:
-            raise LensError(f"{name} holds more than tensors, or is damaged, and was not loaded") from error
+            raise LensError(
+                f"{name} holds more than tensors, or is damaged, and was not loaded"
+            ) from error
         except DAMAGED as error:
-            raise LensError(f"the Jacobian lens {name} can't be loaded: {first_line(error)}") from error
+            raise LensError(
+                f"the Jacobian lens {name} can't be loaded: {first_line(error)}"
+            ) from error
         return cls(unembed, fitted)
 
     def transform_hidden(self, h: Hidden, idx: int) -> Hidden:
-        """`J h`. The embeddings (`idx` 0), and layers that the lens was not fitted to, are taken as they are."""
+        """`J h`. The embeddings (`idx` 0), and layers that the lens was not fitted to, are taken as
+        they are."""
         fits = idx < self.unembed.readout.n_layers and idx - 1 in self.fitted.jacobians
         return self.fitted.transport(h, idx - 1) if fits else h

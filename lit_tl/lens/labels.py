@@ -23,7 +23,9 @@ class TokenFormatter:
         if not isinstance(token, str):
             return "<unk>"
         text = token.replace(self.newline_token, "\n").replace(self.whitespace_token, " ")
-        text = text.replace("\n", self.newline_replacement).replace(" ", self.whitespace_replacement)
+        text = text.replace("\n", self.newline_replacement).replace(
+            " ", self.whitespace_replacement
+        )
         if self.max_string_len is not None and len(text) > self.max_string_len:
             text = text[: self.max_string_len - len(self.ellipsis)] + self.ellipsis
         return text
@@ -59,7 +61,9 @@ class TrajectoryLabels:
         hover = None if self.hover_over_entries is None else self.hover_over_entries[kept]
         return TrajectoryLabels(self.label_strings[kept], hover)
 
-    def template_and_customdata(self, col_width_limit: int = 10) -> tuple[str, "npt.NDArray[np.character]"]:
+    def template_and_customdata(
+        self, col_width_limit: int = 10
+    ) -> tuple[str, "npt.NDArray[np.character]"]:
         """Plotly's `hovertemplate`, and the `customdata` that it reads.
 
         Raises:
@@ -69,8 +73,13 @@ class TrajectoryLabels:
             raise ValueError("these labels have no hover_over_entries to make a template of")
         n_rows, n_cols = self.hover_over_entries.shape[-2:]
         cut = np.vectorize(lambda text: trunc_string_left(text, col_width_limit), otypes=[str])
-        customdata = cut(self.hover_over_entries).reshape(*self.hover_over_entries.shape[:2], n_rows * n_cols)
-        rows = ["&nbsp;".join(f"%{{customdata[{row * n_cols + col}]}}" for col in range(n_cols)) for row in range(n_rows)]
+        customdata = cut(self.hover_over_entries).reshape(
+            *self.hover_over_entries.shape[:2], n_rows * n_cols
+        )
+        rows = [
+            "&nbsp;".join(f"%{{customdata[{row * n_cols + col}]}}" for col in range(n_cols))
+            for row in range(n_rows)
+        ]
         return "<br>".join(rows) + "<extra></extra>", customdata
 
 

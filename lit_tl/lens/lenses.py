@@ -71,12 +71,21 @@ class TunedLensConfig:
         if missing:
             raise artifacts.LensError(f"the lens's config has no {sorted(missing)[0]}")
         told = {name: value for name, value in config_dict.items() if name in names}
-        for name, kind in (("d_model", int), ("num_hidden_layers", int), ("bias", bool), ("base_model_name_or_path", str)):
+        for name, kind in (
+            ("d_model", int),
+            ("num_hidden_layers", int),
+            ("bias", bool),
+            ("base_model_name_or_path", str),
+        ):
             if not isinstance(told.get(name, True if kind is bool else None), kind):
-                raise artifacts.LensError(f"the lens's config has {name} {told[name]!r}, which is no {kind.__name__}")
+                raise artifacts.LensError(
+                    f"the lens's config has {name} {told[name]!r}, which is no {kind.__name__}"
+                )
         config = cls(**told)
         if config.lens_type != "linear_tuned_lens":
-            raise artifacts.LensError(f"lens_type {config.lens_type!r} is not known: linear_tuned_lens is")
+            raise artifacts.LensError(
+                f"lens_type {config.lens_type!r} is not known: linear_tuned_lens is"
+            )
         return config
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,8 +94,9 @@ class TunedLensConfig:
 
 
 class TunedLens(Lens):
-    """An affine translator for each layer, `h + W h + b`, fitted so that the unembedding says what the model ends up saying
-    (Belrose et al. 2023, arXiv 2303.08112, section 3). New translators are zero: the logit lens.
+    """An affine translator for each layer, `h + W h + b`, fitted so that the unembedding says what
+    the model ends up saying (Belrose et al. 2023, arXiv 2303.08112, section 3). New translators are
+    zero: the logit lens.
 
     Args:
         unembed: of the model.
@@ -105,11 +115,13 @@ class TunedLens(Lens):
         ):
             if mine != its:
                 raise artifacts.LensError(
-                    f"a lens of {config.base_model_name_or_path} does not fit {readout.name}: {name} is {mine}, the model has {its}"
+                    f"a lens of {config.base_model_name_or_path} does not fit {readout.name}: "
+                    f"{name} is {mine}, the model has {its}"
                 )
         self.config = config
         self.translators = torch.nn.ModuleList(
-            torch.nn.Linear(config.d_model, config.d_model, bias=config.bias) for _ in range(config.num_hidden_layers)
+            torch.nn.Linear(config.d_model, config.d_model, bias=config.bias)
+            for _ in range(config.num_hidden_layers)
         )
         for parameter in self.translators.parameters():
             torch.nn.init.zeros_(parameter)
@@ -119,7 +131,9 @@ class TunedLens(Lens):
         return len(self.translators)
 
     @classmethod
-    def from_model(cls, model: Any, model_revision: Optional[str] = None, bias: bool = True) -> "TunedLens":
+    def from_model(
+        cls, model: Any, model_revision: Optional[str] = None, bias: bool = True
+    ) -> "TunedLens":
         """A new lens, equal to the logit lens, for a TransformerLens or Hugging Face model."""
         unembed = Unembed(model)
         config = TunedLensConfig(
@@ -133,15 +147,25 @@ class TunedLens(Lens):
         return cls(unembed, config).to(unembed.readout.weight.device)
 
     @classmethod
-    def from_model_and_pretrained(cls, model: Any, lens_resource_id: Optional[str] = None, **kwargs: Any) -> "TunedLens":
-        """A fitted lens of a folder or the Hub; without an id, the one that is named after the model. See
-        `from_unembed_and_pretrained` for the rest."""
+    def from_model_and_pretrained(
+        cls, model: Any, lens_resource_id: Optional[str] = None, **kwargs: Any
+    ) -> "TunedLens":
+        """A fitted lens of a folder or the Hub; without an id, the one that is named after the
+        model. See `from_unembed_and_pretrained` for the rest."""
         unembed = Unembed(model)
-        return cls.from_unembed_and_pretrained(unembed, lens_resource_id or unembed.readout.name, **kwargs)
+        return cls.from_unembed_and_pretrained(
+            unembed, lens_resource_id or unembed.readout.name, **kwargs
+        )
 
     @classmethod
     def from_unembed_and_pretrained(
-        cls, unembed: Unembed, lens_resource_id: str, *, strict: bool = True, map_location: Any = None, **kwargs: Any
+        cls,
+        unembed: Unembed,
+        lens_resource_id: str,
+        *,
+        strict: bool = True,
+        map_location: Any = None,
+        **kwargs: Any,
     ) -> "TunedLens":
         """A fitted lens of a folder or the Hub.
 
@@ -153,7 +177,8 @@ class TunedLens(Lens):
             **kwargs: as for `load_lens_artifacts`.
 
         Raises:
-            LensError: there is no such lens, its files are damaged, or it is of another model; the message says which.
+            LensError: there is no such lens, its files are damaged, or it is of another model; the
+                message says which.
         """
         config_path, ckpt_path = artifacts.load_lens_artifacts(lens_resource_id, **kwargs)
         told = artifacts.read_config(config_path)
@@ -162,16 +187,22 @@ class TunedLens(Lens):
         artifacts.fill(lens.translators, artifacts.read_tensors(ckpt_path), ckpt_path)
         return lens.to(map_location or unembed.readout.weight.device)
 
-    def save(self, path: Union[str, pathlib.Path], ckpt: str = "params.pt", config: str = "config.json") -> None:
-        """Write the translators and the config into a folder, which readers of the published lenses take too.
+    def save(
+        self, path: Union[str, pathlib.Path], ckpt: str = "params.pt", config: str = "config.json"
+    ) -> None:
+        """Write the translators and the config into a folder, which readers of the published lenses
+        take too.
 
-        The config carries `unembed_hash`, and a hash of the whole unembedding as `unembed_full_hash` beside it, but not where the
-        model is in half precision, whose numbers may be rounded ones.
+        The config carries `unembed_hash`, and a hash of the whole unembedding as
+        `unembed_full_hash` beside it, but not where the model is in half precision, whose numbers
+        may be rounded ones.
         """
         told = self.config.to_dict() | {"unembed_hash": self.unembed.unembedding_hash()}
         if self.unembed.readout.weight.dtype in (torch.float32, torch.float64):
             told["unembed_full_hash"] = self.unembed.full_hash()
-        artifacts.write(pathlib.Path(path), self.translators.state_dict(), told, ckpt=ckpt, config=config)
+        artifacts.write(
+            pathlib.Path(path), self.translators.state_dict(), told, ckpt=ckpt, config=config
+        )
 
     def transform_hidden(self, h: Hidden, idx: int) -> Hidden:
         """`h + W h + b`; the final residual (`idx` = number of layers) as it is.
@@ -182,7 +213,9 @@ class TunedLens(Lens):
         if idx == len(self):
             return h
         if not 0 <= idx < len(self):
-            raise IndexError(f"layer {idx} is out of range: this lens has layers 0 to {len(self) - 1}")
+            raise IndexError(
+                f"layer {idx} is out of range: this lens has layers 0 to {len(self) - 1}"
+            )
         weight = next(self.translators[idx].parameters())
         h = h.to(weight.device, weight.dtype)
         moved: torch.Tensor = h + self.translators[idx](h)
@@ -200,13 +233,17 @@ class TunedLens(Lens):
         *,
         generator: Optional[torch.Generator] = None,
     ) -> Int[torch.Tensor, "batch len"]:
-        """Go on with what the lens reads at the input of `layer`: the prompt with the new tokens, one forward pass each.
+        """Go on with what the lens reads at the input of `layer`: the prompt with the new tokens,
+        one forward pass each.
 
         Raises:
             ValueError: `temp` is not above 0.
         """
         if temp <= 0:
-            raise ValueError(f"temp is {temp}: give a temperature above 0, or do_sample=False for the likeliest token")
+            raise ValueError(
+                f"temp is {temp}: give a temperature above 0, or do_sample=False for the "
+                "likeliest token"
+            )
         for _ in range(max_new_tokens):
             logits = self(last_hidden(model, input_ids, layer), layer)
             if do_sample:

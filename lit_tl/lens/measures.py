@@ -1,4 +1,5 @@
-"""Statistics of predictions, each a function of log-probabilities `[..., pos, d_vocab]` in nats; results `[..., pos]`.
+"""Statistics of predictions, each a function of log-probabilities `[..., pos, d_vocab]` in nats;
+results `[..., pos]`.
 
 All take `model`, `targets`, `anti_targets` and `other` as keywords, and use what they need.
 """
@@ -37,7 +38,9 @@ def rank(log_probs: torch.Tensor, *, targets: torch.Tensor, **rest: Any) -> torc
     return 1 + (log_probs > _of(log_probs, targets)[..., None]).sum(-1)
 
 
-def log_prob_diff(log_probs: torch.Tensor, *, targets: torch.Tensor, anti_targets: torch.Tensor, **rest: Any) -> torch.Tensor:
+def log_prob_diff(
+    log_probs: torch.Tensor, *, targets: torch.Tensor, anti_targets: torch.Tensor, **rest: Any
+) -> torch.Tensor:
     """log q(target) - log q(anti-target)."""
     return _of(log_probs, targets) - _of(log_probs, anti_targets)
 
@@ -63,7 +66,9 @@ def total_variation(log_probs: torch.Tensor, *, other: torch.Tensor, **rest: Any
     return 0.5 * (log_probs.exp() - other.exp()).abs().sum(-1)
 
 
-def max_abs_difference(log_probs: torch.Tensor, *, other: torch.Tensor, **rest: Any) -> torch.Tensor:
+def max_abs_difference(
+    log_probs: torch.Tensor, *, other: torch.Tensor, **rest: Any
+) -> torch.Tensor:
     """max |p - q|."""
     return (log_probs.exp() - other.exp()).abs().amax(-1)
 
@@ -76,14 +81,19 @@ def _kl(log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
     return _expected(log_p, log_p - log_q)
 
 
-def top_tokens(log_probs: torch.Tensor, count: int, **rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def top_tokens(
+    log_probs: torch.Tensor, count: int, **rest: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The likeliest tokens and their probabilities, `[..., pos, count]`."""
     values, ids = log_probs.topk(count, dim=-1)
     return ids, values.exp()
 
 
-def largest_changes(log_probs: torch.Tensor, count: int, *, other: torch.Tensor, **rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """The tokens whose probability differs most from the other's, and by how much, `[..., pos, count]`."""
+def largest_changes(
+    log_probs: torch.Tensor, count: int, *, other: torch.Tensor, **rest: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens whose probability differs most from the other's, and by how much, `[..., pos,
+    count]`."""
     change = log_probs.exp() - other.exp()
     ids = change.abs().topk(count, dim=-1).indices
     return ids, change.gather(-1, ids)
@@ -92,7 +102,8 @@ def largest_changes(log_probs: torch.Tensor, count: int, *, other: torch.Tensor,
 def parts(
     measure: Callable[..., tuple[torch.Tensor, torch.Tensor]], count: int
 ) -> tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor]]:
-    """A pair's two parts as measures of their own. Called in turn on the same predictions, they compute it once."""
+    """A pair's two parts as measures of their own. Called in turn on the same predictions, they
+    compute it once."""
     second: list[torch.Tensor] = []
 
     def first_part(log_probs: torch.Tensor, **known: Any) -> torch.Tensor:

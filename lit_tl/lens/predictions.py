@@ -1,4 +1,5 @@
-"""Where a trajectory's log-probabilities come from: an array, or a lens that reads residuals when it is asked."""
+"""Where a trajectory's log-probabilities come from: an array, or a lens that reads residuals when
+it is asked."""
 
 import abc
 import dataclasses
@@ -61,7 +62,8 @@ class DensePredictions(Predictions):
 
 @dataclasses.dataclass
 class LensPredictions(Predictions):
-    """A lens on residuals `[..., layer, pos, d_model]`, and the model's logits `[..., pos, d_vocab]`."""
+    """A lens on residuals `[..., layer, pos, d_model]`, and the model's logits `[..., pos,
+    d_vocab]`."""
 
     lens: Lens
     hidden: torch.Tensor
@@ -74,7 +76,11 @@ class LensPredictions(Predictions):
 
     def __post_init__(self) -> None:
         *batch, n_layers, self.n_pos, _ = self.hidden.shape
-        self.batch_shape, self.n_rows, self.d_vocab = tuple(batch), n_layers + 1, int(self.logits.shape[-1])
+        self.batch_shape, self.n_rows, self.d_vocab = (
+            tuple(batch),
+            n_layers + 1,
+            int(self.logits.shape[-1]),
+        )
 
     @torch.no_grad()
     def read(self, row: int, positions: slice) -> torch.Tensor:
@@ -83,7 +89,9 @@ class LensPredictions(Predictions):
             logits = self.logits[..., positions, :].float()
         else:
             layer = row if self.layers is None else self.layers[row]
-            logits = self.lens(self.hidden[..., row, positions, :], lens_index(self.component, layer))
+            logits = self.lens(
+                self.hidden[..., row, positions, :], lens_index(self.component, layer)
+            )
         if self.masked is not None:
             ids = self.masked.to(logits.device)[..., None, :].expand(*logits.shape[:-1], -1)
             logits = logits.scatter(-1, ids, torch.finfo(logits.dtype).min)
@@ -91,4 +99,6 @@ class LensPredictions(Predictions):
 
     def sliced(self, positions: slice) -> "LensPredictions":
         """Views; what is masked stays."""
-        return dataclasses.replace(self, hidden=self.hidden[..., positions, :], logits=self.logits[..., positions, :])
+        return dataclasses.replace(
+            self, hidden=self.hidden[..., positions, :], logits=self.logits[..., positions, :]
+        )

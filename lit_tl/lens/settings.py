@@ -18,14 +18,19 @@ class WorkOnText(Settings):
         ValueError: a value is out of its range, or two do not go together.
     """
 
-    model: str = required("Bundled model, TransformerLens alias, Hub id or local folder; [@revision].")
+    model: str = required(
+        "Bundled model, TransformerLens alias, Hub id or local folder; [@revision]."
+    )
     data: str = required(
-        "Text: a file (.jsonl, .txt, each also .gz or .zst), or a data set: a folder, or a Hub id owner/name[/config]."
+        "Text: a file (.jsonl, .txt, each also .gz or .zst), or a data set: a folder, or a Hub "
+        "id owner/name[/config]."
     )
     split: str = setting("train", "Split of a data set.")
     text_column: str = setting("text", "Key or column that holds the text.")
     bad_lines: BadLines = setting(
-        "refuse", "What to do with a line that holds no text: refuse the file, or skip and count the line.", result=False
+        "refuse",
+        "What to do with a line that holds no text: refuse the file, or skip and count the line.",
+        result=False,
     )
     max_seq_len: Optional[int] = setting(
         None, "Tokens in a sequence. Default: the model's context, at most 2048.", low=2
@@ -36,21 +41,38 @@ class WorkOnText(Settings):
         low=1,
         result=False,
     )
-    device: Optional[str] = setting(None, "cuda, mps, cpu; the best there is if not said.", result=False)
-    precision: Precision = setting(
-        "auto", "Number format of the model; auto is bfloat16 products where the device is fast at them."
+    device: Optional[str] = setting(
+        None, "cuda, mps, cpu; the best there is if not said.", result=False
     )
-    fsdp: bool = setting(False, "Shard the model over the processes (PyTorch's fully_shard).", result=False)
-    cpu_offload: bool = setting(False, "With --fsdp: keep the model's shards in the CPU's memory.", result=False)
+    precision: Precision = setting(
+        "auto",
+        "Number format of the model; auto is bfloat16 products where the device is fast at them.",
+    )
+    fsdp: bool = setting(
+        False, "Shard the model over the processes (PyTorch's fully_shard).", result=False
+    )
+    cpu_offload: bool = setting(
+        False, "With --fsdp: keep the model's shards in the CPU's memory.", result=False
+    )
     debug: bool = setting(False, "Show tracebacks of errors.", result=False)
 
     def of_all(self) -> dict[str, Any]:
-        """The settings that all processes of a run must share; where things lie may differ between machines."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in _OF_A_MACHINE}
+        """The settings that all processes of a run must share; where things lie may differ between
+        machines."""
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in _OF_A_MACHINE
+        }
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.cpu_offload and not self.fsdp:
-            raise ValueError("--cpu_offload keeps the shards of --fsdp in the CPU's memory: give --fsdp too")
+            raise ValueError(
+                "--cpu_offload keeps the shards of --fsdp in the CPU's memory: give --fsdp too"
+            )
         if self.precision == "int8" and self.fsdp:
-            raise ValueError("--precision int8 can't be combined with --fsdp or --cpu_offload: quantized weights can't be sharded")
+            raise ValueError(
+                "--precision int8 can't be combined with --fsdp or --cpu_offload: quantized "
+                "weights can't be sharded"
+            )

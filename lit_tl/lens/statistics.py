@@ -1,4 +1,5 @@
-"""The statistics of predictions: each one's names, unit, range and what it needs. Loads no torch."""
+"""The statistics of predictions: each one's names, unit, range and what it needs. Loads no
+torch."""
 
 import dataclasses
 import importlib

@@ -41,7 +41,9 @@ def as_runner(model: Union[Runner, Any]) -> Runner:
 
 def residual_streams(
     model: Any, input_ids: Int[torch.Tensor, "batch pos"], component: str = "resid_pre"
-) -> tuple[Float[torch.Tensor, "batch layer pos d_model"], Float[torch.Tensor, "batch pos d_vocab"]]:
+) -> tuple[
+    Float[torch.Tensor, "batch layer pos d_model"], Float[torch.Tensor, "batch pos d_vocab"]
+]:
     """One forward pass: every layer's residual, and the model's logits.
 
     A user's hooks on the model and the interventions of a runner take part.
@@ -59,8 +61,12 @@ def residual_streams(
     runner = as_runner(model)
     layers = range(runner.shape.n_layers)
     site = Site(component)  # type: ignore[arg-type]  # check_component has seen it
-    batch = runner.run_ids(input_ids, observe={"residual": Observe(site, layers=layers, stack=True)})
-    return batch.observed["residual"].transpose(0, 1), batch.need_logits()  # batch layer pos d_model
+    batch = runner.run_ids(
+        input_ids, observe={"residual": Observe(site, layers=layers, stack=True)}
+    )
+    return batch.observed["residual"].transpose(
+        0, 1
+    ), batch.need_logits()  # batch layer pos d_model
 
 
 def all_residuals(
@@ -68,8 +74,8 @@ def all_residuals(
 ) -> Float[torch.Tensor, "layer_and_final batch pos d_model"]:
     """Every layer's input, and last the final residual, in one tensor.
 
-    One forward pass that stops short of the unembedding: training and evaluation make what they need
-    of the logits themselves.
+    One forward pass that stops short of the unembedding: training and evaluation make what they
+    need of the logits themselves.
 
     Args:
         model: a `Runner`, or a TransformerLens or Hugging Face model.
@@ -98,7 +104,8 @@ def all_residuals(
 def last_hidden(
     model: Any, input_ids: Int[torch.Tensor, "batch pos"], layer: int
 ) -> Float[torch.Tensor, "batch d_model"]:
-    """The residual at the input of a layer, at the last position; of `n_layers`, the final residual.
+    """The residual at the input of a layer, at the last position; of `n_layers`, the final
+    residual.
 
     Raises:
         IndexError: the layer does not exist.

@@ -12,7 +12,8 @@ from lit_tl.lens.labels import TrajectoryLabels, strided
 
 @dataclasses.dataclass
 class TrajectoryStatistic:
-    """A statistic of a trajectory: `stats[..., layer, pos]`, layer by layer from the embeddings to the model's output."""
+    """A statistic of a trajectory: `stats[..., layer, pos]`, layer by layer from the embeddings to
+    the model's output."""
 
     name: str
     stats: "npt.NDArray[np.number]"
@@ -57,10 +58,15 @@ class TrajectoryStatistic:
         kept = strided(self.num_layers, stride)
         labels = None if self.trajectory_labels is None else self.trajectory_labels.stride(stride)
         return dataclasses.replace(
-            self, stats=self.stats[..., kept, :], trajectory_labels=labels, _layer_labels=self._layer_labels[kept]
+            self,
+            stats=self.stats[..., kept, :],
+            trajectory_labels=labels,
+            _layer_labels=self._layer_labels[kept],
         )
 
-    def heatmap(self, colorscale: str = "rdbu_r", log_scale: bool = False, **kwargs: Any) -> go.Heatmap:
+    def heatmap(
+        self, colorscale: str = "rdbu_r", log_scale: bool = False, **kwargs: Any
+    ) -> go.Heatmap:
         """Layers upwards, positions to the right, coloured by the statistic.
 
         Args:
@@ -73,7 +79,8 @@ class TrajectoryStatistic:
         """
         if self.stats.ndim != 2:
             raise ValueError(
-                f"a figure shows one sequence, but the statistic has shape {self.stats.shape}: choose one of the batch"
+                f"a figure shows one sequence, but the statistic has shape {self.stats.shape}: "
+                "choose one of the batch"
             )
         heat = go.Heatmap(
             z=self.stats,
@@ -81,14 +88,21 @@ class TrajectoryStatistic:
             colorscale=colorscale,
             zmin=self.min,
             zmax=self.max,
-            colorbar={"title": {"text": f"{self.name}{f' ({self.units})' if self.units else ''}", "side": "right"}},
+            colorbar={
+                "title": {
+                    "text": f"{self.name}{f' ({self.units})' if self.units else ''}",
+                    "side": "right",
+                }
+            },
         )
         if log_scale:
             with np.errstate(divide="ignore", invalid="ignore"):
                 logs = np.log10(self.stats)
             logs = np.where(np.isfinite(logs), logs, np.nan)
             whole = (
-                np.arange(np.floor(np.nanmin(logs)), np.ceil(np.nanmax(logs)) + 1) if np.isfinite(logs).any() else np.array([0.0])
+                np.arange(np.floor(np.nanmin(logs)), np.ceil(np.nanmax(logs)) + 1)
+                if np.isfinite(logs).any()
+                else np.array([0.0])
             )
             heat.update(z=logs, zmin=None, zmax=None)
             heat.colorbar.update(tickvals=whole, ticktext=[f"1e{int(power)}" for power in whole])
@@ -101,16 +115,25 @@ class TrajectoryStatistic:
                 heat.update(hovertemplate=template, customdata=customdata)
         return heat.update(**kwargs)
 
-    def figure(self, title: str = "", colorscale: str = "rdbu_r", token_width: int = 80, **kwargs: Any) -> go.Figure:
-        """The heat map with its axes; x counts positions (`layout.meta["pos"]`), each `token_width` pixels wide.
+    def figure(
+        self, title: str = "", colorscale: str = "rdbu_r", token_width: int = 80, **kwargs: Any
+    ) -> go.Figure:
+        """The heat map with its axes; x counts positions (`layout.meta["pos"]`), each `token_width`
+        pixels wide.
 
         Raises:
             ValueError: the statistic has batch axes.
         """
         figure = go.Figure(self.heatmap(colorscale, **kwargs))
         length = self.stats.shape[-1]
-        labels = [str(i) for i in range(length)] if self.sequence_labels is None else [str(label) for label in self.sequence_labels]
+        labels = (
+            [str(i) for i in range(length)]
+            if self.sequence_labels is None
+            else [str(label) for label in self.sequence_labels]
+        )
         figure.update_layout(title_text=title, width=200 + token_width * length, meta={"pos": "x"})
-        figure.update_xaxes(title="input token", tickvals=list(range(length)), ticktext=labels, tickangle=-60)
+        figure.update_xaxes(
+            title="input token", tickvals=list(range(length)), ticktext=labels, tickangle=-60
+        )
         figure.update_yaxes(title="layer", type="category")
         return figure

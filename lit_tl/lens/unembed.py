@@ -29,7 +29,8 @@ class InversionOutput:
 
 
 class Unembed(torch.nn.Module):
-    """A model's final norm and unembedding, with its logit soft-cap and scale: the modules of the model itself, not copies.
+    """A model's final norm and unembedding, with its logit soft-cap and scale: the modules of the
+    model itself, not copies.
 
     Args:
         model: a TransformerLens model, a Hugging Face causal language model, or a `Runner`.
@@ -41,7 +42,8 @@ class Unembed(torch.nn.Module):
 
     def __init__(self, model: Any):
         super().__init__()
-        # In a list, so that the model's parameters do not become the lens's: it neither trains nor saves them.
+        # In a list, so that the model's parameters do not become the lens's: it neither trains nor
+        # saves them.
         self._readouts = [as_runner(model).readout]
 
     @property
@@ -49,23 +51,29 @@ class Unembed(torch.nn.Module):
         """The model's modules; see `lit_tl.engine.readout.Readout`."""
         return self._readouts[0]
 
-    def forward(self, h: Float[torch.Tensor, "*batch d_model"]) -> Float[torch.Tensor, "*batch d_vocab"]:
+    def forward(
+        self, h: Float[torch.Tensor, "*batch d_model"]
+    ) -> Float[torch.Tensor, "*batch d_vocab"]:
         """Logits of hidden states, in float32."""
         return self.readout.logits(h)
 
     def unembedding_hash(self) -> str:
         """The hash by which published lenses name their model.
 
-        It covers what NumPy prints of the matrix with one decimal (its corners), so that models that differ elsewhere share it;
-        `full_hash` does not have that gap.
+        It covers what NumPy prints of the matrix with one decimal (its corners), so that models
+        that differ elsewhere share it; `full_hash` does not have that gap.
         """
-        with np.printoptions(threshold=1000, edgeitems=3, linewidth=75, suppress=False, floatmode="maxprec", sign="-"):
+        with np.printoptions(
+            threshold=1000, edgeitems=3, linewidth=75, suppress=False, floatmode="maxprec", sign="-"
+        ):
             printed = np.array_str(self.readout.weight.float().cpu().numpy(), precision=1)
         return hashlib.sha256(printed.encode()).hexdigest()
 
     def full_hash(self) -> str:
         """A hash of every number of the unembedding matrix, in float32."""
-        return hashlib.sha256(np.ascontiguousarray(self.readout.weight.float().cpu().numpy()).data).hexdigest()
+        return hashlib.sha256(
+            np.ascontiguousarray(self.readout.weight.float().cpu().numpy()).data
+        ).hexdigest()
 
     @torch.enable_grad()
     def invert(
@@ -81,9 +89,11 @@ class Unembed(torch.nn.Module):
         tol: float = 1e-3,
         weight: Optional[Float[torch.Tensor, "*batch d_vocab"]] = None,
     ) -> InversionOutput:
-        """The hidden state whose prediction is nearest to `softmax(logits)`: argmin over h of KL(p || q(h)).
+        """The hidden state whose prediction is nearest to `softmax(logits)`: argmin over h of KL(p
+        || q(h)).
 
-        Exact only on the image of the unembedding, since d_model is below d_vocab (Yang et al. 2018, arXiv 1711.03953).
+        Exact only on the image of the unembedding, since d_model is below d_vocab (Yang et al.
+        2018, arXiv 1711.03953).
 
         Args:
             logits: what to come near.
@@ -102,10 +112,14 @@ class Unembed(torch.nn.Module):
         if optimizer not in ("lbfgs", "sgd"):
             raise ValueError(f"optimizer={optimizer!r} is not known: lbfgs and sgd are")
         if prior_weight and prior is None:
-            raise ValueError("prior_weight without a prior: give prior=, a torch distribution over hidden states")
+            raise ValueError(
+                "prior_weight without a prior: give prior=, a torch distribution over hidden states"
+            )
         logits = logits.detach().float()
         target = logits.log_softmax(-1)
-        h = (self._least_squares(logits) if h0 is None else h0.detach().float().clone()).requires_grad_(True)
+        h = (
+            self._least_squares(logits) if h0 is None else h0.detach().float().clone()
+        ).requires_grad_(True)
         nfev = 0
 
         def objective() -> tuple[torch.Tensor, torch.Tensor]:
@@ -125,7 +139,13 @@ class Unembed(torch.nn.Module):
         self._minimise(h, step, optimizer, max_iter, step_size, tol)
         kl, loss = objective()
         (gradient,) = torch.autograd.grad(loss, h)
-        return InversionOutput(preimage=h.detach(), grad_norm=gradient.norm(), kl=kl.detach(), loss=loss.detach(), nfev=nfev)
+        return InversionOutput(
+            preimage=h.detach(),
+            grad_norm=gradient.norm(),
+            kl=kl.detach(),
+            loss=loss.detach(),
+            nfev=nfev,
+        )
 
     def _least_squares(self, logits: torch.Tensor) -> torch.Tensor:
         weight = self.readout.matrix().float()
@@ -134,10 +154,17 @@ class Unembed(torch.nn.Module):
         return solved.reshape(*logits.shape[:-1], weight.shape[1])
 
     @staticmethod
-    def _minimise(h: torch.Tensor, step: Any, optimizer: str, max_iter: int, step_size: float, tol: float) -> None:
+    def _minimise(
+        h: torch.Tensor, step: Any, optimizer: str, max_iter: int, step_size: float, tol: float
+    ) -> None:
         if optimizer == "lbfgs":
             torch.optim.LBFGS(
-                [h], line_search_fn="strong_wolfe", lr=step_size, max_iter=max_iter, tolerance_change=1e-12, tolerance_grad=tol
+                [h],
+                line_search_fn="strong_wolfe",
+                lr=step_size,
+                max_iter=max_iter,
+                tolerance_change=1e-12,
+                tolerance_grad=tol,
             ).step(step)
             return
         descent = torch.optim.SGD([h], lr=step_size)

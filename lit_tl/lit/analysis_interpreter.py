@@ -90,7 +90,8 @@ class AnalysisInterpreter(lit_components.Interpreter):
         if len(text) > MAX_FIGURE_BYTES:
             megabytes = len(text) / 1e6
             raise ValueError(
-                f"the figure has {megabytes:.0f} MB, too much for a page: choose less, or a shorter "
+                f"the figure has {megabytes:.0f} MB, too much for a page: choose less, or a "
+                "shorter "
                 "prompt"
             )
         columns, rows = table(result)

@@ -16,7 +16,8 @@ from lit_tl.engine.sites import Site
 from lit_tl.lit.asking import ExampleInterpreter, fields_of, loaded
 
 MAP_SIZE = 28
-"""Small maps have at most so many rows: those of a longer prompt keep the strongest weight of each patch."""
+"""Small maps have at most so many rows: those of a longer prompt keep the strongest weight of each
+patch."""
 
 Pattern = Float[torch.Tensor, "head query_pos key_pos"]
 
@@ -24,14 +25,17 @@ Pattern = Float[torch.Tensor, "head query_pos key_pos"]
 class Attention(ExampleInterpreter):
     """Attention in parts, each in bytes rather than in digits. `config["want"]` is one of
 
-    scores: `tokens`, `n_layers`, `n_heads`, and `scores[name][layer][head]`, see `lit_tl.analyses.attention_patterns`;
-    maps: of `config["heads"]`, pairs of layer and head, 8-bit maps of `size` x `size`, each scaled to its strongest weight;
-    head: of `config["layer"]` and `config["head"]`, where None is the mean over them, the whole matrix in 16 bits: weights are
-    these numbers times `scale`. `config["value_weighted"]` multiplies each weight by the norm of the value vector that it reads
-    (Kobayashi et al. 2020, without the output projection).
+    scores: `tokens`, `n_layers`, `n_heads`, and `scores[name][layer][head]`, see
+    `lit_tl.analyses.attention_patterns`; maps: of `config["heads"]`, pairs of layer and head, 8-bit
+    maps of `size` x `size`, each scaled to its strongest weight; head: of `config["layer"]` and
+    `config["head"]`, where None is the mean over them, the whole matrix in 16 bits: weights are
+    these numbers times `scale`. `config["value_weighted"]` multiplies each weight by the norm of
+    the value vector that it reads (Kobayashi et al. 2020, without the output projection).
     """
 
-    def look(self, example: Mapping[str, Any], model: lit_model.Model, config: Mapping[str, Any]) -> dict[str, Any]:
+    def look(
+        self, example: Mapping[str, Any], model: lit_model.Model, config: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """A part of the attention on one example.
 
         Raises:
@@ -44,7 +48,9 @@ class Attention(ExampleInterpreter):
         if want == "maps":
             return asked.maps([(int(layer), int(head)) for layer, head in config.get("heads", [])])
         if want == "head":
-            return asked.head(config.get("layer"), config.get("head"), bool(config.get("value_weighted")))
+            return asked.head(
+                config.get("layer"), config.get("head"), bool(config.get("value_weighted"))
+            )
         raise ValueError(f"want={want!r} is no part of attention: scores, maps and head are")
 
 
@@ -65,11 +71,15 @@ class _Asked:
 
     def _check(self, kind: str, value: int, count: int) -> None:
         if not 0 <= value < count:
-            raise ValueError(f"{kind} {value} is out of range: this model has {kind}s 0 to {count - 1}")
+            raise ValueError(
+                f"{kind} {value} is out of range: this model has {kind}s 0 to {count - 1}"
+            )
 
     def scores(self) -> dict[str, Any]:
         prompt = self._loaded.prompt(self._example)
-        rows = [head_scores(pattern, prompt.ids) for pattern in self._patterns(range(self._n_layers))]
+        rows = [
+            head_scores(pattern, prompt.ids) for pattern in self._patterns(range(self._n_layers))
+        ]
         return {
             "tokens": self._loaded.prompter.vocabulary.strings(prompt.ids),
             "n_layers": self._n_layers,
@@ -90,17 +100,26 @@ class _Asked:
         small = small / small.amax((1, 2), keepdim=True).clamp_min(1e-12)
         return {"size": size, "data": _text((255 * small).round().to(torch.uint8).numpy())}
 
-    def head(self, layer: Optional[int], head: Optional[int], value_weighted: bool) -> dict[str, Any]:
+    def head(
+        self, layer: Optional[int], head: Optional[int], value_weighted: bool
+    ) -> dict[str, Any]:
         layers = list(range(self._n_layers)) if layer is None else [int(layer)]
         patterns = self._patterns(layers)
         if head is not None:
             self._check("head", int(head), self._n_heads)
         if value_weighted:
-            patterns = [pattern * norms[:, None] for pattern, norms in zip(patterns, self._value_norms(layers), strict=True)]
+            patterns = [
+                pattern * norms[:, None]
+                for pattern, norms in zip(patterns, self._value_norms(layers), strict=True)
+            ]
         chosen = [pattern.mean(0) if head is None else pattern[int(head)] for pattern in patterns]
         weights = torch.stack(chosen).mean(0).double().numpy()  # query key
         scale = float(weights.max()) / 65535 or 1.0
-        return {"size": len(weights), "scale": scale, "data": _text(np.round(weights / scale).astype("<u2"))}
+        return {
+            "size": len(weights),
+            "scale": scale,
+            "data": _text(np.round(weights / scale).astype("<u2")),
+        }
 
     def _value_norms(self, layers: Sequence[int]) -> list[Float[torch.Tensor, "head key_pos"]]:
         prompt = self._loaded.prompt(self._example)

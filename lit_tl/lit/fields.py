@@ -137,7 +137,8 @@ class ExampleView:
         return [0.0, *self._token_loss]
 
     def token_rank(self) -> list[int]:
-        """Among all tokens, 1 is the likeliest; 1 for the first token too, which nothing predicts."""
+        """Among all tokens, 1 is the likeliest; 1 for the first token too, which nothing
+        predicts."""
         return [1, *(1 + (self._logits[:-1] > self._own_logits).sum(-1)).tolist()]
 
     def loss(self) -> Optional[float]:
@@ -149,7 +150,9 @@ class ExampleView:
 
     def _named(self, field: str) -> Optional[int]:
         """The token that should follow, unless the text was cut, where it would follow another."""
-        return None if self.prompt.truncated else self._prompter.first_token(self._example.get(field))
+        return (
+            None if self.prompt.truncated else self._prompter.first_token(self._example.get(field))
+        )
 
     def prob(self, field: str) -> Optional[float]:
         token = self._named(field)
@@ -259,9 +262,7 @@ def _scalar_fields() -> dict[str, Field]:
         makers[f"{field}_rank"] = (functools.partial(ExampleView.rank, field=field), 1.0, 1e6)
         makers[f"{field}_prob"] = (functools.partial(ExampleView.prob, field=field), 0.0, 1.0)
     return {
-        name: Field(
-            lit_type=lit_types.Scalar(min_val=low, max_val=high, required=False), make=make
-        )
+        name: Field(lit_type=lit_types.Scalar(min_val=low, max_val=high, required=False), make=make)
         for name, (make, low, high) in makers.items()
     }
 

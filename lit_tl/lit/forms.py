@@ -14,7 +14,8 @@ _LEAST, _MOST = -(2**31), 2**31 - 1
 
 
 def form_of(settings: type[Settings]) -> lit_types.Spec:
-    """The fields of a settings class as LIT's dialogs and panels ask for them, with their defaults."""
+    """The fields of a settings class as LIT's dialogs and panels ask for them, with their
+    defaults."""
     return {declared.name: _control(declared) for declared in declarations(settings)}
 
 

@@ -15,8 +15,8 @@ def _glibc() -> Optional[Any]:
 
 
 def give_back() -> None:
-    """Ask glibc to return what tensors have freed: it keeps hundreds of megabytes after a data set has run. Nothing where there is
-    another allocator. Takes milliseconds."""
+    """Ask glibc to return what tensors have freed: it keeps hundreds of megabytes after a data set
+    has run. Nothing where there is another allocator. Takes milliseconds."""
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)

@@ -44,7 +44,8 @@ DEFAULT = layout.LitCanonicalLayout(
     upper={"Prompt": [_modules.DatapointEditorModule]},
     lower=_tabs((*_OF_LIT, *_more_tabs()), compact=False),
     layoutSettings=layout.LayoutSettings(leftWidth=34, mainHeight=30),
-    description="Prompts on the left; the selected prompt and what the model makes of it on the right.",
+    description="Prompts on the left; the selected prompt and what the model makes of it on "
+    "the right.",
 )
 
 COMPACT = layout.LitCanonicalLayout(

@@ -20,10 +20,12 @@ _SERIAL = itertools.count()
 class LazyModel(lit_model.ModelWrapper):
     """A `HookedTransformerLIT` as LIT's server sees it.
 
-    LIT asks for whole predictions of a whole data set as soon as its page opens, and then uses a few fields of them. Here a
-    prediction is a mapping that computes a field when it is read, for all examples of its request together: the cheap fields
-    at once, heavy ones (attention, gradients, ...) for what is asked. Results go to a cache that is bounded in bytes; its key
-    holds the model object, the state of its weights and hooks, and all of the example that the model reads.
+    LIT asks for whole predictions of a whole data set as soon as its page opens, and then uses a
+    few fields of them. Here a prediction is a mapping that computes a field when it is read, for
+    all examples of its request together: the cheap fields at once, heavy ones (attention,
+    gradients, ...) for what is asked. Results go to a cache that is bounded in bytes; its key holds
+    the model object, the state of its weights and hooks, and all of the example that the model
+    reads.
     """
 
     def __init__(self, model: HookedTransformerLIT, cache: ByteCache):
@@ -34,22 +36,33 @@ class LazyModel(lit_model.ModelWrapper):
         self._cheap = [name for name in model.output_spec() if name not in model.heavy_fields()]
 
     def predict(
-        self, inputs: Iterable[Mapping[str, Any]], *args: Any, fields: Optional[Collection[str]] = None, **kw: Any
+        self,
+        inputs: Iterable[Mapping[str, Any]],
+        *args: Any,
+        fields: Optional[Collection[str]] = None,
+        **kw: Any,
     ) -> Sequence[Mapping[str, Any]]:
-        """Predictions that are computed when they are read, or these fields at once. LIT's progress indicator and keywords have no
-        meaning here."""
+        """Predictions that are computed when they are read, or these fields at once. LIT's progress
+        indicator and keywords have no meaning here."""
         del args, kw
         if fields is not None:
             return self.fetch(list(inputs), fields)
         request = Request(self, list(inputs))
         return [LazyPrediction(request, i) for i in range(len(request.inputs))]
 
-    def fetch(self, inputs: Sequence[Mapping[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
+    def fetch(
+        self, inputs: Sequence[Mapping[str, Any]], names: Collection[str]
+    ) -> list[dict[str, Any]]:
         """The named fields of each input, computed in one pass for those that are not in the cache.
 
-        Inputs go to the model a batch at a time, so that a request for one prompt waits for a batch and not for a data set.
+        Inputs go to the model a batch at a time, so that a request for one prompt waits for a batch
+        and not for a data set.
         """
-        wanted = list(dict.fromkeys([*names, *(self._cheap if any(name in self._cheap for name in names) else ())]))
+        wanted = list(
+            dict.fromkeys(
+                [*names, *(self._cheap if any(name in self._cheap for name in names) else ())]
+            )
+        )
         keys = self._keys(inputs)
         results: list[dict[str, Any]] = [{} for _ in inputs]
         order = sorted(range(len(inputs)), key=lambda i: len(str(inputs[i].get("text"))))
@@ -63,7 +76,9 @@ class LazyModel(lit_model.ModelWrapper):
             freed_memory.give_back()
         return [{name: result[name] for name in names} for result in results]
 
-    def _fill(self, chunk: Sequence[tuple[Mapping[str, Any], str, dict[str, Any]]], wanted: Sequence[str]) -> bool:
+    def _fill(
+        self, chunk: Sequence[tuple[Mapping[str, Any], str, dict[str, Any]]], wanted: Sequence[str]
+    ) -> bool:
         """Whether something had to be computed."""
         misses: dict[tuple[str, ...], list[tuple[Mapping[str, Any], str, dict[str, Any]]]] = {}
         for entry in chunk:
@@ -96,7 +111,9 @@ def _digest(state: str, values: Sequence[Any]) -> str:
     digest = hashlib.sha256(state.encode())
     for value in values:
         if isinstance(value, np.ndarray):
-            digest.update(str((value.shape, value.dtype)).encode() + np.ascontiguousarray(value).tobytes())
+            digest.update(
+                str((value.shape, value.dtype)).encode() + np.ascontiguousarray(value).tobytes()
+            )
         else:
             digest.update(json.dumps(value, default=np.ndarray.tolist).encode() + b"\0")
     return digest.hexdigest()
@@ -119,13 +136,19 @@ class Request:
         with self._lock:
             if name not in self._done[index]:
                 together = self.fields_with(name)
-                for done, fetched in zip(self._done, self.model.fetch(self.inputs, together), strict=True):
+                for done, fetched in zip(
+                    self._done, self.model.fetch(self.inputs, together), strict=True
+                ):
                     done.update(fetched)
         return self._done[index][name]
 
     def fields_with(self, name: str) -> list[str]:
         """The fields that cost no more than `name` does when they come with it."""
-        gradients = [field for field in ("target", "token_gradients", "token_embeddings") if field in self.fields]
+        gradients = [
+            field
+            for field in ("target", "token_gradients", "token_embeddings")
+            if field in self.fields
+        ]
         return gradients if name in gradients[:2] else [name]
 
 

@@ -14,29 +14,45 @@ _HIGH, _LOW = lit_types.MetricBestValue.HIGHEST, lit_types.MetricBestValue.LOWES
 
 
 class LanguageModelMetrics(lit_components.Metrics):
-    """Means over the tokens of all prompts, the first of each left out since nothing predicts it, and over the prompts' answers."""
+    """Means over the tokens of all prompts, the first of each left out since nothing predicts it,
+    and over the prompts' answers."""
 
     def description(self) -> str:
         """What is measured."""
-        return "Loss, perplexity and accuracy of next tokens; accuracy and logit difference of the data's answers."
+        return (
+            "Loss, perplexity and accuracy of next tokens; accuracy and logit difference of "
+            "the data's answers."
+        )
 
     def is_compatible(self, model: lit_model.Model, dataset: lit_dataset.Dataset) -> bool:
         """TransformerLens models, on any data with a text."""
         return reads_text_with_ours(model, dataset)
 
-    def is_field_compatible(self, pred_spec: lit_types.LitType, parent_spec: Optional[lit_types.LitType]) -> bool:
+    def is_field_compatible(
+        self, pred_spec: lit_types.LitType, parent_spec: Optional[lit_types.LitType]
+    ) -> bool:
         """Unused: metrics are of whole predictions rather than of pairs of fields."""
         return False
 
     def meta_spec(self) -> lit_types.Spec:
         """What each number is."""
         return {
-            "loss": lit_types.MetricResult(best_value=_LOW, description="mean -log p of a token, in nats"),
+            "loss": lit_types.MetricResult(
+                best_value=_LOW, description="mean -log p of a token, in nats"
+            ),
             "perplexity": lit_types.MetricResult(best_value=_LOW, description="exp(loss)"),
-            "top_1": lit_types.MetricResult(best_value=_HIGH, description="share of tokens that were the likeliest"),
-            "top_5": lit_types.MetricResult(best_value=_HIGH, description="share of tokens among the five likeliest"),
-            "answer_accuracy": lit_types.MetricResult(best_value=_HIGH, description="share of answers that were the likeliest"),
-            "logit_diff": lit_types.MetricResult(best_value=_HIGH, description="mean of logit[answer] - logit[foil]"),
+            "top_1": lit_types.MetricResult(
+                best_value=_HIGH, description="share of tokens that were the likeliest"
+            ),
+            "top_5": lit_types.MetricResult(
+                best_value=_HIGH, description="share of tokens among the five likeliest"
+            ),
+            "answer_accuracy": lit_types.MetricResult(
+                best_value=_HIGH, description="share of answers that were the likeliest"
+            ),
+            "logit_diff": lit_types.MetricResult(
+                best_value=_HIGH, description="mean of logit[answer] - logit[foil]"
+            ),
         }
 
     def run(

@@ -51,12 +51,13 @@ class HookedTransformerLIT(lit_model.Model):
         if not is_transformer_lens(model):
             hint = ": for a model's name use HookedTransformerLIT.from_pretrained"
             raise TypeError(
-                f"HookedTransformerLIT takes a TransformerLens model, not {type(model).__qualname__}"
-                + (hint if isinstance(model, str) else "")
+                "HookedTransformerLIT takes a TransformerLens model, not "
+                f"{type(model).__qualname__}" + (hint if isinstance(model, str) else "")
             )
         if not is_causal(model):
             raise TypeError(
-                f"{name_of(model)} is not a causal language model: lit_tl reads models that predict "
+                f"{name_of(model)} is not a causal language model: lit_tl reads models that "
+                "predict "
                 "the next token"
             )
         self.config = config or HookedTransformerLITConfig()
@@ -193,6 +194,7 @@ class HookedTransformerLIT(lit_model.Model):
         loaded = self.loaded
         prompts = [loaded.prompt(example) for example in examples]
         needs = [self._fields[name].needs for name in wanted]
+
         def view(i: int, batch: Optional[Batch], row: int, generated: str = "") -> ExampleView:
             return ExampleView(
                 loaded.prompter, examples[i], prompts[i], batch, row, self.config.top_k, generated

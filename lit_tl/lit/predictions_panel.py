@@ -12,10 +12,14 @@ _NAMED = tuple(f"{name}_{value}" for name in ("answer", "foil") for value in ("p
 
 
 class Predictions(ExampleInterpreter):
-    """Tokens with loss (nats) and rank, likeliest tokens at each position and next, and the data's answer and foil."""
+    """Tokens with loss (nats) and rank, likeliest tokens at each position and next, and the data's
+    answer and foil."""
 
-    def look(self, example: Mapping[str, Any], model: lit_model.Model, config: Mapping[str, Any]) -> dict[str, Any]:
-        """`loss` and `rank` are None at the first token; `top[pos]` is what the model expects after token `pos`."""
+    def look(
+        self, example: Mapping[str, Any], model: lit_model.Model, config: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """`loss` and `rank` are None at the first token; `top[pos]` is what the model expects after
+        token `pos`."""
         (fields,) = fields_of(model, [example], [*_FIELDS, *_NAMED])
         inner = loaded(model)
         return {
@@ -38,4 +42,8 @@ def _named(
     token = prompter.first_token(example.get(name))
     if token is None or fields[f"{name}_prob"] is None:
         return None
-    return {"token": prompter.vocabulary.string(token), "probability": fields[f"{name}_prob"], "rank": fields[f"{name}_rank"]}
+    return {
+        "token": prompter.vocabulary.string(token),
+        "probability": fields[f"{name}_prob"],
+        "rank": fields[f"{name}_rank"],
+    }

@@ -1,4 +1,5 @@
-"""Projections of embeddings for LIT's projector: scikit-learn's PCA and umap-learn's UMAP, for any number of points."""
+"""Projections of embeddings for LIT's projector: scikit-learn's PCA and umap-learn's UMAP, for any
+number of points."""
 
 from typing import Any, Iterable, Mapping, Optional
 
@@ -36,19 +37,29 @@ class _Projector(lit_model.ProjectorModel):
             return [{"z": [0.0] * self._n_components} for _ in points]
         return self._rows(self._fitted.fit_transform(np.stack(points)))
 
-    def predict_minibatch(self, inputs: list[Mapping[str, Any]], **unused: Any) -> list[lit_types.JsonDict]:
+    def predict_minibatch(
+        self, inputs: list[Mapping[str, Any]], **unused: Any
+    ) -> list[lit_types.JsonDict]:
         """Place further points by what was fitted."""
         if self._fitted is None:
             return [{"z": [0.0] * self._n_components} for _ in inputs]
-        return self._rows(self._fitted.transform(np.stack([np.asarray(example["x"], np.float32) for example in inputs])))
+        return self._rows(
+            self._fitted.transform(
+                np.stack([np.asarray(example["x"], np.float32) for example in inputs])
+            )
+        )
 
     def _rows(self, projected: np.ndarray) -> list[lit_types.JsonDict]:
         missing = self._n_components - projected.shape[1]
-        return [{"z": row.tolist()} for row in np.pad(projected.astype(np.float64), ((0, 0), (0, missing)))]
+        return [
+            {"z": row.tolist()}
+            for row in np.pad(projected.astype(np.float64), ((0, 0), (0, missing)))
+        ]
 
 
 class Projections(projection.ProjectionManager):
-    """LIT's projections, of which the last few are kept, and none past the weights, hooks and settings that it was made with."""
+    """LIT's projections, of which the last few are kept, and none past the weights, hooks and
+    settings that it was made with."""
 
     def run(
         self,
@@ -69,7 +80,8 @@ class Projections(projection.ProjectionManager):
 
 
 class Pca(_Projector):
-    """Principal components, by a singular value decomposition of the points: the cost does not grow with d_model squared."""
+    """Principal components, by a singular value decomposition of the points: the cost does not grow
+    with d_model squared."""
 
     def _make(self, n_points: int, d_embedding: int) -> Any:
         from sklearn import decomposition
@@ -89,4 +101,10 @@ class Umap(_Projector):
         if n_points <= self._n_components + 1:
             return None
         neighbors = min(15, n_points - 1)
-        return umap.UMAP(n_components=self._n_components, n_neighbors=neighbors, init="pca", random_state=0, n_jobs=1)
+        return umap.UMAP(
+            n_components=self._n_components,
+            n_neighbors=neighbors,
+            init="pca",
+            random_state=0,
+            n_jobs=1,
+        )

@@ -1,4 +1,5 @@
-"""Salience Maps that LIT lacks or gets wrong: integrated gradients that reach the input, occlusion."""
+"""Salience Maps that LIT lacks or gets wrong: integrated gradients that reach the input,
+occlusion."""
 
 import dataclasses
 from typing import Any, Callable, Literal, Mapping
@@ -88,9 +89,7 @@ class TokenSalience(ExampleInterpreter):
 def explained(model: LoadedModel, prompt: Any, targets: Any) -> methods.Explained:
     """A prompt and its target, with the model."""
     filler = model.prompter.filler_id
-    return methods.Explained(
-        runner=model.runner, prompt=prompt, targets=targets, filler_id=filler
-    )
+    return methods.Explained(runner=model.runner, prompt=prompt, targets=targets, filler_id=filler)
 
 
 def integrated_gradients() -> TokenSalience:
@@ -106,7 +105,8 @@ def integrated_gradients() -> TokenSalience:
 def occlusion() -> TokenSalience:
     """One token at a time replaced."""
     return TokenSalience(
-        text="Occlusion: how much the target's log-probability drops when a token is replaced by the "
+        text="Occlusion: how much the target's log-probability drops when a token is replaced "
+        "by the "
         "beginning-of-text token.",
         score=lambda what, settings: methods.occlusion(what),
     )

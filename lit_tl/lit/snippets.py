@@ -47,7 +47,11 @@ def snippet(
 
 
 def _read(example: Example) -> dict[str, str]:
-    return {name: example[name] for name in _READ if isinstance(example.get(name), str) and example[name]}
+    return {
+        name: example[name]
+        for name in _READ
+        if isinstance(example.get(name), str) and example[name]
+    }
 
 
 def _load(model: HookedTransformerLIT) -> str:
@@ -57,7 +61,9 @@ def _load(model: HookedTransformerLIT) -> str:
         inside = ", ".join(filter(None, ["...", config]))
         return f"lit_tl.HookedTransformerLIT({inside})  # ...: your model object"
     given = model.loaded_with
-    rest = {key: value for key, value in given.items() if key != "model_name" and value != "float32"}
+    rest = {
+        key: value for key, value in given.items() if key != "model_name" and value != "float32"
+    }
     inside = ", ".join(filter(None, [repr(given["model_name"]), config, _keywords(rest)]))
     return f"lit_tl.HookedTransformerLIT.from_pretrained({inside})"
 

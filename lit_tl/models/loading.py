@@ -20,7 +20,8 @@ _PROCESSING = ("fold_ln", "center_writing_weights", "center_unembed")
 
 
 class LoadingError(ValueError):
-    """A model can't be loaded. The message is one sentence or two: what is wrong, and what to do."""
+    """A model can't be loaded. The message is one sentence or two: what is wrong, and what to
+    do."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,13 +41,22 @@ class ModelSource:
             LoadingError: the entry is not of that form.
         """
         label, whole = split_label(text)
-        name, at, version = (whole, "", "") if pathlib.Path(whole).expanduser().is_dir() else whole.partition("@")
+        name, at, version = (
+            (whole, "", "") if pathlib.Path(whole).expanduser().is_dir() else whole.partition("@")
+        )
         if not name or (at and not version):
-            raise LoadingError(f"--models entry {text!r} is not of the form [label=]name[@revision] or [label=]name[@step=N]")
+            raise LoadingError(
+                f"--models entry {text!r} is not of the form [label=]name[@revision] or "
+                "[label=]name[@step=N]"
+            )
         step = re.fullmatch(r"step=(\d+)", version)
         if version.startswith("step=") and step is None:
-            raise LoadingError(f"--models entry {text!r}: @step= takes a whole number, as in {name}@step=1000")
-        default = name.rstrip("/").rsplit("/", 1)[-1] + (f"-{version.replace('=', '')}" if version else "")
+            raise LoadingError(
+                f"--models entry {text!r}: @step= takes a whole number, as in {name}@step=1000"
+            )
+        default = name.rstrip("/").rsplit("/", 1)[-1] + (
+            f"-{version.replace('=', '')}" if version else ""
+        )
         return cls(
             label=safe_label(label or default),
             name=name,
@@ -56,7 +66,8 @@ class ModelSource:
 
 
 def load_model(name: str, **model_kwargs: Any) -> Any:
-    """Boot a model as TransformerLens does, its weights unprocessed unless asked for, in evaluation mode.
+    """Boot a model as TransformerLens does, its weights unprocessed unless asked for, in evaluation
+    mode.
 
     Args:
         name: a bundled model, a TransformerLens alias, a Hub id or a local folder.
@@ -83,12 +94,23 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     try:
         with with_the_hub_if_it_answers(hub):
             model = TransformerBridge.boot_transformers(path, **model_kwargs)
-    except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ImportError, AssertionError) as error:
+    except (
+        OSError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ImportError,
+        AssertionError,
+    ) as error:
         raise LoadingError(why_not_loaded(name, error)) from error
     except safetensors.SafetensorError as error:
         raise LoadingError(why_not_loaded(name, error)) from error
     if any(processing.values()):
-        model.enable_compatibility_mode(disable_warnings=True, fold_value_biases=False, **processing)
+        model.enable_compatibility_mode(
+            disable_warnings=True, fold_value_biases=False, **processing
+        )
     model.eval()
     rename(model, name)
     if model.tokenizer is None:
@@ -113,23 +135,32 @@ def resolve(name: str) -> str:
         return str(folder)
     if folder.is_file() or name.startswith((".", "~", os.sep)):
         kind = "is a file, not a model's folder" if folder.is_file() else "does not exist"
-        raise LoadingError(f"{name} {kind}: give the folder that holds config.json, the weights and the tokenizer")
+        raise LoadingError(
+            f"{name} {kind}: give the folder that holds config.json, the weights and the tokenizer"
+        )
     try:
         return str(supported_models.get_official_model_name(name))
     except ValueError:
         if "/" in name:
             return name
-    raise LoadingError(f"unknown model {name!r}: {_nearest(name)} (other models of the Hub are named owner/name)")
+    raise LoadingError(
+        f"unknown model {name!r}: {_nearest(name)} (other models of the Hub are named owner/name)"
+    )
 
 
 def _nearest(name: str) -> str:
     from transformer_lens import supported_models
 
     aliases = [alias for group in supported_models.MODEL_ALIASES.values() for alias in group]
-    known = {known.lower(): known for known in (*BUNDLED_MODELS, *supported_models.OFFICIAL_MODEL_NAMES, *aliases)}
+    known = {
+        known.lower(): known
+        for known in (*BUNDLED_MODELS, *supported_models.OFFICIAL_MODEL_NAMES, *aliases)
+    }
     near = difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.5)
     return (
-        f"did you mean {', '.join(known[match] for match in near)}?" if near else f"try {', '.join(BUNDLED_MODELS)} or gpt2-small"
+        f"did you mean {', '.join(known[match] for match in near)}?"
+        if near
+        else f"try {', '.join(BUNDLED_MODELS)} or gpt2-small"
     )
 
 
@@ -167,21 +198,31 @@ def why_not_loaded(name: str, error: BaseException) -> str:
     text = " ".join(str(cause) for cause in causes)
     if caused_by(hub.GatedRepoError) or "gated repo" in text:
         return (
-            f"{name} is gated: accept its terms at https://huggingface.co/{name}, then give a token with HF_TOKEN=... "
+            f"{name} is gated: accept its terms at https://huggingface.co/{name}, then give a "
+            "token with HF_TOKEN=... "
             "in the environment, or once with `hf auth login`"
         )
     if caused_by(hub.RevisionNotFoundError) or "is not a valid git identifier" in text:
         return f"{name} has no such revision on the Hub"
     if caused_by(hub.RepositoryNotFoundError) or "is not a valid model identifier" in text:
-        return f"there is no model {name!r} on the Hub, or it is private and HF_TOKEN is not set: {_nearest(name)}"
-    if caused_by(*connection_errors()) or "We couldn't connect to" in text or "outgoing traffic has been disabled" in text:
+        return (
+            f"there is no model {name!r} on the Hub, or it is private and HF_TOKEN is not "
+            f"set: {_nearest(name)}"
+        )
+    if (
+        caused_by(*connection_errors())
+        or "We couldn't connect to" in text
+        or "outgoing traffic has been disabled" in text
+    ):
         return (
             f"{name} is not on this machine, and the Hugging Face Hub can't be reached. "
-            f"Check the network, or give a local folder; --models {next(iter(BUNDLED_MODELS))} needs no network"
+            f"Check the network, or give a local folder; --models {next(iter(BUNDLED_MODELS))} "
+            "needs no network"
         )
     if "tokenizer" in text.lower() and pathlib.Path(name).expanduser().is_dir():
         return (
-            f"the folder {name} has no tokenizer that can be read: put its tokenizer files (tokenizer.json, ...) beside the weights"
+            f"the folder {name} has no tokenizer that can be read: put its tokenizer files "
+            "(tokenizer.json, ...) beside the weights"
         )
     reason = str(error).strip().split("\n")[0] or type(error).__name__
     return f"{name} can't be loaded: {reason}"

@@ -1,4 +1,5 @@
-"""LIT's application with our models: fields made when they are asked for, threads, replies that browsers can take."""
+"""LIT's application with our models: fields made when they are asked for, threads, replies that
+browsers can take."""
 
 import functools
 import uuid
@@ -53,15 +54,21 @@ class LitTlApp(lit_app.LitApp):
         """WSGI: our pages first, all else is LIT's."""
         request = wrappers.Request(environ)
         if reason := guard.refusal(request):
-            return replies.respond(request, replies.to_json({"error": reason}), status=403)(environ, start_response)
+            return replies.respond(request, replies.to_json({"error": reason}), status=403)(
+                environ, start_response
+            )
         if request.path == ANALYSIS_PATH:
             return self._answer_analysis(self, request, environ)(environ, start_response)
         response = plugin.respond(request, self._client_root)
-        return response(environ, start_response) if response else super().__call__(environ, start_response)
+        return (
+            response(environ, start_response)
+            if response
+            else super().__call__(environ, start_response)
+        )
 
     def _build_metadata(self) -> lit_types.JsonDict:
-        """LIT comes here after it has put models in its cache of whole predictions, and before it uses them: ours take their
-        places."""
+        """LIT comes here after it has put models in its cache of whole predictions, and before it
+        uses them: ours take their places."""
         for name, model in self._models.items():
             if not isinstance(model, caching.CachingModelWrapper):
                 continue
@@ -71,8 +78,11 @@ class LitTlApp(lit_app.LitApp):
                 self._models[name] = model.wrapped
         return super()._build_metadata()
 
-    def _warm_start(self, rate: float, progress_indicator: Optional[Callable[..., Any]] = None) -> None:
-        """LIT's `--warm_start`: make the cheap fields of a share of each data set before the page opens."""
+    def _warm_start(
+        self, rate: float, progress_indicator: Optional[Callable[..., Any]] = None
+    ) -> None:
+        """LIT's `--warm_start`: make the cheap fields of a share of each data set before the page
+        opens."""
         for name, model in self._models.items():
             if not isinstance(model, LazyModel):
                 continue
@@ -91,8 +101,8 @@ class LitTlApp(lit_app.LitApp):
         requested_fields: Optional[str] = None,
         **kw: Any,
     ) -> Sequence[Any]:
-        """As LIT's, but nothing is computed that was not asked for. Without types and fields: predictions that compute when
-        they are read."""
+        """As LIT's, but nothing is computed that was not asked for. Without types and fields:
+        predictions that compute when they are read."""
         if model is None:
             raise ValueError("a request for predictions must name a model")
         lazy = self._models[model]
@@ -121,7 +131,8 @@ class LitTlApp(lit_app.LitApp):
         other_model: str = "",
         **kw: Any,
     ) -> list[Any]:
-        """Run an analysis on a prompt, perhaps with a counterpart behind it, of one model or two."""
+        """Run an analysis on a prompt, perhaps with a counterpart behind it, of one model or
+        two."""
         del kw
         interpreter = self._interpreters.get(analysis)
         if not isinstance(interpreter, AnalysisInterpreter):
@@ -129,7 +140,11 @@ class LitTlApp(lit_app.LitApp):
         inputs = [example["data"] for example in data.get("inputs") or []]
         other = self._models[other_model] if other_model else None
         drawing = interpreter.draw(
-            inputs, self._models[model], self._datasets[dataset_name], data.get("config") or {}, other
+            inputs,
+            self._models[model],
+            self._datasets[dataset_name],
+            data.get("config") or {},
+            other,
         )
         return [drawing]
 
@@ -143,17 +158,26 @@ class LitTlApp(lit_app.LitApp):
         _name_for_a_url(data, self._datasets)
         return super()._create_dataset(data, *args, **kw)
 
-    def _preds_for_a_browser(self, data: lit_types.JsonDict, model: Optional[str] = None, **kw: Any) -> Sequence[Any]:
-        """What `/get_preds` sends: attention with as many digits as a figure shows, which makes it a third of the bytes."""
+    def _preds_for_a_browser(
+        self, data: lit_types.JsonDict, model: Optional[str] = None, **kw: Any
+    ) -> Sequence[Any]:
+        """What `/get_preds` sends: attention with as many digits as a figure shows, which makes it
+        a third of the bytes."""
         outputs = self._get_preds(data, model, **kw)
-        attention = set(utils.find_spec_keys(self._get_model_spec(model)["output"], lit_types.AttentionHeads))
+        attention = set(
+            utils.find_spec_keys(self._get_model_spec(model)["output"], lit_types.AttentionHeads)
+        )
         return [
-            {name: replies.rounded(value, _ATTENTION_DIGITS) if name in attention else value for name, value in output.items()}
+            {
+                name: replies.rounded(value, _ATTENTION_DIGITS) if name in attention else value
+                for name, value in output.items()
+            }
             for output in outputs
         ]
 
     def make_handler(self, fn: Callable[..., Any]) -> Callable[..., wrappers.Response]:
-        """A handler of requests from a method on parsed JSON. Any failure is answered in a sentence; its trace is logged."""
+        """A handler of requests from a method on parsed JSON. Any failure is answered in a
+        sentence; its trace is logged."""
         answer = self._preds_for_a_browser if fn == self._get_preds else fn
 
         @functools.wraps(fn)
@@ -183,7 +207,8 @@ class LitTlApp(lit_app.LitApp):
 
 
 def _name_for_a_url(data: lit_types.JsonDict, taken: Mapping[str, Any]) -> None:
-    """LIT's client puts names into addresses as they are: other characters than these would end them."""
+    """LIT's client puts names into addresses as they are: other characters than these would end
+    them."""
     config = data.get("config") or {}
     if name := config.get("new_name"):
         config["new_name"] = safe_label(str(name))

@@ -16,11 +16,12 @@ from lit_nlp.api import model as lit_model
 
 from lit_tl.analyses.contract import Analysis
 from lit_tl.data import paired
+from lit_tl.data.prompt_files import DEFAULT_MAX_EXAMPLES
 from lit_tl.data.prompt_source import PromptSource
 from lit_tl.data.tasks import misfits
 from lit_tl.lit import components, layouts
 from lit_tl.lit.config import HookedTransformerLITConfig
-from lit_tl.lit.datasets import DEFAULT_MAX_EXAMPLES, PromptDataset, Prompts, loaders
+from lit_tl.lit.datasets import PromptDataset, Prompts, loaders
 from lit_tl.lit.model import HookedTransformerLIT, load_for_lit
 from lit_tl.lit.sequence_salience import siblings
 from lit_tl.models.loading import BUNDLED_MODELS, Dtype, ModelSource
@@ -65,11 +66,16 @@ class StartLog:
 
     def __call__(self, text: str) -> None:
         if not self._quiet:
-            print(f"[{time.monotonic() - self._started:5.1f} s] {text}", file=sys.stderr, flush=True)
+            print(
+                f"[{time.monotonic() - self._started:5.1f} s] {text}", file=sys.stderr, flush=True
+            )
 
 
-def load_models(models: Optional[Models], config: BuildConfig, say: StartLog) -> dict[str, lit_model.Model]:
-    """Models by label. An entry is a source as in `--models`, a TransformerLens model, or a LIT model; None is the bundled one.
+def load_models(
+    models: Optional[Models], config: BuildConfig, say: StartLog
+) -> dict[str, lit_model.Model]:
+    """Models by label. An entry is a source as in `--models`, a TransformerLens model, or a LIT
+    model; None is the bundled one.
 
     Raises:
         LoadingError: a model can't be loaded, or two have one label.
@@ -78,7 +84,9 @@ def load_models(models: Optional[Models], config: BuildConfig, say: StartLog) ->
         models = tuple(BUNDLED_MODELS)
     if isinstance(models, str) or not isinstance(models, (Mapping, Sequence)):
         models = [models]
-    entries = list(models.items()) if isinstance(models, Mapping) else [(None, entry) for entry in models]
+    entries = (
+        list(models.items()) if isinstance(models, Mapping) else [(None, entry) for entry in models]
+    )
     loaded: dict[str, lit_model.Model] = {}
     for label, entry in entries:
         if isinstance(entry, lit_model.Model):
@@ -96,7 +104,10 @@ def load_models(models: Optional[Models], config: BuildConfig, say: StartLog) ->
                 checkpoint_value=source.checkpoint_value,
             )
         else:
-            model = HookedTransformerLIT(entry, dataclasses.replace(config.wrapper, lens=_lens_of(str(label), config.wrapper.lens)))
+            model = HookedTransformerLIT(
+                entry,
+                dataclasses.replace(config.wrapper, lens=_lens_of(str(label), config.wrapper.lens)),
+            )
         if label is None:
             ours = isinstance(model, HookedTransformerLIT)
             label = model.loaded.runner.shape.name if ours else type(model).__name__
@@ -112,8 +123,11 @@ def _lens_of(label: str, lens: str) -> str:
     return lens if list(entries) == [""] else entries.get(label, "auto")
 
 
-def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: StartLog) -> dict[str, lit_dataset.Dataset]:
-    """Data sets by label. An entry is a source as in `--datasets`, a LIT data set, or a list of prompts; None is all tasks.
+def load_datasets(
+    datasets: Optional[Datasets], config: BuildConfig, say: StartLog
+) -> dict[str, lit_dataset.Dataset]:
+    """Data sets by label. An entry is a source as in `--datasets`, a LIT data set, or a list of
+    prompts; None is all tasks.
 
     Raises:
         DataError: a data set can't be read.
@@ -123,7 +137,11 @@ def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: StartL
         datasets = list(paired.TASKS)
     if isinstance(datasets, (str, lit_dataset.Dataset)):
         datasets = [datasets]
-    entries = list(datasets.items()) if isinstance(datasets, Mapping) else [(None, entry) for entry in datasets]
+    entries = (
+        list(datasets.items())
+        if isinstance(datasets, Mapping)
+        else [(None, entry) for entry in datasets]
+    )
     loaded: dict[str, lit_dataset.Dataset] = {}
     for label, entry in entries:
         if isinstance(entry, lit_dataset.Dataset):
@@ -139,8 +157,11 @@ def load_datasets(datasets: Optional[Datasets], config: BuildConfig, say: StartL
     return loaded
 
 
-def fit_report(models: Mapping[str, lit_model.Model], datasets: Mapping[str, lit_dataset.Dataset]) -> list[str]:
-    """A line for each data set and model: how many of its paired examples fit the model's tokenizer, and why others do not."""
+def fit_report(
+    models: Mapping[str, lit_model.Model], datasets: Mapping[str, lit_dataset.Dataset]
+) -> list[str]:
+    """A line for each data set and model: how many of its paired examples fit the model's
+    tokenizer, and why others do not."""
     lines = []
     for model_name, model in models.items():
         if not isinstance(model, HookedTransformerLIT):
@@ -185,7 +206,10 @@ def check_lit_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known or name in ("models", "datasets"):
             near = difflib.get_close_matches(name, known, n=1)
-            raise TypeError(f"{name!r} is not an option of lit_tl.serve or LIT" + (f": did you mean {near[0]!r}?" if near else ""))
+            raise TypeError(
+                f"{name!r} is not an option of lit_tl.serve or LIT"
+                + (f": did you mean {near[0]!r}?" if near else "")
+            )
 
 
 def build_app(
@@ -210,10 +234,14 @@ def build_app(
         "generators": components.generators(),
         "metrics": components.lit_metrics(),
         "layouts": dict(layouts.LAYOUTS),
-        "client_root": os.path.join(pathlib.Path(lit_app.__file__).parent, "client", "build", "default"),
+        "client_root": os.path.join(
+            pathlib.Path(lit_app.__file__).parent, "client", "build", "default"
+        ),
         "default_layout": "default",
         "page_title": "lit_tl",
-        "model_loaders": {"TransformerLens": (load_group_for_lit, HookedTransformerLIT.init_spec())},
+        "model_loaders": {
+            "TransformerLens": (load_group_for_lit, HookedTransformerLIT.init_spec())
+        },
         "dataset_loaders": loaders(),
     }
     options |= {name: value for name, value in lit_options.items() if value is not None}

@@ -1,8 +1,9 @@
 """The browser plug-in: LIT's index page, rewritten to load it, and the files that it is made of.
 
-LIT looks its modules up by name when it resolves its layout, after its first reply from the server. The page therefore starts with
-`plugin.js` instead of LIT's `main.js`: it fetches the panels, adds `main.js`, and defines the panels' elements in that script's
-load event, which comes before LIT starts. In whatever order replies arrive, elements exist before they are looked up.
+LIT looks its modules up by name when it resolves its layout, after its first reply from the server.
+The page therefore starts with `plugin.js` instead of LIT's `main.js`: it fetches the panels, adds
+`main.js`, and defines the panels' elements in that script's load event, which comes before LIT
+starts. In whatever order replies arrive, elements exist before they are looked up.
 """
 
 import functools
@@ -21,24 +22,41 @@ PREFIX = "/lit_tl/"
 PLOTLY = "plotly.min.js"
 """Plotly's own script, out of its Python package."""
 
-_MAIN_SCRIPT = re.compile(r"""<script[^>]*\bsrc=["']?([^"'\s>]*main[^"'\s>/]*\.js)["']?[^>]*>\s*</script>""")
+_MAIN_SCRIPT = re.compile(
+    r"""<script[^>]*\bsrc=["']?([^"'\s>]*main[^"'\s>/]*\.js)["']?[^>]*>\s*</script>"""
+)
 _CDN_LINK = re.compile(r'\s*<link[^>]*href="https?://[^"]*"[^>]*>')
 
 
 def index_page(client_root: str) -> str:
-    """LIT's index page with fonts from here in place of a font CDN, so that icons are icons without a network, and with the plug-in
-    in place of `main.js`, which the plug-in adds. Where LIT's page has no such script, it starts as it is, and a sentence on it
-    says that panels are off."""
+    """LIT's index page with fonts from here in place of a font CDN, so that icons are icons without
+    a network, and with the plug-in in place of `main.js`, which the plug-in adds. Where LIT's page
+    has no such script, it starts as it is, and a sentence on it says that panels are off."""
     page = (pathlib.Path(client_root) / "static" / "index.html").read_text("utf-8")
-    page = _CDN_LINK.sub("", page).replace("</head>", f'  <link href="{PREFIX[1:]}fonts.css" rel="stylesheet">\n</head>', 1)
+    page = _CDN_LINK.sub("", page).replace(
+        "</head>", f'  <link href="{PREFIX[1:]}fonts.css" rel="stylesheet">\n</head>', 1
+    )
     panels = f"var litTlPanels = {client.manifest()};"
     without = f"<script>\n{panels}\n{(client.FOLDER / 'without.js').read_text('utf-8')}</script>"
-    late = "litTlWithout('lit_tl could not load its panels: reload the page; the rest of LIT works.', '\\1')"
-    plugin = f'<script type="module" src="{PREFIX[1:]}plugin.js" data-main="\\1" onerror="{late}"></script>'
-    page, found = _MAIN_SCRIPT.subn(lambda match: f"{without}\n  {match.expand(plugin)}", page, count=1)
+    late = (
+        "litTlWithout('lit_tl could not load its panels: reload the page; the rest of LIT "
+        "works.', '\\1')"
+    )
+    plugin = (
+        f'<script type="module" src="{PREFIX[1:]}plugin.js" data-main="\\1" '
+        f'onerror="{late}"></script>'
+    )
+    page, found = _MAIN_SCRIPT.subn(
+        lambda match: f"{without}\n  {match.expand(plugin)}", page, count=1
+    )
     if not found:
-        sentence = "lit_tl\\'s panels are off, because this LIT client starts otherwise than they know: install lit-nlp 1.3.1."
-        page = page.replace("<body>", f"<body>\n  {without}\n  <script>litTlWithout('{sentence}', '')</script>", 1)
+        sentence = (
+            "lit_tl\\'s panels are off, because this LIT client starts otherwise than "
+            "they know: install lit-nlp 1.3.1."
+        )
+        page = page.replace(
+            "<body>", f"<body>\n  {without}\n  <script>litTlWithout('{sentence}', '')</script>", 1
+        )
     return page
 
 
@@ -48,7 +66,9 @@ def respond(request: wrappers.Request, client_root: str) -> Optional[wrappers.Re
         return None
     if request.path in ("/", "/index.html"):
         return wrappers.Response(
-            index_page(client_root), content_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"}
+            index_page(client_root),
+            content_type="text/html; charset=utf-8",
+            headers={"Cache-Control": "no-cache"},
         )
     if request.path == "/main.js":
         return _file(request, "main.js", client_root)
@@ -61,14 +81,20 @@ def respond(request: wrappers.Request, client_root: str) -> Optional[wrappers.Re
 def _file(request: wrappers.Request, name: str, folder: str) -> wrappers.Response:
     path = security.safe_join(folder, name)
     if path is None or not (file := pathlib.Path(path)).is_file():
-        return wrappers.Response(f"{request.path} is not here", status=404, content_type="text/plain; charset=utf-8")
+        return wrappers.Response(
+            f"{request.path} is not here", status=404, content_type="text/plain; charset=utf-8"
+        )
     packed = file.suffix in (".js", ".css") and request.accept_encodings.quality("gzip") > 0
     content, etag = _read(file, file.stat().st_mtime_ns, packed)
-    response = wrappers.Response(content, content_type=_content_type(file), headers={"Vary": "Accept-Encoding"})
+    response = wrappers.Response(
+        content, content_type=_content_type(file), headers={"Vary": "Accept-Encoding"}
+    )
     if packed:
         response.headers["Content-Encoding"] = "gzip"
     response.headers["Cache-Control"] = (
-        "no-cache" if file.suffix in (".js", ".css") and name != PLOTLY else "public, max-age=604800"
+        "no-cache"
+        if file.suffix in (".js", ".css") and name != PLOTLY
+        else "public, max-age=604800"
     )
     response.set_etag(etag)
     return response.make_conditional(request)
@@ -91,4 +117,6 @@ def _read(file: pathlib.Path, changed: int, packed: bool) -> tuple[bytes, str]:
 def _content_type(file: pathlib.Path) -> str:
     if file.suffix == ".js":
         return "text/javascript; charset=utf-8"
-    return mimetypes.guess_type(file.name)[0] or ("font/woff2" if file.suffix == ".woff2" else "application/octet-stream")
+    return mimetypes.guess_type(file.name)[0] or (
+        "font/woff2" if file.suffix == ".woff2" else "application/octet-stream"
+    )

@@ -33,9 +33,13 @@ def bind(host: str, port: int) -> socket.socket:
         raise ServingError(f"--port {port} is out of range: 0 to 65535") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ServingError(f"port {port} on {host} is taken: choose another with --port, or 0 for any free one") from error
+            raise ServingError(
+                f"port {port} on {host} is taken: choose another with --port, or 0 for any free one"
+            ) from error
         if error.errno == errno.EACCES:
-            raise ServingError(f"port {port} needs more rights: choose one above 1023 with --port") from error
+            raise ServingError(
+                f"port {port} needs more rights: choose one above 1023 with --port"
+            ) from error
         raise ServingError(f"can't listen on {host}:{port}: {error.strerror}") from error
     return listener
 
@@ -67,7 +71,8 @@ class Server:
             self._listener.close()
 
     def end_at_ctrl_c(self) -> None:
-        """From here on Ctrl-C ends `run()`, also one that has yet to begin. To be called on the main thread."""
+        """From here on Ctrl-C ends `run()`, also one that has yet to begin. To be called on the
+        main thread."""
         pressed: queue.SimpleQueue[int] = queue.SimpleQueue()  # whose `put` may interrupt anything
 
         def end() -> None:
@@ -80,7 +85,9 @@ class Server:
 
     def start(self) -> "Server":
         """Serve from a thread of its own, and return."""
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True, name=f"lit_tl server on {self.port}")
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, daemon=True, name=f"lit_tl server on {self.port}"
+        )
         self._thread.start()
         return self
 

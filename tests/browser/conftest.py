@@ -14,10 +14,22 @@ from typing import Any
 import pytest
 
 CHROMIUM = (
-    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    os.environ.get("CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
 )
-ADVICE = "no Chromium for the browser tests: install it (Debian: apt-get install chromium) or set CHROMIUM to its path"
-_QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+ADVICE = (
+    "no Chromium for the browser tests: install it (Debian: apt-get install chromium) or "
+    "set CHROMIUM to its path"
+)
+_QUIET = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,7 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def end_by_ctrl_c() -> None:
-    """In the child: Ctrl-C ends it, also where these tests themselves run in the background, which children inherit."""
+    """In the child: Ctrl-C ends it, also where these tests themselves run in the background, which
+    children inherit."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -85,9 +98,22 @@ class Watched:
         self.page = page
         self.complaints: list[str] = []
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
-        page.on("console", lambda message: message.type == "error" and self.complaints.append(f"console: {message.text}"))
-        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url} {request.failure}"))
-        page.on("response", lambda reply: reply.status >= 400 and self.complaints.append(f"{reply.status}: {reply.url}"))
+        page.on(
+            "console",
+            lambda message: (
+                message.type == "error" and self.complaints.append(f"console: {message.text}")
+            ),
+        )
+        page.on(
+            "requestfailed",
+            lambda request: self.complaints.append(f"failed: {request.url} {request.failure}"),
+        )
+        page.on(
+            "response",
+            lambda reply: (
+                reply.status >= 400 and self.complaints.append(f"{reply.status}: {reply.url}")
+            ),
+        )
 
     def check(self) -> None:
         aborted = [text for text in self.complaints if "ERR_ABORTED" not in text]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.data.tasks import read_task
 from lit_tl.analyses.lens_reading import read
+from lit_tl.data.tasks import read_task
 from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
 
 EXAMPLES = read_task("ioi").examples
@@ -47,7 +47,9 @@ def rows_of(panel: Any) -> list[list[str]]:
     return rows
 
 
-def test_cells_have_the_models_tokens_and_the_csv_its_numbers(panel: Any, bundled: HookedTransformerLIT) -> None:
+def test_cells_have_the_models_tokens_and_the_csv_its_numbers(
+    panel: Any, bundled: HookedTransformerLIT
+) -> None:
     loaded = bundled.loaded
     trajectory = read(loaded, "tuned", EXAMPLES[0], "resid_pre")
     top = trajectory.log_probs.argmax(-1)
@@ -56,7 +58,9 @@ def test_cells_have_the_models_tokens_and_the_csv_its_numbers(panel: Any, bundle
     assert sorted(shown) == sorted(token.replace(" ", "·").replace("\n", "↵") for token in expected)
     rows = rows_of(panel)
     assert [row[4] for row in rows] == expected
-    assert np.allclose([float(row[5]) for row in rows], trajectory.entropy().stats.ravel(), atol=1e-4)
+    assert np.allclose(
+        [float(row[5]) for row in rows], trajectory.entropy().stats.ravel(), atol=1e-4
+    )
 
 
 def test_changing_lens_and_statistic_redraws(panel: Any, bundled: HookedTransformerLIT) -> None:
@@ -80,7 +84,9 @@ def test_a_column_opens_its_tokens_over_the_layers(panel: Any) -> None:
     assert "after 8" in panel.locator(".detail .gtitle").text_content()
 
 
-def test_a_pinned_prompt_and_another_model_are_compared(panel: Any, bundled: HookedTransformerLIT) -> None:
+def test_a_pinned_prompt_and_another_model_are_compared(
+    panel: Any, bundled: HookedTransformerLIT
+) -> None:
     page = panel.page
     page.locator("lit-main-toolbar").get_by_text("Pin datapoint").first.click()
     page.locator("lit-data-table tbody tr").nth(3).click()
@@ -96,4 +102,6 @@ def test_a_pinned_prompt_and_another_model_are_compared(panel: Any, bundled: Hoo
     assert got.max() > 0.05
     assert np.allclose(got, expected.ravel(), atol=1e-4)
     choose(selected, "against", "other model")
-    assert np.allclose([float(row[5]) for row in rows_of(selected)], 0, atol=1e-5), "the same model says the same"
+    assert np.allclose([float(row[5]) for row in rows_of(selected)], 0, atol=1e-5), (
+        "the same model says the same"
+    )

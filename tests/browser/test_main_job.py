@@ -12,10 +12,14 @@ def server(start_server: Callable[..., LitServer]) -> LitServer:
     return start_server()
 
 
-def test_the_page_opens_with_icons_and_without_complaints(watched: Watched, server: LitServer) -> None:
+def test_the_page_opens_with_icons_and_without_complaints(
+    watched: Watched, server: LitServer
+) -> None:
     open_page(watched.page, server)
     page = watched.page
-    page.wait_for_function("document.fonts.ready.then(() => document.fonts.check('24px \"Material Icons\"'))")
+    page.wait_for_function(
+        "document.fonts.ready.then(() => document.fonts.check('24px \"Material Icons\"'))"
+    )
     widths = [icon.bounding_box()["width"] for icon in page.locator("mwc-icon:visible").all()]
     assert widths
     assert max(widths) < 40, "icons and not their names in letters"
@@ -27,7 +31,9 @@ def test_salience_maps_show_a_score_for_each_token(watched: Watched, server: Lit
     open_page(watched.page, server)
     text = select_first(watched.page)
     tab(watched.page, "Salience")
-    chips = watched.page.locator("salience-map-module lit-token-chips").first.locator(".salient-token")
+    chips = watched.page.locator("salience-map-module lit-token-chips").first.locator(
+        ".salient-token"
+    )
     chips.first.wait_for()
     words = [chip.inner_text().strip() for chip in chips.all()]
     assert words[0] == "<|endoftext|>"
@@ -42,7 +48,9 @@ def test_the_projector_draws_points(watched: Watched, server: LitServer, project
     open_page(watched.page, server)
     tab(watched.page, "Embeddings")
     module = watched.page.locator("embeddings-module")
-    with watched.page.expect_response(lambda reply: f"interpreter={projector}" in reply.url, timeout=120_000) as reply:
+    with watched.page.expect_response(
+        lambda reply: f"interpreter={projector}" in reply.url, timeout=120_000
+    ) as reply:
         module.locator("select").first.select_option(projector)
     points = [point["z"] for point in reply.value.json()]
     assert len(points) == 100
@@ -54,17 +62,23 @@ def test_the_projector_draws_points(watched: Watched, server: LitServer, project
     watched.check()
 
 
-def test_the_nearest_neighbours_of_a_prompt_are_selected(watched: Watched, server: LitServer) -> None:
+def test_the_nearest_neighbours_of_a_prompt_are_selected(
+    watched: Watched, server: LitServer
+) -> None:
     open_page(watched.page, server)
     select_first(watched.page)
     tab(watched.page, "Embeddings")
-    with watched.page.expect_response(lambda reply: "nearest" in reply.url and "/get_interpretations" in reply.url) as reply:
+    with watched.page.expect_response(
+        lambda reply: "nearest" in reply.url and "/get_interpretations" in reply.url
+    ) as reply:
         watched.page.locator("embeddings-module .selected-nearest-button").click()
     (found,) = reply.value.json()
     assert len(found["nearest_neighbors"]) == 10
     neighbours = sorted(neighbour["id"] for neighbour in found["nearest_neighbors"])
     selection = "new URL(location).searchParams.get('selection').split(',').sort()"
-    watched.page.wait_for_function(f"ids => JSON.stringify({selection}) === JSON.stringify(ids)", arg=neighbours)
+    watched.page.wait_for_function(
+        f"ids => JSON.stringify({selection}) === JSON.stringify(ids)", arg=neighbours
+    )
     watched.check()
 
 
@@ -110,7 +124,10 @@ def test_a_second_model_is_loaded_through_lits_dialog(watched: Watched, server: 
 
 def test_a_table_is_loaded_through_lits_dialog(watched: Watched, server: LitServer) -> None:
     with open(f"{server.folder}/mine.csv", "w") as file:
-        file.write("prompt,answer,kind\nThe capital of Spain is, Madrid,city\nThe capital of Peru is, Lima,city\n")
+        file.write(
+            "prompt,answer,kind\nThe capital of Spain is, Madrid,city\nThe capital of Peru is, "
+            "Lima,city\n"
+        )
     open_page(watched.page, server)
     page = watched.page
     page.get_by_text("Configure").first.click()
@@ -130,7 +147,9 @@ def test_a_table_is_loaded_through_lits_dialog(watched: Watched, server: LitServ
     watched.check()
 
 
-def test_a_token_clicked_in_sequence_salience_shows_where_it_came_from(watched: Watched, server: LitServer) -> None:
+def test_a_token_clicked_in_sequence_salience_shows_where_it_came_from(
+    watched: Watched, server: LitServer
+) -> None:
     open_page(watched.page, server)
     page = watched.page
     select_first(watched.page)
@@ -141,7 +160,9 @@ def test_a_token_clicked_in_sequence_salience_shows_where_it_came_from(watched: 
     chips.first.wait_for()
 
     def scores_after(click: Callable[[], None]) -> dict[str, list[float]]:
-        with page.expect_response(lambda reply: "_salience&" in reply.url and "/get_preds" in reply.url) as reply:
+        with page.expect_response(
+            lambda reply: "_salience&" in reply.url and "/get_preds" in reply.url
+        ) as reply:
             click()
         (scores,) = reply.value.json()
         return scores

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.data.tasks import read_task
 from lit_tl.analyses.attention_patterns import head_scores
+from lit_tl.data.tasks import read_task
 from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
 
 EXAMPLE = read_task("ioi").examples[0]
@@ -47,7 +47,9 @@ def test_predictions_show_the_models_own_numbers(page: Any, bundled: HookedTrans
     panel.locator(".token").nth(4).hover()
     panel.locator(".detail h4", has_text="4:").wait_for()
     said = panel.locator(".detail p").first.inner_text()
-    assert said.startswith(f"loss {output['token_loss'][4]:.2f} nats, rank {output['token_rank'][4]}, ")
+    assert said.startswith(
+        f"loss {output['token_loss'][4]:.2f} nats, rank {output['token_rank'][4]}, "
+    )
     expected = [name.replace(" ", "·") for name, _ in output["top_k_tokens"][3]]
     assert panel.locator(".detail .guesses .name").all_inner_texts()[: len(expected)] == expected
 
@@ -67,7 +69,9 @@ def test_a_chosen_token_is_what_salience_explains(page: Any) -> None:
     panel = page.locator("lit-tl-predictions-module")
     panel.locator(".token").nth(4).click()
     assert "at 4" in panel.locator(".target").inner_text()
-    with page.expect_request(lambda request: "/get_interpretations" in request.url and "Grad" in request.url) as asked:
+    with page.expect_request(
+        lambda request: "/get_interpretations" in request.url and "Grad" in request.url
+    ) as asked:
         tab(page, "Salience")
     (sent,) = json.loads(asked.value.post_data)["inputs"]
     assert [pos for pos, marked in enumerate(sent["data"]["target_mask"]) if marked] == [4]
@@ -75,7 +79,10 @@ def test_a_chosen_token_is_what_salience_explains(page: Any) -> None:
     maps.first.wait_for()
 
     def later_tokens_are_white() -> bool:
-        return maps.nth(6).evaluate("e => getComputedStyle(e).backgroundColor") in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
+        return maps.nth(6).evaluate("e => getComputedStyle(e).backgroundColor") in (
+            "rgb(255, 255, 255)",
+            "rgba(0, 0, 0, 0)",
+        )
 
     page.wait_for_timeout(500)
     assert later_tokens_are_white(), "nothing after a token explains it"
@@ -86,11 +93,18 @@ def test_a_chosen_token_is_what_salience_explains(page: Any) -> None:
     assert not later_tokens_are_white()
 
 
-def test_the_head_with_the_highest_score_comes_first(page: Any, bundled: HookedTransformerLIT) -> None:
+def test_the_head_with_the_highest_score_comes_first(
+    page: Any, bundled: HookedTransformerLIT
+) -> None:
     (output,) = bundled.predict([EXAMPLE])
     ids = bundled.model.to_tokens(EXAMPLE["text"])[0].tolist()
-    scores = [head_scores(torch.from_numpy(output[f"attention_layer_{layer}"]), ids)["induction"] for layer in range(4)]
-    best = max((score, layer, head) for layer, row in enumerate(scores) for head, score in enumerate(row))
+    scores = [
+        head_scores(torch.from_numpy(output[f"attention_layer_{layer}"]), ids)["induction"]
+        for layer in range(4)
+    ]
+    best = max(
+        (score, layer, head) for layer, row in enumerate(scores) for head, score in enumerate(row)
+    )
     tab(page, "Attention")
     panel = page.locator("lit-tl-attention-module")
     panel.locator(".control select").select_option("induction")
@@ -99,7 +113,8 @@ def test_the_head_with_the_highest_score_comes_first(page: Any, bundled: HookedT
     assert f"{best[0]:.2f}" in first.inner_text()
     panel.locator(".head[data-drawn]").nth(8).wait_for()
     colours = first.locator("canvas").evaluate(
-        "e => new Set(new Uint32Array(e.getContext('2d').getImageData(0, 0, e.width, e.height).data.buffer)).size"
+        "e => new Set(new Uint32Array(e.getContext('2d').getImageData(0, 0, e.width, "
+        "e.height).data.buffer)).size"
     )
     assert colours > 10, "a map and not an empty canvas"
 
@@ -115,7 +130,9 @@ def test_hovered_weights_equal_the_models(page: Any, bundled: HookedTransformerL
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     for query, key in ((n - 1, n - 1), (8, 5), (10, 2)):
-        canvas.hover(position={"x": (key + 0.5) / n * box["width"], "y": (query + 0.5) / n * box["height"]})
+        canvas.hover(
+            position={"x": (key + 0.5) / n * box["width"], "y": (query + 0.5) / n * box["height"]}
+        )
         cell = panel.locator(".readout .cell").inner_text()
         assert cell.startswith(f"{query} ")
         shown = float(cell.split(": ")[-1])
@@ -136,7 +153,11 @@ def test_only_what_is_on_screen_is_fetched(watched: Watched, server: LitServer) 
     asked: list[dict] = []
     watched.page.on(
         "request",
-        lambda request: asked.append(json.loads(request.post_data)["config"]) if "interpreter=Attention" in request.url else None,
+        lambda request: (
+            asked.append(json.loads(request.post_data)["config"])
+            if "interpreter=Attention" in request.url
+            else None
+        ),
     )
     open_page(watched.page, server, "?models=first&dataset=ioi")
     select_first(watched.page)
@@ -157,16 +178,22 @@ def test_downloads_hold_the_numbers(page: Any, bundled: HookedTransformerLIT, ki
     with page.expect_download() as download:
         panel.get_by_text(kind.upper(), exact=True).click()
     content = download.value.path().read_bytes()
-    expected = [[pos, output["tokens"][pos], loss] for pos, loss in enumerate(output["token_loss"]) if pos]
+    expected = [
+        [pos, output["tokens"][pos], loss] for pos, loss in enumerate(output["token_loss"]) if pos
+    ]
     if kind == "csv":
         head, *rows = csv.reader(content.decode().splitlines())
         assert head == ["position", "token", "loss"]
         assert [[int(pos), token] for pos, token, _ in rows] == [row[:2] for row in expected]
-        assert [float(loss) for *_, loss in rows] == pytest.approx([row[2] for row in expected], rel=1e-6)
+        assert [float(loss) for *_, loss in rows] == pytest.approx(
+            [row[2] for row in expected], rel=1e-6
+        )
     elif kind == "json":
         told = json.loads(content)
         assert (told["figure"], told["settings"]) == ("Loss along the prompt", {"quantity": "loss"})
-        assert [row[2] for row in told["rows"]] == pytest.approx([row[2] for row in expected], rel=1e-6)
+        assert [row[2] for row in told["rows"]] == pytest.approx(
+            [row[2] for row in expected], rel=1e-6
+        )
     else:
         assert content.startswith(b"\x89PNG" if kind == "png" else b"<svg")
         assert len(content) > 5000
@@ -197,7 +224,8 @@ def test_a_click_in_a_figure_chooses_the_target_and_resizing_redraws_it(page: An
     wide = panel.locator(".plot .main-svg").first.bounding_box()["width"]
     page.set_viewport_size({"width": 1200, "height": 800})
     page.wait_for_function(
-        "([panel, wide]) => panel.shadowRoot.querySelector('.main-svg').getBoundingClientRect().width < wide - 50",
+        "([panel, wide]) => "
+        "panel.shadowRoot.querySelector('.main-svg').getBoundingClientRect().width < wide - 50",
         arg=[panel.element_handle(), wide],
     )
     assert panel.locator(".plot .main-svg").first.bounding_box()["width"] < wide - 50
@@ -206,11 +234,16 @@ def test_a_click_in_a_figure_chooses_the_target_and_resizing_redraws_it(page: An
     assert page.locator("lit-tl-predictions-module .token.chosen").get_attribute("data-pos") == "4"
 
 
-def test_two_models_and_a_pinned_prompt_stand_side_by_side(watched: Watched, server: LitServer) -> None:
+def test_two_models_and_a_pinned_prompt_stand_side_by_side(
+    watched: Watched, server: LitServer
+) -> None:
     page = watched.page
     open_page(watched.page, server, "?models=first,second&dataset=ioi")
     select_first(watched.page)
-    for name, tag in (("Predictions", "lit-tl-predictions-module"), ("Attention", "lit-tl-attention-module")):
+    for name, tag in (
+        ("Predictions", "lit-tl-predictions-module"),
+        ("Attention", "lit-tl-attention-module"),
+    ):
         tab(page, name)
         for i in range(2):
             page.locator(tag).nth(i).locator(".token").first.wait_for()
@@ -229,7 +262,9 @@ def test_two_models_and_a_pinned_prompt_stand_side_by_side(watched: Watched, ser
 
 
 @pytest.mark.parametrize("late", ["panels", "get_info"])
-def test_panels_are_there_whichever_reply_comes_first(watched: Watched, server: LitServer, late: str) -> None:
+def test_panels_are_there_whichever_reply_comes_first(
+    watched: Watched, server: LitServer, late: str
+) -> None:
     order: list[str] = []
     pattern = re.compile(r"/lit_tl/panels/|/lit_tl/bridge" if late == "panels" else r"/get_info")
 
@@ -247,7 +282,9 @@ def test_panels_are_there_whichever_reply_comes_first(watched: Watched, server: 
     watched.check()
 
 
-def test_a_client_that_the_bridge_does_not_know_still_works(watched: Watched, server: LitServer) -> None:
+def test_a_client_that_the_bridge_does_not_know_still_works(
+    watched: Watched, server: LitServer
+) -> None:
     def another_build(route: Any) -> None:
         reply = route.fetch()
         route.fulfill(response=reply, body=reply.text().replace("reactImmediately", "reactAtOnce"))
@@ -256,7 +293,10 @@ def test_a_client_that_the_bridge_does_not_know_still_works(watched: Watched, se
     open_page(watched.page, server, "?models=first&dataset=ioi")
     select_first(watched.page)
     notice = watched.page.get_by_role("alert")
-    assert "panels are off, because this LIT client is not one that they know (no reactImmediately)" in notice.inner_text()
+    assert (
+        "panels are off, because this LIT client is not one that they know (no reactImmediately)"
+        in notice.inner_text()
+    )
     assert notice.count() == 1
     assert watched.page.locator("lit-tl-predictions-module").count() == 0
     tab(watched.page, "Salience")
@@ -265,7 +305,9 @@ def test_a_client_that_the_bridge_does_not_know_still_works(watched: Watched, se
     watched.check()
 
 
-def test_a_panel_that_does_not_arrive_leaves_the_others(watched: Watched, server: LitServer) -> None:
+def test_a_panel_that_does_not_arrive_leaves_the_others(
+    watched: Watched, server: LitServer
+) -> None:
     watched.page.route("**/panels/attention.js", lambda route: route.abort())
     open_page(watched.page, server, "?models=first&dataset=ioi")
     select_first(watched.page)
@@ -295,7 +337,9 @@ def test_a_target_is_of_one_model(watched: Watched, server: LitServer) -> None:
 def test_at_512_tokens_the_details_stay_in_view(watched: Watched, server: LitServer) -> None:
     open_page(watched.page, server, "?models=first&dataset=ioi")
     select_first(watched.page)
-    watched.page.locator("datapoint-editor-module textarea").first.fill("the king and the queen saw the dog " * 70)
+    watched.page.locator("datapoint-editor-module textarea").first.fill(
+        "the king and the queen saw the dog " * 70
+    )
     watched.page.locator("datapoint-editor-module").get_by_text("Add", exact=True).click()
     for name, shown in (("Predictions", ".detail h4"), ("Attention", ".readout p")):
         tab(watched.page, name)
@@ -309,13 +353,20 @@ def test_at_512_tokens_the_details_stay_in_view(watched: Watched, server: LitSer
 
 def test_a_failure_is_said_in_the_panel(watched: Watched, server: LitServer) -> None:
     refused = json.dumps({"error": "the model is on fire", "id": "1"})
-    watched.page.route("**interpreter=Predictions**", lambda route: route.fulfill(status=400, body=refused))
+    watched.page.route(
+        "**interpreter=Predictions**", lambda route: route.fulfill(status=400, body=refused)
+    )
     open_page(watched.page, server, "?models=first&dataset=ioi")
     select_first(watched.page)
-    assert watched.page.locator("lit-tl-predictions-module .failed").inner_text() == "the model is on fire"
+    assert (
+        watched.page.locator("lit-tl-predictions-module .failed").inner_text()
+        == "the model is on fire"
+    )
 
 
-def test_counterfactuals_and_metrics_work_on_the_page(page: Any, bundled: HookedTransformerLIT) -> None:
+def test_counterfactuals_and_metrics_work_on_the_page(
+    page: Any, bundled: HookedTransformerLIT
+) -> None:
     tab(page, "Counterfactuals")
     generators = page.locator("generator-module")
     with page.expect_response(lambda reply: "/get_generated" in reply.url) as reply:
@@ -327,7 +378,11 @@ def test_counterfactuals_and_metrics_work_on_the_page(page: Any, bundled: Hooked
     tab(page, "Metrics")
     for name in ("perplexity", "answer_accuracy", "logit_diff"):
         page.locator("metrics-module", has_text=name).first.wait_for()
-    cells = page.locator("metrics-module lit-data-table tbody tr", has_text="selection").locator("td").all_inner_texts()
+    cells = (
+        page.locator("metrics-module lit-data-table tbody tr", has_text="selection")
+        .locator("td")
+        .all_inner_texts()
+    )
     (output,) = bundled.predict([EXAMPLE], fields=["loss", "logit_diff"])
     assert f"{output['loss']:.3f}" in [cell.strip() for cell in cells]
     assert f"{output['logit_diff']:.3f}" in [cell.strip() for cell in cells]

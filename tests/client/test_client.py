@@ -16,7 +16,10 @@ def node() -> str:
 
 def test_the_pure_parts_of_the_client() -> None:
     done = subprocess.run(
-        [node(), "--test", "--test-reporter=tap", *map(str, HERE.glob("*.test.mjs"))], capture_output=True, text=True, check=False
+        [node(), "--test", "--test-reporter=tap", *map(str, HERE.glob("*.test.mjs"))],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "# fail 0" in done.stdout

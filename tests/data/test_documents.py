@@ -18,12 +18,15 @@ def lines(texts: list[str]) -> bytes:
 
 
 def read(path: object, bad_lines: str = "refuse", **options: str) -> list[str]:
-    documents = open_documents(str(path), **{"text_column": "text", "split": "train", "bad_lines": bad_lines, **options})
+    documents = open_documents(
+        str(path), **{"text_column": "text", "split": "train", "bad_lines": bad_lines, **options}
+    )
     return [text for group in documents.groups() for text in group.texts]
 
 
 def every_kind(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The same texts as a file of each kind, and as folders of two parquet files and of two files of lines."""
+    """The same texts as a file of each kind, and as folders of two parquet files and of two files
+    of lines."""
     import datasets
 
     content = lines(TEXTS)
@@ -62,8 +65,13 @@ def test_rows_without_text_are_refused_or_skipped_and_counted(tmp_path: pathlib.
     import datasets
 
     folder = tmp_path / "set"
-    datasets.Dataset.from_dict({"body": [*TEXTS[:5], None, *TEXTS[5:]]}).to_parquet(str(folder / "part.parquet"))
-    with pytest.raises(DataError, match=r"row 6: no text under 'body': it is NoneType .* \(--bad_lines=skip goes on"):
+    datasets.Dataset.from_dict({"body": [*TEXTS[:5], None, *TEXTS[5:]]}).to_parquet(
+        str(folder / "part.parquet")
+    )
+    with pytest.raises(
+        DataError,
+        match=r"row 6: no text under 'body': it is NoneType .* \(--bad_lines=skip goes on",
+    ):
         read(folder, text_column="body")
     documents = open_documents(str(folder), text_column="body", split="train", bad_lines="skip")
     groups = list(documents.groups())
@@ -80,7 +88,9 @@ def test_a_folder_of_lines_has_splits_and_says_file_and_line(tmp_path: pathlib.P
     (tmp_path / "train-1.jsonl").write_bytes(lines(TEXTS[3:5]) + b"{\n" + lines(TEXTS[5:6]))
     (tmp_path / "test.jsonl").write_bytes(lines(TEXTS[7:9]))
     assert read(tmp_path, split="test") == TEXTS[7:9]
-    with pytest.raises(DataError, match=r"train-1\.jsonl:3: not JSON: .* \(--bad_lines=skip goes on"):
+    with pytest.raises(
+        DataError, match=r"train-1\.jsonl:3: not JSON: .* \(--bad_lines=skip goes on"
+    ):
         read(tmp_path)
     documents = open_documents(str(tmp_path), text_column="text", split="train", bad_lines="skip")
     groups = list(documents.groups())
@@ -89,13 +99,19 @@ def test_a_folder_of_lines_has_splits_and_says_file_and_line(tmp_path: pathlib.P
     assert str(tmp_path.parent) not in json.dumps(documents.identity())
     assert documents.most_tokens() >= 6
     (tmp_path / "more.csv").write_text("text\na\n")
-    with pytest.raises(DataError, match=r"holds more\.csv, which would not be read beside its other files"):
+    with pytest.raises(
+        DataError, match=r"holds more\.csv, which would not be read beside its other files"
+    ):
         read(tmp_path)
     (tmp_path / "more.csv").unlink()
     (tmp_path / "README.md").write_text(
-        "---\nconfigs:\n- config_name: a\n  data_files: test.jsonl\n- config_name: b\n  data_files: train-0.jsonl\n---\n"
+        "---\nconfigs:\n- config_name: a\n  data_files: test.jsonl\n- config_name: b\n  "
+        "data_files: train-0.jsonl\n---\n"
     )
-    with pytest.raises(DataError, match=r"declares several configs in its README\.md: give a file, or the folder, of one"):
+    with pytest.raises(
+        DataError,
+        match=r"declares several configs in its README\.md: give a file, or the folder, of one",
+    ):
         read(tmp_path)
 
 
@@ -115,7 +131,11 @@ def test_identity_tells_an_edit_in_the_middle(tmp_path: pathlib.Path) -> None:
     found = []
     for content in (lines(TEXTS), lines(TEXTS).replace(b"text 77 ", b"text 78 ")):
         (tmp_path / "t.jsonl").write_bytes(content)
-        found.append(open_documents(str(tmp_path / "t.jsonl"), text_column="text", split="train", bad_lines="refuse").identity())
+        found.append(
+            open_documents(
+                str(tmp_path / "t.jsonl"), text_column="text", split="train", bad_lines="refuse"
+            ).identity()
+        )
     assert found[0]["bytes"] == found[1]["bytes"]
     assert found[0] != found[1]
 
@@ -133,7 +153,9 @@ def test_identity_tells_an_edit_in_the_middle(tmp_path: pathlib.Path) -> None:
         (b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "not JSON: a number is too long"),
     ],
 )
-def test_bad_lines_are_refused_or_skipped_and_counted(tmp_path: pathlib.Path, line: bytes, reason: str) -> None:
+def test_bad_lines_are_refused_or_skipped_and_counted(
+    tmp_path: pathlib.Path, line: bytes, reason: str
+) -> None:
     path = tmp_path / "t.jsonl"
     path.write_bytes(lines(TEXTS[:70]) + line + b"\n\n" + lines(TEXTS[70:]))
     with pytest.raises(DataError) as refused:
@@ -152,10 +174,14 @@ def test_a_file_that_can_not_be_read_is_said(tmp_path: pathlib.Path) -> None:
     kinds = every_kind(tmp_path)
     for name, size in (("t.jsonl.gz", 300), ("t.jsonl.zst", -20)):
         kinds[name].write_bytes(kinds[name].read_bytes()[:size])
-        with pytest.raises(DataError, match=rf"{name}: can't be unpacked to its end, beyond line \d+"):
+        with pytest.raises(
+            DataError, match=rf"{name}: can't be unpacked to its end, beyond line \d+"
+        ):
             read(kinds[name], bad_lines="skip")
     kinds["t.jsonl.zst"].write_bytes(b"no zstandard")
-    with pytest.raises(DataError, match=r"t\.jsonl\.zst: can't be unpacked to its end, beyond line 0"):
+    with pytest.raises(
+        DataError, match=r"t\.jsonl\.zst: can't be unpacked to its end, beyond line 0"
+    ):
         read(kinds["t.jsonl.zst"])
     (tmp_path / "t.csv").write_text("a")
     (tmp_path / "list.json").write_text(json.dumps([{"text": "a"}], indent=2))

@@ -30,7 +30,9 @@ def test_ioi_answers_are_the_name_that_stands_once() -> None:
         assert len(re.findall(example.answer.strip(), example.text)) == 1
         assert len(re.findall(example.foil.strip(), example.text)) == 2
         assert len(re.findall(example.answer.strip(), example.corrupted_text)) == 2
-        first, second = sorted((example.text.index(example.answer), example.text.index(example.foil)))
+        first, second = sorted(
+            (example.text.index(example.answer), example.text.index(example.foil))
+        )
         order = "ABBA" if first == example.text.index(example.answer) else "BABA"
         assert order == example.template
         assert first < second
@@ -62,9 +64,15 @@ def test_verbs_agree_with_their_subjects() -> None:
 def test_capitals_and_pronouns_are_those_of_the_prompt() -> None:
     capitals = dict(lexicon.CAPITALS)
     for example in paired.capital(100, 0):
-        country = next(word.strip(",") for word in example.text.split() if word.strip(",") in capitals)
+        country = next(
+            word.strip(",") for word in example.text.split() if word.strip(",") in capitals
+        )
         assert example.answer == f" {capitals[country]}"
-        other = next(word.strip(",") for word in example.corrupted_text.split() if word.strip(",") in capitals)
+        other = next(
+            word.strip(",")
+            for word in example.corrupted_text.split()
+            if word.strip(",") in capitals
+        )
         assert example.foil == f" {capitals[other]}"
     for example in paired.pronoun(100, 0):
         male = any(word.strip(",") in lexicon.MALE_NAMES for word in example.text.split())
@@ -94,11 +102,17 @@ def test_every_shipped_example_fits_the_bundled_tokenizer(bundled: HookedTransfo
 
 
 def test_misfits_are_found_and_explained(bundled: HookedTransformerLIT) -> None:
-    example = {"text": "The king", "answer": " queen", "foil": " king", "corrupted_text": "The queen"}
+    example = {
+        "text": "The king",
+        "answer": " queen",
+        "foil": " king",
+        "corrupted_text": "The queen",
+    }
     cases = {
         r"is \d tokens": example | {"answer": " zyxw"},
         "same token": example | {"foil": " queen"},
-        "prompt has 3 tokens, but the corrupted one 4": example | {"corrupted_text": "The old queen"},
+        "prompt has 3 tokens, but the corrupted one 4": example
+        | {"corrupted_text": "The old queen"},
     }
     for reason, bad in cases.items():
         (misfit,) = tasks.misfits([example, bad, {"text": "no answer"}], bundled.loaded.prompter)
@@ -114,7 +128,10 @@ def test_the_shipped_files_are_what_the_program_writes() -> None:
         assert hashlib.sha256(text.encode()).hexdigest() == entry["sha256"]
         assert len(text.splitlines()) == entry["examples"] == len(tasks.read_task(name).examples)
         assert (tasks.shipped_folder() / entry["card"]).read_text().startswith(f"# {name}")
-        generated = [dataclasses.asdict(example) for example in paired.TASKS[name](4 * entry["examples"], entry["seed"], True)]
+        generated = [
+            dataclasses.asdict(example)
+            for example in paired.TASKS[name](4 * entry["examples"], entry["seed"], True)
+        ]
         texts = {example["text"] for example in generated}
         assert all(example["text"] in texts for example in tasks.read_task(name).examples)
 

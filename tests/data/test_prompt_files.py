@@ -4,8 +4,8 @@ import pathlib
 
 import pytest
 
-from lit_tl.data.errors import DataError
 from lit_tl.data.columns import Column, prompts_in_memory
+from lit_tl.data.errors import DataError
 from lit_tl.data.prompt_files import read_json_lines, read_text_lines
 from lit_tl.data.prompt_source import PromptSource
 
@@ -26,7 +26,8 @@ def test_text_lines(tmp_path: pathlib.Path) -> None:
 def test_json_lines_give_each_field_one_type(tmp_path: pathlib.Path) -> None:
     path = write(
         tmp_path,
-        b'{"text": "a", "answer": " b", "kind": "x", "score": 1, "ok": true, "tokens": ["a"], "extra": {"k": [1]}}\n'
+        b'{"text": "a", "answer": " b", "kind": "x", "score": 1, "ok": true, "tokens": ["a"], '
+        b'"extra": {"k": [1]}}\n'
         b'{"text": "c", "kind": "y", "score": 2.5, "note": null}\n',
     )
     data = read_json_lines(path)
@@ -35,7 +36,15 @@ def test_json_lines_give_each_field_one_type(tmp_path: pathlib.Path) -> None:
     assert columns["score"] == Column(kind="scalar", low=1.0, high=2.5)
     assert columns["tokens"].kind == "tokens"
     assert "note" not in columns
-    assert data.examples[1] == {"text": "c", "answer": "", "kind": "y", "score": 2.5, "ok": False, "tokens": [], "extra": ""}
+    assert data.examples[1] == {
+        "text": "c",
+        "answer": "",
+        "kind": "y",
+        "score": 2.5,
+        "ok": False,
+        "tokens": [],
+        "extra": "",
+    }
     assert data.examples[0]["extra"] == '{"k": [1]}'
 
 
@@ -46,14 +55,19 @@ def test_json_lines_give_each_field_one_type(tmp_path: pathlib.Path) -> None:
         (b'{"text": "a"}\n\n[1]\n', r"data.jsonl:3: not a JSON object"),
         (b'{"prompt": "a"}\n', r"data.jsonl:1: no text"),
         (b'{"text": 5}\n', r"data.jsonl:1: no text"),
-        (b'{"text": "a", "x": 1}\n{"text": "b", "x": "y"}\n', r"data.jsonl:2: 'x' is text here, but a number on line 1"),
+        (
+            b'{"text": "a", "x": 1}\n{"text": "b", "x": "y"}\n',
+            r"data.jsonl:2: 'x' is text here, but a number on line 1",
+        ),
         (b'{"text": "a", "x": NaN}\n', r"data.jsonl:1: NaN is not JSON"),
         (b'{"text": "a"}\n{"text": "\xff"}\n', r"data.jsonl:2: not UTF-8: byte 0xff at column 11"),
         (b"\n \n", "holds no text"),
         (b"", "holds no text"),
     ],
 )
-def test_bad_lines_are_named_with_the_reason(tmp_path: pathlib.Path, content: bytes, message: str) -> None:
+def test_bad_lines_are_named_with_the_reason(
+    tmp_path: pathlib.Path, content: bytes, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         read_json_lines(write(tmp_path, content))
 
@@ -66,7 +80,10 @@ def test_missing_files_and_folders(tmp_path: pathlib.Path) -> None:
 
 
 def test_prompts_in_memory() -> None:
-    assert [example["text"] for example in prompts_in_memory(["a", {"text": "b"}]).examples] == ["a", "b"]
+    assert [example["text"] for example in prompts_in_memory(["a", {"text": "b"}]).examples] == [
+        "a",
+        "b",
+    ]
     with pytest.raises(DataError, match="prompt 2 has no text"):
         prompts_in_memory(["a", {"prompt": "b"}])
     with pytest.raises(DataError, match="empty list"):
@@ -101,7 +118,10 @@ def test_malformed_and_unknown_sources_are_refused(tmp_path: pathlib.Path) -> No
 
 
 def test_odd_but_plausible_values(tmp_path: pathlib.Path) -> None:
-    path = write(tmp_path, b'{"text": "a", "tags": ["x"], "answer": 5}\n{"text": "b", "tags": [], "answer": 7}\n')
+    path = write(
+        tmp_path,
+        b'{"text": "a", "tags": ["x"], "answer": 5}\n{"text": "b", "tags": [], "answer": 7}\n',
+    )
     assert read_json_lines(path).examples[1] == {"text": "b", "tags": [], "answer": "7"}
     with pytest.raises(DataError, match="a number in 'n' is too large"):
         read_json_lines(write(tmp_path, b'{"text": "a", "n": 1' + b"0" * 400 + b"}\n"))

@@ -18,7 +18,11 @@ def write(tmp_path: pathlib.Path, content: str, name: str) -> str:
 
 @pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.csv", ";"), ("t.tsv", "\t")])
 def test_rows_become_prompts(tmp_path: pathlib.Path, name: str, delimiter: str) -> None:
-    rows = [["prompt", "answer", "score", "kind"], ['"a, b; c"', " 7", "1.5", "x"], ['"two\nlines ""quoted"""', "", "", "y"]]
+    rows = [
+        ["prompt", "answer", "score", "kind"],
+        ['"a, b; c"', " 7", "1.5", "x"],
+        ['"two\nlines ""quoted"""', "", "", "y"],
+    ]
     data = read_table(write(tmp_path, "\n".join(delimiter.join(row) for row in rows) + "\n", name))
     assert data.examples == [
         {"text": "a, b; c", "answer": " 7", "score": 1.5, "kind": "x"},
@@ -67,7 +71,10 @@ def test_json_files(tmp_path: pathlib.Path) -> None:
     [
         ("hf:NeelNanda/pile-10k", ("NeelNanda/pile-10k", None, "train", "", 200)),
         ("hf:imdb[test,text,:50]", ("imdb", None, "test", "text", 50)),
-        ("hf:wikitext/x/wikitext-2-v1[validation,:7]", ("wikitext/x", "wikitext-2-v1", "validation", "", 7)),
+        (
+            "hf:wikitext/x/wikitext-2-v1[validation,:7]",
+            ("wikitext/x", "wikitext-2-v1", "validation", "", 7),
+        ),
     ],
 )
 def test_hub_sources_are_read(text: str, expected: tuple) -> None:
@@ -76,7 +83,9 @@ def test_hub_sources_are_read(text: str, expected: tuple) -> None:
     assert PromptSource.parse(f"mine={text}").label == "mine"
 
 
-@pytest.mark.parametrize("text", ["hf:", "hf:a b", "hf:a[train,text,more]", "hf:a[:0]", "hf:a[:x]", "hf:a[:1,:2]"])
+@pytest.mark.parametrize(
+    "text", ["hf:", "hf:a b", "hf:a[train,text,more]", "hf:a[:0]", "hf:a[:x]", "hf:a[:1,:2]"]
+)
 def test_malformed_hub_sources_are_refused(text: str) -> None:
     with pytest.raises(DataError, match=r"hf:|in brackets"):
         HubEntry.parse(text)
@@ -98,7 +107,11 @@ def test_tables_as_other_programs_write_them(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "text,tokens\nfoo,bar\n", "'tokens' is text, but models read it as a list of texts"),
+        (
+            "a.csv",
+            "text,tokens\nfoo,bar\n",
+            "'tokens' is text, but models read it as a list of texts",
+        ),
         ("a.json", '[{"text": "\\ud800"}]', "half a character"),
         ("a.json", '[{"text": "a", "x": NaN}]', "'x' is nan, which is no number"),
         ("a.json", "[" * 100_000, "nested too deeply"),

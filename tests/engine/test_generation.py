@@ -8,12 +8,17 @@ import torch
 import transformers
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.models.loading import load_model
 from lit_tl.engine.prompts import Prompt, Prompter
 from lit_tl.engine.runner import Runner
+from lit_tl.models.loading import load_model
 from tests.conftest import FAMILIES
 
-TEXTS = ["The capital of France is", "When Mary and John went to the store, John gave a book to", "", "a"]
+TEXTS = [
+    "The capital of France is",
+    "When Mary and John went to the store, John gave a book to",
+    "",
+    "a",
+]
 
 
 def one_by_one(model: Any, prompt: Prompt, steps: int) -> str:
@@ -29,7 +34,9 @@ def continuations(model: Any, prompts: list[Prompt], steps: int) -> list[str]:
     runner = Runner(model)
     texts = [""] * len(prompts)
     for batch in runner.run(prompts, keep_cache=True):
-        for i, text in zip(batch.index, runner.continue_greedily(batch, max_new_tokens=steps), strict=True):
+        for i, text in zip(
+            batch.index, runner.continue_greedily(batch, max_new_tokens=steps), strict=True
+        ):
             texts[i] = text
     return texts
 
@@ -37,11 +44,15 @@ def continuations(model: Any, prompts: list[Prompt], steps: int) -> list[str]:
 def check_continuations(model: Any, texts: list[str], steps: int) -> None:
     prompter = Prompter(Runner(model), max_length=512, prepend_bos=True)
     prompts = [prompter.from_text(text) for text in texts]
-    assert continuations(model, prompts, steps) == [one_by_one(model, prompt, steps) for prompt in prompts]
+    assert continuations(model, prompts, steps) == [
+        one_by_one(model, prompt, steps) for prompt in prompts
+    ]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_padded_batch_goes_on_as_each_prompt_alone_does(family: str, models: dict[str, HookedTransformerLIT]) -> None:
+def test_a_padded_batch_goes_on_as_each_prompt_alone_does(
+    family: str, models: dict[str, HookedTransformerLIT]
+) -> None:
     check_continuations(models[family].model, TEXTS, 12)
 
 
@@ -56,7 +67,9 @@ def test_a_sliding_window_shorter_than_the_text_is_honoured(
     config.sliding_window = 6
     torch.manual_seed(3)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    transformers.AutoTokenizer.from_pretrained(checkpoint_folders["gemma2"]).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(checkpoint_folders["gemma2"]).save_pretrained(
+        tmp_path
+    )
     check_continuations(load_model(str(tmp_path)), TEXTS, 8)
 
 
@@ -75,10 +88,19 @@ def test_attention_that_counts_keys_is_honoured(
 ) -> None:
     shape = {"vocab_size": 2048, "bos_token_id": 0, "eos_token_id": 0}
     if kind == "gpt_neo":
-        layers = {"num_layers": 2, "attention_types": [[["global", "local"], 1]], "window_size": 6, "max_position_embeddings": 64}
-        config = transformers.GPTNeoConfig(hidden_size=32, num_heads=4, initializer_range=0.2, **layers, **shape)
+        layers = {
+            "num_layers": 2,
+            "attention_types": [[["global", "local"], 1]],
+            "window_size": 6,
+            "max_position_embeddings": 64,
+        }
+        config = transformers.GPTNeoConfig(
+            hidden_size=32, num_heads=4, initializer_range=0.2, **layers, **shape
+        )
     else:
-        config = transformers.MptConfig(d_model=32, n_heads=4, n_layers=2, max_seq_len=64, initializer_range=0.2, **shape)
+        config = transformers.MptConfig(
+            d_model=32, n_heads=4, n_layers=2, max_seq_len=64, initializer_range=0.2, **shape
+        )
     torch.manual_seed(5)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     transformers.AutoTokenizer.from_pretrained(checkpoint_folders["gpt2"]).save_pretrained(tmp_path)

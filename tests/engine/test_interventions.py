@@ -84,7 +84,9 @@ def test_adding_zero_changes_nothing(runner: Runner) -> None:
     for site in sites_of(runner):
         observe = {"value": Observe(site)}
         plain = logits_of(runner, observe=observe)
-        assert torch.equal(plain, logits_of(runner, Add(site, Array(0.0)), observe=observe)), str(site)
+        assert torch.equal(plain, logits_of(runner, Add(site, Array(0.0)), observe=observe)), str(
+            site
+        )
         assert torch.equal(plain, logits_of(runner, Add(site, Array(3.0), 0.0), observe=observe))
 
 
@@ -93,9 +95,13 @@ def test_zeroing_every_head_is_zeroing_attention_up_to_the_output_bias(runner: R
         heads = [Zero(Site("z", layer, head)) for head in range(runner.shape.n_heads)]
         site = Site("attn_out", layer)
         bias = batch_of(runner, *heads, observe={"bias": Observe(site)}).observed["bias"][0, 0]
-        assert torch.allclose(bias, batch_of(
-            runner, Zero(Site("result", layer)), observe={"bias": Observe(site)}
-        ).observed["bias"][0, 0], atol=1e-6)
+        assert torch.allclose(
+            bias,
+            batch_of(runner, Zero(Site("result", layer)), observe={"bias": Observe(site)}).observed[
+                "bias"
+            ][0, 0],
+            atol=1e-6,
+        )
         without = logits_of(runner, *heads)
         expected = logits_of(runner, Replace(site, Array(bias.numpy())))
         assert torch.allclose(without, expected, atol=1e-5)
@@ -121,7 +127,8 @@ def test_the_whole_residual_of_another_run_gives_that_runs_prediction(runner: Ru
 
 
 def test_a_change_of_the_residual_reaches_the_stream_and_not_the_mlp_alone(runner: Runner) -> None:
-    """`resid_mid` of a bridge is a hook on the MLP's branch; the stream beside it must change too."""
+    """`resid_mid` of a bridge is a hook on the MLP's branch; the stream beside it must change
+    too."""
     if not runner.layers("resid_mid"):
         return
     vector = Array(torch.linspace(-1, 1, runner.shape.d_model).numpy())
@@ -169,7 +176,7 @@ def test_an_edge_is_seen_by_its_reader_alone(runner: Runner) -> None:
     edges = [Zero(Site("attn_out", 0), reader=reader) for reader in readers]
     assert torch.allclose(logits_of(runner, *edges), whole, atol=1e-4)
     effects = [float((logits_of(runner, edge) - plain).abs().max()) for edge in edges]
-    assert all(0 < effect for effect in effects)
+    assert all(effect > 0 for effect in effects)
     only = batch_of(runner, edges[0], observe={"v": Observe(Site("v", 1))}).observed["v"]
     untouched = batch_of(
         runner, observe={"v": Observe(Site("v", 1)), "q": Observe(Site("q_input", 1))}
@@ -224,7 +231,8 @@ def check_slope(runner: Runner, site: Site, gradient: torch.Tensor) -> None:
     direction = torch.randn(shape, generator=torch.Generator().manual_seed(1)).double()
     at_first = gradient[:, 0] if site.axes[0] == "pos" else gradient[:, :, 0]
     expected = float((at_first * direction).sum())
-    # Attention is rounded to float32 inside, so that steps are wide and the formula of fourth order.
+    # Attention is rounded to float32 inside, so that steps are wide and the formula of fourth
+    # order.
     step = 2.0**-6
 
     def moved(steps: float) -> float:

@@ -102,7 +102,10 @@ def test_arrays_are_known_by_their_content() -> None:
         ("L9H6 = array(abc)", r"array\(abc\) is not among the 0 arrays given"),
         ("mlp_out[5] -> mlp_in[3] = 0", "the reader comes before the site"),
         ("attn_out[3] -> q_input[3] = 0", "the reader comes before the site"),
-        ("pattern[3] -> mlp_in[5] = 0", "is no edge: it goes from attn_out, embed, mlp_out, result"),
+        (
+            "pattern[3] -> mlp_in[5] = 0",
+            "is no edge: it goes from attn_out, embed, mlp_out, result",
+        ),
         ("result[3] -> mlp_in[5] = 0", "name one head"),
         ("attn_out -> mlp_in[5] = 0", "an edge names the layers of both ends"),
     ],

@@ -30,8 +30,24 @@ def test_every_string_of_the_bundled_vocabulary_is_unique() -> None:
 def test_sentencepiece_marks_and_byte_fallback() -> None:
     pieces = {"<unk>": 0, "▁the": 1, "<0x0A>": 2, "<0xF0>": 3, "é": 4, "▁": 5, "<0x20>": 6}
     inner = tokenizers.Tokenizer(models.BPE(pieces, [], byte_fallback=True, unk_token="<unk>"))
-    inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    inner.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
     inner.pre_tokenizer = pre_tokenizers.Metaspace()
-    vocabulary = Vocabulary(transformers.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>"), 9)
-    assert vocabulary.all_strings() == ["<unk>", " the", "\n", "\\xf0", "é", " ", " ", "[id 7]", "[id 8]"]
-    assert vocabulary.ids([" the", " ", "\n"]) == [1, 5, 2], "a real token goes before a byte that reads the same"
+    vocabulary = Vocabulary(
+        transformers.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>"), 9
+    )
+    assert vocabulary.all_strings() == [
+        "<unk>",
+        " the",
+        "\n",
+        "\\xf0",
+        "é",
+        " ",
+        " ",
+        "[id 7]",
+        "[id 8]",
+    ]
+    assert vocabulary.ids([" the", " ", "\n"]) == [1, 5, 2], (
+        "a real token goes before a byte that reads the same"
+    )

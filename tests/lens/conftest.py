@@ -31,6 +31,13 @@ def causal_lm() -> tuple[transformers.PreTrainedModel, transformers.PreTrainedTo
 @pytest.fixture(scope="session")
 def batches(text_file: pathlib.Path, causal_lm: tuple) -> Callable[[int], list[torch.Tensor]]:
     """Gives so many batches of 8 x 64 token ids."""
-    documents = open_documents(str(text_file), text_column="text", split="train", bad_lines="refuse")
-    found = [sequence.long() for sequence, _ in zip(Chunks(documents, encoder(causal_lm[1], 2048), length=64), range(400))]
+    documents = open_documents(
+        str(text_file), text_column="text", split="train", bad_lines="refuse"
+    )
+    found = [
+        sequence.long()
+        for sequence, _ in zip(
+            Chunks(documents, encoder(causal_lm[1], 2048), length=64), range(400)
+        )
+    ]
     return lambda count: list(torch.stack(found).split(8))[:count]

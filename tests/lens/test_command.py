@@ -20,9 +20,20 @@ def command(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess:
     return subprocess.run(line, capture_output=True, text=True, timeout=240, cwd=cwd, check=False)
 
 
-def test_show_writes_the_figure_without_lit(tmp_path: pathlib.Path, bundled: HookedTransformerLIT) -> None:
+def test_show_writes_the_figure_without_lit(
+    tmp_path: pathlib.Path, bundled: HookedTransformerLIT
+) -> None:
     text = "The capital of France is"
-    done = command("show", "--text", text, "--output", "new/out.json", "--statistic", "max_probability", cwd=tmp_path)
+    done = command(
+        "show",
+        "--text",
+        text,
+        "--output",
+        "new/out.json",
+        "--statistic",
+        "max_probability",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert "tuned lens, 4 layers, 6 tokens" in done.stdout
     drawn = json.loads((tmp_path / "new" / "out.json").read_text())["data"][0]
@@ -41,7 +52,11 @@ def test_show_writes_the_figure_without_lit(tmp_path: pathlib.Path, bundled: Hoo
     [
         (["show"], 2, "--text is missing: The prompt"),
         (["shwo"], 2, "'shwo' is no command: train, eval, show, push are"),
-        (["show", "--text", "a", "--output", "a.pdf"], 2, "--output is 'a.pdf': give a name that ends in .html or .json"),
+        (
+            ["show", "--text", "a", "--output", "a.pdf"],
+            2,
+            "--output is 'a.pdf': give a name that ends in .html or .json",
+        ),
         (["show", "--text", "a", "--lens", "./none"], 1, "the lens folder ./none does not exist"),
         (["show", "--statistic", "size"], 2, "statistic"),
     ],

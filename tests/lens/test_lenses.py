@@ -13,11 +13,19 @@ import transformers
 from transformer_lens.tools import analysis
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.lens import JacobianLens, LensError, LogitLens, TunedLens, Unembed, available_lens_artifacts, load_lens_artifacts
+from lit_tl.lens import (
+    JacobianLens,
+    LensError,
+    LogitLens,
+    TunedLens,
+    Unembed,
+    available_lens_artifacts,
+    load_lens_artifacts,
+)
+from lit_tl.lens.choice import BUNDLED_LENSES, choose_lenses
 from lit_tl.lens.evaluation import evaluate
 from lit_tl.lens.streams import residual_streams
 from lit_tl.lens.training.loss import row_loss
-from lit_tl.lens.choice import BUNDLED_LENSES, choose_lenses
 from lit_tl.models.loading import load_model
 from tests.conftest import FAMILIES
 
@@ -30,7 +38,9 @@ def test_the_bundled_lens_is_as_near_to_the_model_as_its_card_says(
     model = causal_lm[0]
     logit = LogitLens.from_model(model)
     tuned = TunedLens.from_unembed_and_pretrained(logit.unembed, str(BUNDLED))
-    measured = evaluate(model, {"logit": logit, "tuned": tuned}, row_loss(logit.unembed), batches(40)).lenses
+    measured = evaluate(
+        model, {"logit": logit, "tuned": tuned}, row_loss(logit.unembed), batches(40)
+    ).lenses
     assert (measured["tuned"].kl < measured["logit"].kl).all()
     said = json.loads((BUNDLED / "fit.json").read_text())["kl_to_model_nats"]
     for name in ("logit", "tuned"):
@@ -73,9 +83,13 @@ class Harmful:
         return (pathlib.Path.touch, (self.path,))
 
 
-def test_a_pickle_with_code_in_it_does_not_run(bundled: HookedTransformerLIT, folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_pickle_with_code_in_it_does_not_run(
+    bundled: HookedTransformerLIT, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     (folder / "params.pt").write_bytes(pickle.dumps(Harmful(tmp_path / "harm")))
-    with pytest.raises(LensError, match="holds more than tensors, or is damaged, and was not loaded"):
+    with pytest.raises(
+        LensError, match="holds more than tensors, or is damaged, and was not loaded"
+    ):
         TunedLens.from_model_and_pretrained(bundled.model, str(folder))
     assert not (tmp_path / "harm").exists()
 
@@ -85,7 +99,9 @@ def test_damaged_and_foreign_folders_are_refused_with_the_reason(
 ) -> None:
     def refused(message: str, model: object = None) -> None:
         with pytest.raises(LensError, match=message):
-            TunedLens.from_model_and_pretrained(bundled.model if model is None else model, str(folder))
+            TunedLens.from_model_and_pretrained(
+                bundled.model if model is None else model, str(folder)
+            )
 
     refused("does not fit .*: d_model is 128, the model has 32", models["gpt2"].model)
     tensors = torch.load(folder / "params.pt", weights_only=True)
@@ -93,7 +109,9 @@ def test_damaged_and_foreign_folders_are_refused_with_the_reason(
 
     torch.save({**tensors, "1.weight": tensors["1.weight"][:5]}, folder / "params.pt")
     refused(r"1.weight has shape \(5, 128\), but needs \(128, 128\)")
-    torch.save({name: value for name, value in tensors.items() if name != "2.bias"}, folder / "params.pt")
+    torch.save(
+        {name: value for name, value in tensors.items() if name != "2.bias"}, folder / "params.pt"
+    )
     refused("has no 2.bias")
     torch.save({**tensors, "9.bias": tensors["1.bias"]}, folder / "params.pt")
     refused("has 9.bias, for which the config has no place")
@@ -119,19 +137,25 @@ def test_damaged_and_foreign_folders_are_refused_with_the_reason(
     refused("there is no config.json in it")
 
 
-def test_a_lens_of_another_unembedding_can_be_taken_on_demand(bundled: HookedTransformerLIT, folder: pathlib.Path) -> None:
+def test_a_lens_of_another_unembedding_can_be_taken_on_demand(
+    bundled: HookedTransformerLIT, folder: pathlib.Path
+) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "unembed_full_hash": "0" * 64}))
     with pytest.warns(UserWarning, match="another unembedding"):
         TunedLens.from_model_and_pretrained(bundled.model, str(folder), strict=False)
 
 
-def test_lenses_of_a_repository_are_found(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lenses_of_a_repository_are_found(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(BUNDLED, tmp_path / "lens" / "some" / "model")
     assert available_lens_artifacts(str(tmp_path)) == {"some/model"}
     assert [path.name for path in load_lens_artifacts(str(BUNDLED))] == ["config.json", "params.pt"]
     monkeypatch.setenv("TUNED_LENS_REPO_ID", "owner/other")
-    with pytest.raises(LensError, match="no-such-lens is no folder, and the Hugging Face Hub can't be reached"):
+    with pytest.raises(
+        LensError, match="no-such-lens is no folder, and the Hugging Face Hub can't be reached"
+    ):
         load_lens_artifacts("no-such-lens")
     with pytest.raises(LensError, match=r"the lens folder \./nowhere does not exist"):
         load_lens_artifacts("./nowhere")
@@ -139,7 +163,9 @@ def test_lenses_of_a_repository_are_found(tmp_path: pathlib.Path, monkeypatch: p
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("optimizer", ["lbfgs", "sgd"])
-def test_inverting_logits_recovers_the_distribution(family: str, optimizer: str, models: dict[str, HookedTransformerLIT]) -> None:
+def test_inverting_logits_recovers_the_distribution(
+    family: str, optimizer: str, models: dict[str, HookedTransformerLIT]
+) -> None:
     unembed = Unembed(models[family].model)
     h = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
     logits = unembed(h).detach()
@@ -167,10 +193,19 @@ def test_generation_from_the_output_is_the_models_own(bundled: HookedTransformer
     lens = TunedLens.from_model_and_pretrained(model, str(BUNDLED))
     ids = model.to_tokens("The capital of France is")
     greedy = lens.generate(model, 4, ids, do_sample=False, max_new_tokens=3)
-    expected = model.generate(ids, max_new_tokens=3, do_sample=False, return_type="tokens", verbose=False, stop_at_eos=False)
+    expected = model.generate(
+        ids,
+        max_new_tokens=3,
+        do_sample=False,
+        return_type="tokens",
+        verbose=False,
+        stop_at_eos=False,
+    )
     assert greedy.tolist() == expected.tolist()
     draws = [
-        lens.generate(model, 2, ids, temp=2.0, max_new_tokens=4, generator=torch.Generator().manual_seed(s)).tolist()
+        lens.generate(
+            model, 2, ids, temp=2.0, max_new_tokens=4, generator=torch.Generator().manual_seed(s)
+        ).tolist()
         for s in (0, 0, 1)
     ]
     assert draws[0] == draws[1] != draws[2]
@@ -178,7 +213,9 @@ def test_generation_from_the_output_is_the_models_own(bundled: HookedTransformer
         lens.generate(model, 9, ids)
 
 
-def test_a_jacobian_lens_is_read_as_any_other(bundled: HookedTransformerLIT, tmp_path: pathlib.Path) -> None:
+def test_a_jacobian_lens_is_read_as_any_other(
+    bundled: HookedTransformerLIT, tmp_path: pathlib.Path
+) -> None:
     model = bundled.model
     matrices = {layer: torch.eye(128) * (1 + layer) for layer in range(3)}
     analysis.JacobianLens(matrices, n_prompts=1, d_model=128).save(str(tmp_path / "lens.pt"))
@@ -186,10 +223,16 @@ def test_a_jacobian_lens_is_read_as_any_other(bundled: HookedTransformerLIT, tmp
     hidden, _ = residual_streams(model, model.to_tokens("The king and the queen"))
     for idx in range(4):
         factor = 1 if idx == 0 else idx
-        assert torch.allclose(lens.transform_hidden(hidden[:, idx], idx), hidden[:, idx] * factor, rtol=1e-3)
+        assert torch.allclose(
+            lens.transform_hidden(hidden[:, idx], idx), hidden[:, idx] * factor, rtol=1e-3
+        )
     with pytest.raises(LensError, match="can't be loaded"):
         JacobianLens.from_model_and_pretrained(model, str(tmp_path / "none.pt"))
-    assert set(choose_lenses(model, f"{BUNDLED}+{tmp_path / 'lens.pt'}").lenses) == {"logit", "tuned", "jacobian"}
+    assert set(choose_lenses(model, f"{BUNDLED}+{tmp_path / 'lens.pt'}").lenses) == {
+        "logit",
+        "tuned",
+        "jacobian",
+    }
     assert set(choose_lenses(model, "none").lenses) == {"logit"}
 
 
@@ -235,13 +278,21 @@ def test_inverting_works_where_gradients_are_off(models: dict[str, HookedTransfo
 @pytest.mark.parametrize(
     ("config", "change"),
     [
-        (transformers.OPTConfig, {"do_layer_norm_before": False, "word_embed_proj_dim": 16, "ffn_dim": 64}),
+        (
+            transformers.OPTConfig,
+            {"do_layer_norm_before": False, "word_embed_proj_dim": 16, "ffn_dim": 64},
+        ),
         (transformers.OPTConfig, {"ffn_dim": 64}),
         (transformers.CohereConfig, {"logit_scale": 0.25, "intermediate_size": 64}),
         (transformers.GraniteConfig, {"logits_scaling": 4.0, "intermediate_size": 64}),
         (
             transformers.Gemma2Config,
-            {"final_logit_softcapping": 2.0, "intermediate_size": 64, "head_dim": 8, "num_key_value_heads": 2},
+            {
+                "final_logit_softcapping": 2.0,
+                "intermediate_size": 64,
+                "head_dim": 8,
+                "num_key_value_heads": 2,
+            },
         ),
         (transformers.MistralConfig, {"intermediate_size": 64, "num_key_value_heads": 2}),
         (transformers.BloomConfig, {}),
@@ -257,7 +308,9 @@ def test_the_final_residual_unembedded_is_the_models_logits(config: type, change
         "bos_token_id": 0,
         "eos_token_id": 0,
     }
-    model = transformers.AutoModelForCausalLM.from_config(config(**shape, pad_token_id=1, **change)).eval()
+    model = transformers.AutoModelForCausalLM.from_config(
+        config(**shape, pad_token_id=1, **change)
+    ).eval()
     ids = torch.arange(2, 12)[None]
     hidden, logits = residual_streams(model, ids, "resid_post")
     unembed = Unembed(model)
@@ -266,7 +319,9 @@ def test_the_final_residual_unembedded_is_the_models_logits(config: type, change
     assert float(unembed.invert(logits[0, -1]).kl) < 1e-2
 
 
-def test_hooks_of_hugging_face_models_are_honoured(checkpoint_folders: dict[str, pathlib.Path]) -> None:
+def test_hooks_of_hugging_face_models_are_honoured(
+    checkpoint_folders: dict[str, pathlib.Path],
+) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders["llama"])
     ids = torch.arange(2, 9)[None]
     handle = model.model.layers[0].register_forward_hook(lambda block, args, output: output * 0)
@@ -281,7 +336,9 @@ def test_hooks_of_hugging_face_models_are_honoured(checkpoint_folders: dict[str,
         assert torch.allclose(Unembed(model)(after[:, -1]), logits, atol=1e-5)
 
 
-def test_other_damage_is_said_too(bundled: HookedTransformerLIT, folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_other_damage_is_said_too(
+    bundled: HookedTransformerLIT, folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     (folder / "params.pt").write_bytes(b"")
     with pytest.raises(LensError, match="is damaged: "):
         TunedLens.from_model_and_pretrained(bundled.model, str(folder))
@@ -291,12 +348,17 @@ def test_other_damage_is_said_too(bundled: HookedTransformerLIT, folder: pathlib
             JacobianLens.from_model_and_pretrained(bundled.model, str(tmp_path / "j.pt"))
     assert not (tmp_path / "harm").exists()
     config = json.loads((BUNDLED / "config.json").read_text())
-    for change, message in (({"unembed_full_hash": 7}, "which is no hash"), ({"bias": "no"}, "bias 'no', which is no bool")):
+    for change, message in (
+        ({"unembed_full_hash": 7}, "which is no hash"),
+        ({"bias": "no"}, "bias 'no', which is no bool"),
+    ):
         (folder / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(LensError, match=message):
             TunedLens.from_model_and_pretrained(bundled.model, str(folder))
 
 
-def test_a_folder_with_a_plus_in_its_name_is_one_lens(bundled: HookedTransformerLIT, tmp_path: pathlib.Path) -> None:
+def test_a_folder_with_a_plus_in_its_name_is_one_lens(
+    bundled: HookedTransformerLIT, tmp_path: pathlib.Path
+) -> None:
     shutil.copytree(BUNDLED, tmp_path / "a+b")
     assert set(choose_lenses(bundled.model, str(tmp_path / "a+b")).lenses) == {"logit", "tuned"}

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from lit_tl import flags
-from lit_tl.lens.training.config import TrainConfig
 from lit_tl.lens.choice import BUNDLED_LENSES
+from lit_tl.lens.training.config import TrainConfig
 
 TRAINED = TrainConfig(
     model="lit-tl-tiny",
@@ -52,7 +52,9 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         parts = self.path.strip("/").split("/")
-        self.answer(200 if "/".join(parts[4:]) in self.repositories.get("/".join(parts[:2]), {}) else 404)
+        self.answer(
+            200 if "/".join(parts[4:]) in self.repositories.get("/".join(parts[:2]), {}) else 404
+        )
 
     def do_GET(self) -> None:
         self.answer(200, {"id": "x", "sha": "0" * 40})
@@ -69,14 +71,24 @@ class Hub(http.server.BaseHTTPRequestHandler):
             return self.answer(200, {"warnings": [], "errors": []})
         name = "/".join(self.path.split("/")[3:5])
         if "/preupload/" in self.path:
-            files = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in json.loads(body)["files"]]
+            files = [
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for file in json.loads(body)["files"]
+            ]
             return self.answer(200, {"files": files})
         assert "/commit/" in self.path
         for line in map(json.loads, body.splitlines()):
             if line["key"] == "file":
-                self.repositories[name][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                self.repositories[name][line["value"]["path"]] = base64.b64decode(
+                    line["value"]["content"]
+                )
         return self.answer(
-            200, {"success": True, "commitUrl": f"http://{self.headers['Host']}/{name}/commit/1", "commitOid": "1" * 40}
+            200,
+            {
+                "success": True,
+                "commitUrl": f"http://{self.headers['Host']}/{name}/commit/1",
+                "commitOid": "1" * 40,
+            },
         )
 
     def log_message(self, *args: object) -> None:
@@ -114,22 +126,46 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "lens"
 
 
-def push(folder: object, *words: str, endpoint: str = "http://127.0.0.1:9", token: str = "hf_right") -> subprocess.CompletedProcess:
-    environment = {"PATH": "/usr/bin:/bin", "HF_ENDPOINT": endpoint, "HF_TOKEN": token, "HOME": "/nonexistent"}
-    line = [sys.executable, "-m", "lit_tl.lens", "push", f"--lens={folder}", "--repo_id=me/lenses", *words]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, check=False)
+def push(
+    folder: object, *words: str, endpoint: str = "http://127.0.0.1:9", token: str = "hf_right"
+) -> subprocess.CompletedProcess:
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HF_ENDPOINT": endpoint,
+        "HF_TOKEN": token,
+        "HOME": "/nonexistent",
+    }
+    line = [
+        sys.executable,
+        "-m",
+        "lit_tl.lens",
+        "push",
+        f"--lens={folder}",
+        "--repo_id=me/lenses",
+        *words,
+    ]
+    return subprocess.run(
+        line, capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
 
 
-def test_a_lens_arrives_with_a_card(hub: tuple[str, dict[str, dict[str, bytes]]], folder: pathlib.Path) -> None:
+def test_a_lens_arrives_with_a_card(
+    hub: tuple[str, dict[str, dict[str, bytes]]], folder: pathlib.Path
+) -> None:
     endpoint, repositories = hub
     done = push(folder, endpoint=endpoint)
     assert done.returncode == 0, done.stderr
     assert f"uploaded: {endpoint}/me/lenses/commit/1" in done.stdout
     files = repositories["me/lenses"]
     below = "lens/lit-tl-tiny"
-    assert set(files) == {"README.md", *(f"{below}/{name}" for name in ("config.json", "params.pt", "train.json", "README.md"))}
+    assert set(files) == {
+        "README.md",
+        *(f"{below}/{name}" for name in ("config.json", "params.pt", "train.json", "README.md")),
+    }
     assert files[f"{below}/params.pt"] == (folder / "params.pt").read_bytes()
-    assert json.loads(files[f"{below}/config.json"]) == json.loads((folder / "config.json").read_text())
+    assert json.loads(files[f"{below}/config.json"]) == json.loads(
+        (folder / "config.json").read_text()
+    )
     told = json.loads(files[f"{below}/train.json"])
     assert told["settings"]["seed"] == 0
     assert told["losses"] == [[2.0, 1.0]] * 18 + [[1.0, 0.5], [0.5, 0.25]]
@@ -138,20 +174,29 @@ def test_a_lens_arrives_with_a_card(hub: tuple[str, dict[str, dict[str, bytes]]]
     assert 'repo_id="me/lenses", repo_type="model"' in card
     assert "12,345 tokens of text.jsonl" in card
     assert "| 0 | 0.7500 |" in card
-    assert all(b"/home/me" not in content and b"secret" not in content for content in files.values())
+    assert all(
+        b"/home/me" not in content and b"secret" not in content for content in files.values()
+    )
     (line,) = (line for line in card.splitlines() if "lit_tl.lens train" in line)
     again = flags.read(TrainConfig, shlex.split(line)[3:])[0]
-    assert again == dataclasses.replace(TRAINED, data="text.jsonl", output="lens", wandb=None, device=None)
+    assert again == dataclasses.replace(
+        TRAINED, data="text.jsonl", output="lens", wandb=None, device=None
+    )
     files["README.md"] = b"mine"
     assert push(folder, "--name=other", endpoint=endpoint).returncode == 0
     assert files["README.md"] == b"mine"
     assert "lens/other/params.pt" in files
 
 
-def test_what_can_not_be_uploaded_is_said(hub: tuple[str, dict[str, dict[str, bytes]]], folder: pathlib.Path) -> None:
+def test_what_can_not_be_uploaded_is_said(
+    hub: tuple[str, dict[str, dict[str, bytes]]], folder: pathlib.Path
+) -> None:
     endpoint, repositories = hub
     for done, sentence in (
-        (push(folder, endpoint=endpoint, token="hf_wrong"), "no access to write to model me/lenses: `hf auth login`"),
+        (
+            push(folder, endpoint=endpoint, token="hf_wrong"),
+            "no access to write to model me/lenses: `hf auth login`",
+        ),
         (push(folder), "the Hugging Face Hub can't be reached; nothing was uploaded"),
         (push(folder / "none", endpoint=endpoint), "is no folder: give the --output of training"),
         (push(folder.parent, endpoint=endpoint), "there is no config.json in it"),
@@ -181,7 +226,9 @@ def test_what_can_not_be_uploaded_is_said(hub: tuple[str, dict[str, dict[str, by
 
 
 def test_a_model_that_is_a_folder_here_needs_a_name_for_others(folder: pathlib.Path) -> None:
-    config = json.loads((folder / "config.json").read_text()) | {"base_model_name_or_path": "/home/me/model"}
+    config = json.loads((folder / "config.json").read_text()) | {
+        "base_model_name_or_path": "/home/me/model"
+    }
     (folder / "config.json").write_text(json.dumps(config))
     done = push(folder, "--dry_run")
     assert done.returncode == 1

@@ -14,7 +14,11 @@ from lit_tl.models.loading import BUNDLED_MODELS, load_model
 REFERENCE = pathlib.Path(__file__).parent / "reference"
 FAMILIES = ("gpt2", "gpt_neox", "llama")
 STATISTICS = ("cross_entropy", "entropy", "forward_kl", "max_probability", "rank")
-COMPARISONS = {"kl_divergence": "kl_divergence", "js_divergence": "symmetric_kl", "total_variation": "max_abs_difference"}
+COMPARISONS = {
+    "kl_divergence": "kl_divergence",
+    "js_divergence": "symmetric_kl",
+    "total_variation": "max_abs_difference",
+}
 """The reference's names, and what they are here."""
 
 
@@ -42,14 +46,24 @@ def test_the_references_numbers_are_reproduced(family: str, engine: str) -> None
         "tuned": TunedLens.from_model_and_pretrained(model, str(REFERENCE / family / "lens")),
     }
     for kind, lens in lenses.items():
-        both = PredictionTrajectory.from_lens_and_model(lens, model, expected["input_ids"], targets=expected["targets"])
+        both = PredictionTrajectory.from_lens_and_model(
+            lens, model, expected["input_ids"], targets=expected["targets"]
+        )
         assert np.allclose(both.log_probs, expected[f"{kind}/log_probs"], atol=1e-4)
-        assert np.allclose(both.model_log_probs, torch.from_numpy(expected["hf_logits"]).log_softmax(-1), atol=1e-4)
+        assert np.allclose(
+            both.model_log_probs, torch.from_numpy(expected["hf_logits"]).log_softmax(-1), atol=1e-4
+        )
         for name in STATISTICS:
-            assert np.allclose(getattr(both, name)().stats, expected[f"{kind}/{name}"], atol=1e-4), (kind, name)
+            assert np.allclose(
+                getattr(both, name)().stats, expected[f"{kind}/{name}"], atol=1e-4
+            ), (kind, name)
         first, second = (
-            PredictionTrajectory.from_lens_and_model(lens, model, expected["input_ids"][i], targets=expected["targets"][i])
+            PredictionTrajectory.from_lens_and_model(
+                lens, model, expected["input_ids"][i], targets=expected["targets"][i]
+            )
             for i in (0, 1)
         )
         for name, ours in COMPARISONS.items():
-            assert np.allclose(getattr(first, ours)(second).stats, expected[f"{kind}/{name}"], atol=1e-4), (kind, name)
+            assert np.allclose(
+                getattr(first, ours)(second).stats, expected[f"{kind}/{name}"], atol=1e-4
+            ), (kind, name)

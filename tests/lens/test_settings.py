@@ -25,9 +25,21 @@ def test_flags_equal_the_config_field_by_field(config: type) -> None:
 
 
 def test_a_command_line_is_the_config_it_says() -> None:
-    line = ["train", "--model=m", "--data=d", "--output=o", "--lr_scale=0.5", "--bias_only", "--num_steps", "7", "--loss=ce"]
+    line = [
+        "train",
+        "--model=m",
+        "--data=d",
+        "--output=o",
+        "--lr_scale=0.5",
+        "--bias_only",
+        "--num_steps",
+        "7",
+        "--loss=ce",
+    ]
     config, _ = flags.read(train.Config, line)
-    assert config == train.Config(model="m", data="d", output="o", lr_scale=0.5, bias_only=True, num_steps=7, loss="ce")
+    assert config == train.Config(
+        model="m", data="d", output="o", lr_scale=0.5, bias_only=True, num_steps=7, loss="ce"
+    )
     assert (config.shift, config.warmup) == (1, 0)
     assert "output" not in config.results()
     assert config.results()["lr_scale"] == 0.5

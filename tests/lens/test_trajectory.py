@@ -22,7 +22,9 @@ def ids_of(model: Any, text: str = TEXT) -> np.ndarray:
 
 def trajectory(model: Any, lens: Any, text: str = TEXT, **options: Any) -> PredictionTrajectory:
     ids = ids_of(model, text)
-    return PredictionTrajectory.from_lens_and_model(lens, model, ids, targets=np.roll(ids, -1), **options)
+    return PredictionTrajectory.from_lens_and_model(
+        lens, model, ids, targets=np.roll(ids, -1), **options
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -38,10 +40,16 @@ def test_a_new_tuned_lens_is_the_logit_lens_and_the_last_row_is_the_model(
     assert np.allclose(logit.log_probs[-1], own, atol=1e-4)
     assert np.allclose(logit.forward_kl().stats[-1], 0, atol=1e-6)
     post = trajectory(model, LogitLens.from_model(model), residual_component="resid_post")
-    assert np.allclose(post.log_probs[-2], own, atol=1e-4), "what the last block writes is what the model says"
-    assert np.allclose(post.log_probs[0], logit.log_probs[1], atol=1e-5), "a block's output is the next one's input"
+    assert np.allclose(post.log_probs[-2], own, atol=1e-4), (
+        "what the last block writes is what the model says"
+    )
+    assert np.allclose(post.log_probs[0], logit.log_probs[1], atol=1e-5), (
+        "a block's output is the next one's input"
+    )
     if family == "gpt_neox":
-        with pytest.raises(ValueError, match="has no resid_mid\\[0\\]: attention and MLP run side by side in it"):
+        with pytest.raises(
+            ValueError, match="has no resid_mid\\[0\\]: attention and MLP run side by side in it"
+        ):
             trajectory(model, LogitLens.from_model(model), residual_component="resid_mid")
         return
     mid = trajectory(model, LogitLens.from_model(model), residual_component="resid_mid")
@@ -83,7 +91,9 @@ def test_statistics_equal_their_definitions(bundled: HookedTransformerLIT) -> No
     log_probs, probs = found.log_probs, found.probs
     assert np.allclose(found.entropy().stats, -(probs * log_probs).sum(-1), atol=1e-4)
     assert np.allclose(found.max_probability().stats, probs.max(-1), atol=1e-6)
-    at = np.take_along_axis(log_probs, np.broadcast_to(found.targets, log_probs.shape[:2])[..., None], -1)[..., 0]
+    at = np.take_along_axis(
+        log_probs, np.broadcast_to(found.targets, log_probs.shape[:2])[..., None], -1
+    )[..., 0]
     assert np.allclose(found.cross_entropy().stats, -at, atol=1e-4)
     difference = found.log_prob_diff()
     assert np.allclose(difference.stats, at - log_probs[..., 7], atol=1e-4)
@@ -92,10 +102,14 @@ def test_statistics_equal_their_definitions(bundled: HookedTransformerLIT) -> No
     assert (delta.num_layers, delta.includes_output) == (4, False)
 
 
-def test_chunks_batches_and_slices_give_the_same_numbers(bundled: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_batches_and_slices_give_the_same_numbers(
+    bundled: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, lens = bundled.model, LogitLens.from_model(bundled.model)
     whole = trajectory(model, lens).entropy().stats
-    both = PredictionTrajectory.from_lens_and_model(lens, model, np.stack([ids_of(model), ids_of(model, OTHER)]))
+    both = PredictionTrajectory.from_lens_and_model(
+        lens, model, np.stack([ids_of(model), ids_of(model, OTHER)])
+    )
     assert (both.batch_shape, both.batch_axes, both.n_batch_axis) == ((2,), (0,), 1)
     monkeypatch.setattr(predictions_module, "CHUNK_BYTES", 4 * both.vocab_size * 3)
     assert np.allclose(both.entropy().stats[0], whole, atol=1e-4)
@@ -112,8 +126,14 @@ def test_a_cache_of_transformer_lens_is_read(bundled: HookedTransformerLIT) -> N
     with torch.no_grad():
         logits, cache = model.run_with_cache(ids[None])
     for component in ("resid_pre", "resid_mid"):
-        of_cache = PredictionTrajectory.from_lens_and_cache(lens, ids, cache, logits, residual_component=component)
-        assert np.allclose(of_cache.log_probs, trajectory(model, lens, residual_component=component).log_probs, atol=1e-5)
+        of_cache = PredictionTrajectory.from_lens_and_cache(
+            lens, ids, cache, logits, residual_component=component
+        )
+        assert np.allclose(
+            of_cache.log_probs,
+            trajectory(model, lens, residual_component=component).log_probs,
+            atol=1e-5,
+        )
 
 
 def test_hooks_in_force_take_part(bundled: HookedTransformerLIT) -> None:
@@ -156,7 +176,12 @@ def test_a_figure_has_tokens_layers_and_hover(bundled: HookedTransformerLIT) -> 
 
 def test_tokens_are_written_narrow() -> None:
     formatter = TokenFormatter()
-    assert [formatter.format(token) for token in ("Ġthe", "Ċ", "internationally", "")] == ["_the", "\\n", "intern…", ""]
+    assert [formatter.format(token) for token in ("Ġthe", "Ċ", "internationally", "")] == [
+        "_the",
+        "\\n",
+        "intern…",
+        "",
+    ]
     assert formatter.pad_token_repr_to_max_len("ab") == "   ab  "
 
 
@@ -165,9 +190,15 @@ def test_what_is_missing_is_said(bundled: HookedTransformerLIT) -> None:
     bare = PredictionTrajectory.from_lens_and_model(lens, model, ids_of(model))
     with pytest.raises(ValueError, match="cross_entropy needs targets="):
         bare.cross_entropy()
-    with pytest.raises(ValueError, match="residual_component='resid_end' does not exist: choose from resid_pre, resid_mid, resid_post"):
+    with pytest.raises(
+        ValueError,
+        match="residual_component='resid_end' does not exist: choose from resid_pre, "
+        "resid_mid, resid_post",
+    ):
         trajectory(model, lens, residual_component="resid_end")
     with pytest.raises(ValueError, match="can't be compared"):
         bare.kl_divergence(bare.slice_sequence(slice(0, 3)))
-    with pytest.raises(ValueError, match=r"targets has shape \(3,\), but the input ids have \(15,\)"):
+    with pytest.raises(
+        ValueError, match=r"targets has shape \(3,\), but the input ids have \(15,\)"
+    ):
         PredictionTrajectory.from_lens_and_model(lens, model, ids_of(model), targets=[1, 2, 3])

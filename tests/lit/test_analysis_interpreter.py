@@ -9,13 +9,17 @@ import pytest
 
 import lit_tl
 from lit_tl import HookedTransformerLIT, HookedTransformerLITConfig
-from lit_tl.lit.datasets import Prompts
 from lit_tl.analyses.catalog import catalog
 from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
+from lit_tl.lit.datasets import Prompts
 from lit_tl.lit.predictions_panel import Predictions
 
 FIGURES = {name: AnalysisInterpreter(analysis) for name, analysis in catalog().items()}
-EXAMPLE = {"text": "The king and the queen saw the king and the", "answer": " queen", "foil": " dog"}
+EXAMPLE = {
+    "text": "The king and the queen saw the king and the",
+    "answer": " queen",
+    "foil": " dog",
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +29,9 @@ def loaded() -> HookedTransformerLIT:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_the_snippet_makes_the_figure_of_the_page(name: str, loaded: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_snippet_makes_the_figure_of_the_page(
+    name: str, loaded: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (reply,) = FIGURES[name].run([EXAMPLE], loaded, Prompts([EXAMPLE]), config={})
     shown: list[go.Figure] = []
     monkeypatch.setattr(go.Figure, "show", lambda figure: shown.append(figure))
@@ -53,7 +59,9 @@ def test_the_snippet_of_a_model_object_says_what_to_fill_in(bundled: HookedTrans
 
 
 def test_head_scores_are_drawn_cell_for_cell(bundled: HookedTransformerLIT) -> None:
-    (reply,) = FIGURES["Head scores"].run([EXAMPLE], bundled, Prompts([EXAMPLE]), config={"score": "entropy"})
+    (reply,) = FIGURES["Head scores"].run(
+        [EXAMPLE], bundled, Prompts([EXAMPLE]), config={"score": "entropy"}
+    )
     grid = lit_tl.draw("Head scores", bundled, EXAMPLE, score="entropy").data[0].z
     assert [value for row in grid for value in row] == [row[2] for row in reply["rows"]]
     assert reply["columns"] == ["layer", "head", "entropy"]
@@ -75,7 +83,9 @@ def test_values_along_the_prompt_are_the_models(bundled: HookedTransformerLIT) -
         ("Head scores", {"score": "size"}, "score is 'size': choose one of induction"),
     ],
 )
-def test_wrong_names_are_said(bundled: HookedTransformerLIT, name: str, settings: dict, message: str) -> None:
+def test_wrong_names_are_said(
+    bundled: HookedTransformerLIT, name: str, settings: dict, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         lit_tl.draw(name, bundled, EXAMPLE, **settings)
 
@@ -84,9 +94,18 @@ def test_predictions_name_answer_and_foil(bundled: HookedTransformerLIT) -> None
     (reply,) = Predictions().run([EXAMPLE], bundled, Prompts([EXAMPLE]))
     names = ["answer_prob", "answer_rank", "foil_rank", "next_tokens"]
     (output,) = bundled.predict([EXAMPLE], fields=names)
-    assert reply["answer"] == {"token": " queen", "probability": output["answer_prob"], "rank": output["answer_rank"]}
+    assert reply["answer"] == {
+        "token": " queen",
+        "probability": output["answer_prob"],
+        "rank": output["answer_rank"],
+    }
     assert reply["foil"]["rank"] == output["foil_rank"]
     assert (reply["loss"][0], reply["rank"][0]) == (None, None)
     assert reply["top"][-1] == output["next_tokens"]
     (bare,) = Predictions().run([{"text": ""}], bundled, Prompts(["x"]))
-    assert (bare["answer"], bare["foil"], bare["logit_diff"], len(bare["tokens"])) == (None, None, None, 1)
+    assert (bare["answer"], bare["foil"], bare["logit_diff"], len(bare["tokens"])) == (
+        None,
+        None,
+        None,
+        1,
+    )

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.lit.datasets import Prompts
 from lit_tl.data.tasks import read_task
+from lit_tl.lit.datasets import Prompts
 from lit_tl.lit.generators.hotflip import HotFlip
 from lit_tl.lit.generators.swap_names import SwapNames, names_in, swapped
 from lit_tl.lit.generators.token_edits import ReplaceToken, ShuffleTokens
@@ -21,10 +21,14 @@ IOI = {
 }
 
 
-def twins(generator: TwinGenerator, model: HookedTransformerLIT, example: dict[str, Any], **config: Any) -> list[dict[str, Any]]:
+def twins(
+    generator: TwinGenerator, model: HookedTransformerLIT, example: dict[str, Any], **config: Any
+) -> list[dict[str, Any]]:
     made = generator.generate(example, model, Prompts([example]), config)
     for twin in made:
-        lengths = [len(output["tokens"]) for output in model.predict([example, twin], fields=["tokens"])]
+        lengths = [
+            len(output["tokens"]) for output in model.predict([example, twin], fields=["tokens"])
+        ]
         assert lengths[0] == lengths[1]
         assert twin["text"] != example["text"]
     return made
@@ -57,7 +61,9 @@ def test_names_are_found_where_none_are_given() -> None:
         ("Ann met Bob", {"first_name": "Eve"}, "'Eve' does not stand in this prompt"),
     ],
 )
-def test_prompts_without_names_say_so(bundled: HookedTransformerLIT, text: str, config: dict[str, str], message: str) -> None:
+def test_prompts_without_names_say_so(
+    bundled: HookedTransformerLIT, text: str, config: dict[str, str], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         twins(SwapNames(), bundled, {"text": text}, **config)
 
@@ -73,13 +79,18 @@ def test_a_token_is_replaced_everywhere_or_at_one_place(bundled: HookedTransform
     ("config", "message"),
     [
         ({"token": "John"}, "write the token to put there"),
-        ({"token": "John", "replacement": "xylophonist"}, "is [2-9] tokens, and a twin must stay as long"),
+        (
+            {"token": "John", "replacement": "xylophonist"},
+            "is [2-9] tokens, and a twin must stay as long",
+        ),
         ({"token": "Peter", "replacement": "Mary"}, "'Peter' is no token of this prompt"),
         ({"position": "99", "replacement": "Mary"}, "position is 99: this prompt has 1 to 14"),
         ({"replacement": "Mary"}, "write the token to replace into token"),
     ],
 )
-def test_a_replacement_that_makes_no_twin_says_why(bundled: HookedTransformerLIT, config: dict[str, str], message: str) -> None:
+def test_a_replacement_that_makes_no_twin_says_why(
+    bundled: HookedTransformerLIT, config: dict[str, str], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         twins(ReplaceToken(), bundled, IOI, **config)
 
@@ -102,7 +113,11 @@ def test_hotflip_overturns_the_answer_with_few_tokens(bundled: HookedTransformer
         (twin,) = twins(HotFlip(), bundled, dict(example), max_flips=4)
         before, after = bundled.predict([example, twin], fields=["tokens", "logit_diff"])
         assert before["logit_diff"] > 0 > after["logit_diff"]
-        changed = [pair for pair in zip(before["tokens"], after["tokens"], strict=True) if pair[0] != pair[1]]
+        changed = [
+            pair
+            for pair in zip(before["tokens"], after["tokens"], strict=True)
+            if pair[0] != pair[1]
+        ]
         assert 1 <= len(changed) <= 4
         assert not {example["answer"], example["foil"]} & {new for _, new in changed}
 
@@ -111,7 +126,9 @@ def test_hotflip_leaves_alone_what_it_is_told_to(bundled: HookedTransformerLIT) 
     example = dict(read_task("capital", 0, 5).examples[0])
     (free,) = twins(HotFlip(), bundled, example, max_flips=4)
     before, after = bundled.predict([example, free], fields=["tokens"])
-    changed = [old for old, new in zip(before["tokens"], after["tokens"], strict=True) if old != new]
+    changed = [
+        old for old, new in zip(before["tokens"], after["tokens"], strict=True) if old != new
+    ]
     (kept,) = twins(HotFlip(), bundled, example, max_flips=6, tokens_to_ignore=changed)
     (again,) = bundled.predict([kept], fields=["tokens"])
     for old in changed:
@@ -121,7 +138,9 @@ def test_hotflip_leaves_alone_what_it_is_told_to(bundled: HookedTransformerLIT) 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_hotflip_runs_on_each_family(family: str, models: dict[str, HookedTransformerLIT]) -> None:
     (twin,) = twins(HotFlip(), models[family], {"text": "The capital of France is"}, max_flips=4)
-    before, after = models[family].predict([{"text": "The capital of France is"}, twin], fields=["next_tokens"])
+    before, after = models[family].predict(
+        [{"text": "The capital of France is"}, twin], fields=["next_tokens"]
+    )
     assert before["next_tokens"][0][0] != after["next_tokens"][0][0]
 
 
@@ -133,9 +152,13 @@ def test_hotflip_says_when_there_is_nothing_to_overturn(bundled: HookedTransform
 def test_twins_of_another_length_or_none_at_all_are_refused(bundled: HookedTransformerLIT) -> None:
     with pytest.raises(ValueError, match="changes nothing"):
         twins(SwapNames(), bundled, IOI, first_name="Mary", second_name="Mary")
-    with pytest.raises(ValueError, match=r"a prompt of \d+ tokens out of one of \d+, and a twin must be as long"):
+    with pytest.raises(
+        ValueError, match=r"a prompt of \d+ tokens out of one of \d+, and a twin must be as long"
+    ):
         twins(SwapNames(), bundled, {"text": "Then Zoe met Priyanka, and Priyanka said"})
-    with pytest.raises(ValueError, match="stands 2 times in this prompt, 1 of them as a single token"):
+    with pytest.raises(
+        ValueError, match="stands 2 times in this prompt, 1 of them as a single token"
+    ):
         twins(ReplaceToken(), bundled, {"text": "Mary saw Mary"}, token="Mary", replacement="John")
 
 

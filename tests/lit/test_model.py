@@ -42,7 +42,9 @@ def predict(model: HookedTransformerLIT, *texts: str, **fields: object) -> list[
 def test_probabilities_and_losses_equal_hugging_faces(
     family: str, models: dict, checkpoint_folders: dict[str, pathlib.Path]
 ) -> None:
-    reference = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders[family], attn_implementation="eager")
+    reference = transformers.AutoModelForCausalLM.from_pretrained(
+        checkpoint_folders[family], attn_implementation="eager"
+    )
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint_folders[family])
     model = models[family]
     for text, output in zip(PROMPTS, predict(model, *PROMPTS), strict=True):
@@ -133,7 +135,9 @@ def test_gradient_targets_in_their_order(bundled: HookedTransformerLIT) -> None:
     (masked,) = predict(bundled, text, answer=" Berlin", target_mask=mask)
     assert masked["target"] == " capital of"
     assert not np.allclose(masked["token_gradients"], answer["token_gradients"])
-    assert np.allclose(masked["token_gradients"][3:], 0), "what comes after the target can't have caused it"
+    assert np.allclose(masked["token_gradients"][3:], 0), (
+        "what comes after the target can't have caused it"
+    )
 
 
 def test_tokens_are_read_in_place_of_text(bundled: HookedTransformerLIT) -> None:
@@ -149,28 +153,42 @@ def test_tokens_are_read_in_place_of_text(bundled: HookedTransformerLIT) -> None
     ("example", "message"),
     [
         ({"text": "a b", "tokens": ["nonsense-token"]}, "not a token of this model"),
-        ({"text": "The king", "token_embeddings": np.zeros((2, 5))}, r"has shape \(2, 5\), but this prompt needs \(3, 128\)"),
-        ({"text": "The king", "target_mask": [1, 0]}, "target_mask has 2 numbers, but the prompt has 3 tokens"),
+        (
+            {"text": "The king", "token_embeddings": np.zeros((2, 5))},
+            r"has shape \(2, 5\), but this prompt needs \(3, 128\)",
+        ),
+        (
+            {"text": "The king", "target_mask": [1, 0]},
+            "target_mask has 2 numbers, but the prompt has 3 tokens",
+        ),
         ({"text": "The king", "target_mask": [1, 0, 0]}, "marks the first token alone"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused_in_a_sentence(bundled: HookedTransformerLIT, example: dict, message: str) -> None:
+def test_inputs_that_do_not_fit_are_refused_in_a_sentence(
+    bundled: HookedTransformerLIT, example: dict, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         list(bundled.predict([example]))
 
 
 def test_long_text_is_cut_and_says_so(bundled_model: object) -> None:
     model = HookedTransformerLIT(bundled_model, HookedTransformerLITConfig(max_seq_length=16))
-    short, long = model.predict([{"text": "The king"}, {"text": "the king and " * 50, "answer": " queen", "foil": " king"}])
+    short, long = model.predict(
+        [{"text": "The king"}, {"text": "the king and " * 50, "answer": " queen", "foil": " king"}]
+    )
     assert (short["truncated"], long["truncated"]) == (False, True)
     assert len(long["tokens"]) == 16
     assert long["logit_diff"] is None, "the answer follows a part of the text that was cut"
     beyond = HookedTransformerLIT(bundled_model, HookedTransformerLITConfig(max_seq_length=100_000))
-    (output,) = beyond.predict([{"text": "the king and " * 500}], fields=["tokens", "truncated", "generated_text"])
+    (output,) = beyond.predict(
+        [{"text": "the king and " * 500}], fields=["tokens", "truncated", "generated_text"]
+    )
     assert (len(output["tokens"]), output["truncated"], output["generated_text"]) == (512, True, "")
 
 
-def test_empty_text_is_the_beginning_of_text_token(bundled: HookedTransformerLIT, bundled_model: object) -> None:
+def test_empty_text_is_the_beginning_of_text_token(
+    bundled: HookedTransformerLIT, bundled_model: object
+) -> None:
     (output,) = predict(bundled, "")
     assert output["tokens"] == ["<|endoftext|>"]
     assert (output["loss"], output["perplexity"], output["token_loss"]) == (None, None, [0.0])
@@ -191,7 +209,9 @@ def test_answer_scores_equal_the_logits(bundled: HookedTransformerLIT) -> None:
 
 
 def test_order_is_kept_over_batches_of_like_length(bundled_model: object) -> None:
-    model = HookedTransformerLIT(bundled_model, HookedTransformerLITConfig(batch_size=3, token_budget=40))
+    model = HookedTransformerLIT(
+        bundled_model, HookedTransformerLITConfig(batch_size=3, token_budget=40)
+    )
     texts = [f"the king {'and the queen ' * (i * 7 % 5)}" for i in range(50)]
     outputs = list(model.predict([{"text": text} for text in texts], fields=["tokens"]))
     assert ["".join(output["tokens"][1:]) for output in outputs] == texts
@@ -208,7 +228,10 @@ def test_parameters_and_hooks_are_left_as_they_were(bundled: HookedTransformerLI
 def test_threads_get_what_one_thread_gets(bundled: HookedTransformerLIT) -> None:
     expected = predict(bundled, *PROMPTS)
     results: dict[int, list[dict]] = {}
-    threads = [threading.Thread(target=lambda i=i: results.update({i: predict(bundled, *PROMPTS)})) for i in range(6)]
+    threads = [
+        threading.Thread(target=lambda i=i: results.update({i: predict(bundled, *PROMPTS)}))
+        for i in range(6)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -227,14 +250,22 @@ def test_only_wanted_fields_are_made(bundled: HookedTransformerLIT) -> None:
         list(bundled.predict([{"text": "The king"}], fields=["los"]))
 
 
-def test_every_output_is_described_and_every_description_kept(bundled: HookedTransformerLIT) -> None:
+def test_every_output_is_described_and_every_description_kept(
+    bundled: HookedTransformerLIT,
+) -> None:
     (output,) = predict(bundled, "The king")
     assert list(output) == list(bundled.output_spec())
     assert not any(isinstance(value, torch.Tensor) for value in output.values())
 
 
 @pytest.mark.parametrize(
-    ("given", "name"), [("gpt2-small", "str"), (torch.nn.Linear(2, 2), "Linear"), (None, "NoneType"), (object(), "object")]
+    ("given", "name"),
+    [
+        ("gpt2-small", "str"),
+        (torch.nn.Linear(2, 2), "Linear"),
+        (None, "NoneType"),
+        (object(), "object"),
+    ],
 )
 def test_what_is_no_transformer_lens_model_is_named(given: object, name: str) -> None:
     with pytest.raises(TypeError, match=f"takes a TransformerLens model, not {name}"):
@@ -242,17 +273,23 @@ def test_what_is_no_transformer_lens_model_is_named(given: object, name: str) ->
 
 
 def test_processing_is_done_only_when_asked_for(bundled: HookedTransformerLIT) -> None:
-    folded = HookedTransformerLIT.from_pretrained("lit-tl-tiny", fold_ln=True, center_writing_weights=True, center_unembed=True)
+    folded = HookedTransformerLIT.from_pretrained(
+        "lit-tl-tiny", fold_ln=True, center_writing_weights=True, center_unembed=True
+    )
     text = "The capital of France is"
     (raw,), (processed,) = predict(bundled, text), predict(folded, text)
     assert processed["next_tokens"][0][1] == pytest.approx(raw["next_tokens"][0][1], abs=1e-4)
     assert not np.allclose(processed["token_embeddings"], raw["token_embeddings"], atol=1e-3)
 
 
-def test_a_loaded_hugging_face_model_can_be_given(checkpoint_folders: dict[str, pathlib.Path], models: dict) -> None:
+def test_a_loaded_hugging_face_model_can_be_given(
+    checkpoint_folders: dict[str, pathlib.Path], models: dict
+) -> None:
     hf_model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders["llama"])
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint_folders["llama"])
-    model = HookedTransformerLIT.from_pretrained("llama", hf_model=hf_model, tokenizer=tokenizer, device="cpu")
+    model = HookedTransformerLIT.from_pretrained(
+        "llama", hf_model=hf_model, tokenizer=tokenizer, device="cpu"
+    )
     (got,), (wanted,) = predict(model, "The king"), predict(models["llama"], "The king")
     assert np.allclose(got["token_gradients"], wanted["token_gradients"], atol=1e-5)
 
@@ -267,29 +304,43 @@ def test_bfloat16_weights_give_finite_float32_outputs() -> None:
 def test_the_form_of_lits_dialog_loads_a_model() -> None:
     spec = HookedTransformerLIT.init_spec()
     assert {field.name for field in dataclasses.fields(HookedTransformerLITConfig)} < set(spec)
-    filled = {name: str(field.default) if name != "compute_gradients" else False for name, field in spec.items()}
+    filled = {
+        name: str(field.default) if name != "compute_gradients" else False
+        for name, field in spec.items()
+    }
     model = load_for_lit(**(filled | {"embedding_layers": "0, 2", "max_seq_length": "32"}))
     assert isinstance(model, HookedTransformerLIT)
-    assert (model.config.max_seq_length, model.config.embedding_layers, model.config.compute_gradients) == (32, (0, 2), False)
+    assert (
+        model.config.max_seq_length,
+        model.config.embedding_layers,
+        model.config.compute_gradients,
+    ) == (32, (0, 2), False)
     assert "token_gradients" not in model.output_spec()
 
 
 def test_settings_out_of_range_are_refused(bundled_model: object) -> None:
     with pytest.raises(ValueError, match="batch_size is 0: give 1 to 4096"):
         HookedTransformerLITConfig(batch_size=0)
-    with pytest.raises(ValueError, match="embedding layer 9 is out of range: this model has layers 0 to 3"):
+    with pytest.raises(
+        ValueError, match="embedding layer 9 is out of range: this model has layers 0 to 3"
+    ):
         HookedTransformerLIT(bundled_model, HookedTransformerLITConfig(embedding_layers=[9]))
 
 
 def test_empty_fields_of_the_form_keep_their_defaults() -> None:
-    assert HookedTransformerLITConfig.read({"top_k": "", "batch_size": None, "device": ""}) == HookedTransformerLITConfig()
+    assert (
+        HookedTransformerLITConfig.read({"top_k": "", "batch_size": None, "device": ""})
+        == HookedTransformerLITConfig()
+    )
     with pytest.raises(ValueError, match="top_k is 'many': give a whole number"):
         HookedTransformerLITConfig.read({"top_k": "many"})
 
 
 def test_generated_text_is_empty_for_embeddings_of_ones_own(bundled: HookedTransformerLIT) -> None:
     (plain,) = predict(bundled, "The capital of France is")
-    (given,) = predict(bundled, "The capital of France is", token_embeddings=plain["token_embeddings"])
+    (given,) = predict(
+        bundled, "The capital of France is", token_embeddings=plain["token_embeddings"]
+    )
     assert plain["generated_text"] != ""
     assert given["generated_text"] == ""
     assert given["loss"] == pytest.approx(plain["loss"], abs=1e-5)

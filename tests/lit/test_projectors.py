@@ -45,4 +45,6 @@ def test_nothing_to_project_is_nothing() -> None:
 
 
 def test_umap_gives_the_same_picture_twice() -> None:
-    assert np.allclose(z(Umap().fit_transform(points(30, 16))), z(Umap().fit_transform(points(30, 16))))
+    assert np.allclose(
+        z(Umap().fit_transform(points(30, 16))), z(Umap().fit_transform(points(30, 16)))
+    )

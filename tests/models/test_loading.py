@@ -9,7 +9,7 @@ import httpx
 import pytest
 from huggingface_hub import errors as hub
 
-from lit_tl.models.loading import LoadingError, ModelSource, why_not_loaded, load_model, resolve
+from lit_tl.models.loading import LoadingError, ModelSource, load_model, resolve, why_not_loaded
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,10 @@ from lit_tl.models.loading import LoadingError, ModelSource, why_not_loaded, loa
     [
         ("gpt2-small", ("gpt2-small", "gpt2-small", None, None)),
         ("mine=./runs/a", ("mine", "./runs/a", None, None)),
-        ("EleutherAI/pythia-70m@step=1000", ("pythia-70m-step1000", "EleutherAI/pythia-70m", None, 1000)),
+        (
+            "EleutherAI/pythia-70m@step=1000",
+            ("pythia-70m-step1000", "EleutherAI/pythia-70m", None, 1000),
+        ),
         ("a:b=owner/name@v1.0", ("a-b", "owner/name", "v1.0", None)),
         ("/models/gpt/", ("gpt", "/models/gpt/", None, None)),
     ],
@@ -43,7 +46,9 @@ def test_an_unknown_name_lists_the_nearest() -> None:
         resolve("gpt2-smal")
 
 
-def test_folders_without_a_model_are_refused(tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]) -> None:
+def test_folders_without_a_model_are_refused(
+    tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]
+) -> None:
     with pytest.raises(LoadingError, match=r"holds no model: there is no config\.json"):
         load_model(str(tmp_path))
     with pytest.raises(LoadingError, match="does not exist"):
@@ -84,12 +89,18 @@ def test_what_the_hub_says_becomes_what_to_do() -> None:
 
 
 def test_a_hub_model_without_network_says_so_and_what_works() -> None:
-    """In a process of its own, with the Hub at an address where nobody answers: the real path to the Hub is taken."""
+    """In a process of its own, with the Hub at an address where nobody answers: the real path to
+    the Hub is taken."""
     code = "from lit_tl.models.loading import load_model; load_model('gpt2-small')"
     env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 1
-    assert "gpt2-small is not on this machine, and the Hugging Face Hub can't be reached" in done.stderr
+    assert (
+        "gpt2-small is not on this machine, and the Hugging Face Hub can't be reached"
+        in done.stderr
+    )
 
 
 def test_folders_with_odd_names_are_folders(tmp_path: pathlib.Path) -> None:

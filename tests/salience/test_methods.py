@@ -14,12 +14,18 @@ from lit_tl.salience import methods as salience
 TEXT = "The capital of France is"
 
 
-def explained(model: HookedTransformerLIT, text: str, answer: str, foil: str | None = None) -> salience.Explained:
+def explained(
+    model: HookedTransformerLIT, text: str, answer: str, foil: str | None = None
+) -> salience.Explained:
     prompt = model.loaded.prompt({"text": text})
     tokens = [model.loaded.prompter.continuation(word)[0] for word in (answer, foil) if word]
     end = len(prompt) - 1
     n = len(tokens)
-    return explain(model.loaded, prompt, Targets(example=[0] * n, pos=[end] * n, token=tokens, weight=[1.0, -1.0][:n]))
+    return explain(
+        model.loaded,
+        prompt,
+        Targets(example=[0] * n, pos=[end] * n, token=tokens, weight=[1.0, -1.0][:n]),
+    )
 
 
 def value(one: salience.Explained, embeddings: np.ndarray) -> float:
@@ -35,7 +41,9 @@ def test_integrated_gradients_are_complete(models: dict, family: str, foil: str 
     assert salience.integrated_gradients(one, 256).sum() == pytest.approx(full, rel=0.05, abs=0.05)
 
 
-def test_integrated_gradients_of_the_bundled_model_are_complete(bundled: HookedTransformerLIT) -> None:
+def test_integrated_gradients_of_the_bundled_model_are_complete(
+    bundled: HookedTransformerLIT,
+) -> None:
     one = explained(bundled, TEXT, " Paris")
     _, embeddings = salience.gradients(one)
     full = value(one, embeddings) - value(one, one.baseline())
@@ -63,7 +71,9 @@ def test_gradient_scores_follow_their_definitions(models: dict) -> None:
 
 def test_the_contrast_is_the_difference_of_two_gradients(bundled: HookedTransformerLIT) -> None:
     both = salience.gradients(explained(bundled, TEXT, " Paris", " Rome"))[0]
-    paris, rome = (salience.gradients(explained(bundled, TEXT, city))[0] for city in (" Paris", " Rome"))
+    paris, rome = (
+        salience.gradients(explained(bundled, TEXT, city))[0] for city in (" Paris", " Rome")
+    )
     assert np.allclose(both, paris - rome, atol=1e-5)
 
 
@@ -87,15 +97,28 @@ def test_the_siblings_speak_as_sequence_salience_listens(bundled: HookedTransfor
     assert list(family) == ["_tiny_tokenizer", "_tiny_salience"]
     example = {"text": TEXT, "target": " Paris.", "foil": " Rome"}
     (tokens,) = family["_tiny_tokenizer"].predict([example])
-    assert tokens["tokens"] == ["<|endoftext|>", "The", "▁capital", "▁of", "▁France", "▁is", "▁Paris", "."]
+    assert tokens["tokens"] == [
+        "<|endoftext|>",
+        "The",
+        "▁capital",
+        "▁of",
+        "▁France",
+        "▁is",
+        "▁Paris",
+        ".",
+    ]
     mask = [0, 0, 0, 0, 0, 0, 1, 0]
     (scores,) = family["_tiny_salience"].predict([example | {"target_mask": mask}])
     assert scores["tokens"] == tokens["tokens"]
     for name in METHODS:
         assert len(scores[name]) == 8
-        assert scores[name][6:] == pytest.approx([0, 0], abs=1e-6), "the target and what follows it can't have caused it"
+        assert scores[name][6:] == pytest.approx([0, 0], abs=1e-6), (
+            "the target and what follows it can't have caused it"
+        )
         assert max(map(abs, scores[name])) > 0
         assert name == "grad_dot_input" or min(scores[name]) >= 0
     (direct,) = bundled.predict([{"text": TEXT, "answer": " Paris"}], fields=["token_gradients"])
-    assert scores["grad_l2"][:6] == pytest.approx(np.linalg.norm(direct["token_gradients"], axis=-1).tolist(), rel=1e-3)
+    assert scores["grad_l2"][:6] == pytest.approx(
+        np.linalg.norm(direct["token_gradients"], axis=-1).tolist(), rel=1e-3
+    )
     assert scores["contrast_integrated_gradients"][4] > scores["contrast_integrated_gradients"][1]

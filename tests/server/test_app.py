@@ -10,19 +10,25 @@ import pytest
 from werkzeug.test import Client
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.server import build
 from lit_tl.lit.lazy_model import LazyModel
+from lit_tl.server import build
 
 
 @pytest.fixture(scope="module")
 def client(bundled: HookedTransformerLIT) -> Client:
     settings = build.BuildConfig()
-    data = build.load_datasets({"ioi": "ioi", "mine": ["a text", "日本 🙂"]}, settings, build.StartLog(quiet=True))
+    data = build.load_datasets(
+        {"ioi": "ioi", "mine": ["a text", "日本 🙂"]}, settings, build.StartLog(quiet=True)
+    )
     return Client(build.build_app({"tiny": bundled}, data, settings))
 
 
-def ask(client: Client, path: str, inputs: list | None = None, config: dict | None = None, **query: str) -> Any:
-    response = client.post(path, query_string=query, json={"inputs": inputs or [], "config": config})
+def ask(
+    client: Client, path: str, inputs: list | None = None, config: dict | None = None, **query: str
+) -> Any:
+    response = client.post(
+        path, query_string=query, json={"inputs": inputs or [], "config": config}
+    )
     assert response.status_code == 200, response.text
     return response.json
 
@@ -36,18 +42,36 @@ def test_info_names_what_is_there(client: Client) -> None:
     assert list(info["models"]) == ["tiny", "_tiny_tokenizer", "_tiny_salience"]
     assert {"ioi", "mine"} < set(info["datasets"])
     assert info["models"]["tiny"]["datasets"][:2] == ["ioi", "mine"]
-    assert {"pca", "umap", "Grad L2 Norm", "Integrated Gradients"} < set(info["models"]["tiny"]["interpreters"])
+    assert {"pca", "umap", "Grad L2 Norm", "Integrated Gradients"} < set(
+        info["models"]["tiny"]["interpreters"]
+    )
     assert info["defaultLayout"] in info["layouts"]
 
 
-def test_predictions_have_the_requested_fields_and_no_other(client: Client, bundled: HookedTransformerLIT) -> None:
+def test_predictions_have_the_requested_fields_and_no_other(
+    client: Client, bundled: HookedTransformerLIT
+) -> None:
     ids = ids_of(client, "ioi")[:3]
     query = {"model": "tiny", "dataset_name": "ioi"}
-    got = ask(client, "/get_preds", ids, requested_types="Scalar", requested_fields="tokens", **query)
+    got = ask(
+        client, "/get_preds", ids, requested_types="Scalar", requested_fields="tokens", **query
+    )
     assert [set(row) for row in got] == [
-        {"tokens", "loss", "perplexity", "logit_diff", "answer_rank", "answer_prob", "foil_rank", "foil_prob"}
+        {
+            "tokens",
+            "loss",
+            "perplexity",
+            "logit_diff",
+            "answer_rank",
+            "answer_prob",
+            "foil_rank",
+            "foil_prob",
+        }
     ] * 3
-    examples = {example["id"]: example["data"] for example in ask(client, "/get_dataset", dataset_name="ioi")}
+    examples = {
+        example["id"]: example["data"]
+        for example in ask(client, "/get_dataset", dataset_name="ioi")
+    }
     for row, expected in zip(got, bundled.predict([examples[i] for i in ids]), strict=True):
         assert row["loss"] == pytest.approx(expected["loss"], abs=1e-5)
         assert row["tokens"] == expected["tokens"]
@@ -55,20 +79,43 @@ def test_predictions_have_the_requested_fields_and_no_other(client: Client, bund
     assert set(everything[0]) == set(bundled.output_spec())
 
 
-def test_attention_travels_with_three_digits_and_is_whole_inside(client: Client, bundled: HookedTransformerLIT) -> None:
+def test_attention_travels_with_three_digits_and_is_whole_inside(
+    client: Client, bundled: HookedTransformerLIT
+) -> None:
     ids = ids_of(client, "ioi")[:1]
-    (row,) = ask(client, "/get_preds", ids, model="tiny", dataset_name="ioi", requested_fields="attention_layer_2")
-    (example,) = [example["data"] for example in ask(client, "/get_dataset", dataset_name="ioi") if example["id"] == ids[0]]
+    (row,) = ask(
+        client,
+        "/get_preds",
+        ids,
+        model="tiny",
+        dataset_name="ioi",
+        requested_fields="attention_layer_2",
+    )
+    (example,) = [
+        example["data"]
+        for example in ask(client, "/get_dataset", dataset_name="ioi")
+        if example["id"] == ids[0]
+    ]
     (whole,) = bundled.predict([example], fields=["attention_layer_2"])
     sent = np.array(row["attention_layer_2"])
     assert np.allclose(sent, whole["attention_layer_2"], rtol=5.1e-3, atol=0)
-    assert max(len(repr(weight)) for weight in sent.ravel().tolist() if weight > 1e-3) <= len("0.00123")
+    assert max(len(repr(weight)) for weight in sent.ravel().tolist() if weight > 1e-3) <= len(
+        "0.00123"
+    )
 
 
 def test_salience_of_a_span_runs_only_the_method_asked_for(client: Client) -> None:
-    data = ask(client, "/get_dataset", dataset_name="mine")[0]["data"] | {"target": " end", "_id": ""}
+    data = ask(client, "/get_dataset", dataset_name="mine")[0]["data"] | {
+        "target": " end",
+        "_id": "",
+    }
     (tokens,) = ask(
-        client, "/get_preds", [{"id": "", "data": data}], model="_tiny_tokenizer", dataset_name="mine", requested_types="Tokens"
+        client,
+        "/get_preds",
+        [{"id": "", "data": data}],
+        model="_tiny_tokenizer",
+        dataset_name="mine",
+        requested_types="Tokens",
     )
     mask = [0] * (len(tokens["tokens"]) - 1) + [1]
     marked = [{"id": "", "data": data | {"target_mask": mask}}]
@@ -87,7 +134,12 @@ def test_salience_and_projections_answer(client: Client) -> None:
         (result,) = ask(client, "/get_interpretations", ids[:1], interpreter=name, **query)
         salience = result["token_gradients"]
         assert len(salience["tokens"]) == len(salience["salience"]) > 5
-    config = {"dataset_name": "ioi", "model_name": "tiny", "field_name": "embedding_layer_3_last", "proj_kw": {"n_components": 3}}
+    config = {
+        "dataset_name": "ioi",
+        "model_name": "tiny",
+        "field_name": "embedding_layer_3_last",
+        "proj_kw": {"n_components": 3},
+    }
     points = ask(client, "/get_interpretations", ids, config, interpreter="pca", **query)
     assert np.array([point["z"] for point in points]).shape == (100, 3)
 
@@ -98,7 +150,14 @@ def test_a_model_and_data_are_loaded_through_lits_dialogs(client: Client) -> Non
     info, names = ask(client, "/create_model", config=config, model_name="TransformerLens")
     assert names == ["second", "_second_tokenizer", "_second_salience"]
     assert "second" in info["models"]
-    (row,) = ask(client, "/get_preds", ids_of(client, "ioi")[:1], model="second", dataset_name="ioi", requested_fields="loss")
+    (row,) = ask(
+        client,
+        "/get_preds",
+        ids_of(client, "ioi")[:1],
+        model="second",
+        dataset_name="ioi",
+        requested_fields="loss",
+    )
     assert row["loss"] > 0
     config = {"task": "capital", "seed": 3, "count": 10, "new_name": "capitals"}
     info, name = ask(client, "/create_dataset", config=config, dataset_name="paired task")
@@ -107,9 +166,17 @@ def test_a_model_and_data_are_loaded_through_lits_dialogs(client: Client) -> Non
 
 def test_failures_are_a_sentence_with_an_id(client: Client) -> None:
     cases = [
-        ("/get_preds", {"model": "nobody", "dataset_name": "ioi"}, "there is no 'nobody' on this server"),
+        (
+            "/get_preds",
+            {"model": "nobody", "dataset_name": "ioi"},
+            "there is no 'nobody' on this server",
+        ),
         ("/get_preds", {"dataset_name": "ioi"}, "must name a model"),
-        ("/get_preds", {"model": "tiny", "dataset_name": "ioi", "requested_types": "os"}, "'os' is not a LIT type"),
+        (
+            "/get_preds",
+            {"model": "tiny", "dataset_name": "ioi", "requested_types": "os"},
+            "'os' is not a LIT type",
+        ),
         ("/get_dataset", {}, "Must provide"),
     ]
     for path, query, sentence in cases:
@@ -124,7 +191,9 @@ def test_failures_are_a_sentence_with_an_id(client: Client) -> None:
 
 def test_numbers_that_json_lacks_become_null(client: Client) -> None:
     app = client.application
-    handler = app.make_handler(lambda data, **kw: {"a": np.array([1.5, np.nan, np.inf], np.float32), "b": float("nan")})
+    handler = app.make_handler(
+        lambda data, **kw: {"a": np.array([1.5, np.nan, np.inf], np.float32), "b": float("nan")}
+    )
     from werkzeug.test import create_environ
     from werkzeug.wrappers import Request
 
@@ -153,7 +222,13 @@ def test_opening_a_page_computes_no_attention_and_no_gradient(
 
     monkeypatch.setattr(HookedTransformerLIT, "predict", watch)
     settings = build.BuildConfig()
-    fresh = Client(build.build_app({"tiny": bundled}, build.load_datasets(["ioi"], settings, build.StartLog(quiet=True)), settings))
+    fresh = Client(
+        build.build_app(
+            {"tiny": bundled},
+            build.load_datasets(["ioi"], settings, build.StartLog(quiet=True)),
+            settings,
+        )
+    )
     ids = ids_of(fresh, "ioi")
     query = {"model": "tiny", "dataset_name": "ioi"}
     ask(fresh, "/get_preds", ids, requested_types="Scalar,MulticlassPreds", **query)
@@ -166,7 +241,9 @@ def test_opening_a_page_computes_no_attention_and_no_gradient(
     assert asked[first:] == [("target", "token_gradients", "token_embeddings")]
 
 
-def test_a_changed_weight_or_hook_is_not_answered_from_the_cache(bundled: HookedTransformerLIT) -> None:
+def test_a_changed_weight_or_hook_is_not_answered_from_the_cache(
+    bundled: HookedTransformerLIT,
+) -> None:
     from lit_tl.engine.byte_cache import ByteCache
 
     model = LazyModel(bundled, ByteCache(2**20))
@@ -193,8 +270,12 @@ def test_a_changed_weight_or_hook_is_not_answered_from_the_cache(bundled: Hooked
     handle.remove()
 
 
-def test_a_projection_does_not_outlive_the_weights_it_was_made_with(bundled: HookedTransformerLIT) -> None:
-    data = build.load_datasets({"capital": "capital@count=8"}, settings := build.BuildConfig(), build.StartLog(quiet=True))
+def test_a_projection_does_not_outlive_the_weights_it_was_made_with(
+    bundled: HookedTransformerLIT,
+) -> None:
+    data = build.load_datasets(
+        {"capital": "capital@count=8"}, settings := build.BuildConfig(), build.StartLog(quiet=True)
+    )
     own = Client(build.build_app({"tiny": bundled}, data, settings))
     config = {
         "dataset_name": "capital",
@@ -205,7 +286,12 @@ def test_a_projection_does_not_outlive_the_weights_it_was_made_with(bundled: Hoo
 
     def points() -> np.ndarray:
         query = {"model": "tiny", "dataset_name": "capital", "interpreter": "pca"}
-        return np.array([row["z"] for row in ask(own, "/get_interpretations", ids_of(own, "capital"), config, **query)])
+        return np.array(
+            [
+                row["z"]
+                for row in ask(own, "/get_interpretations", ids_of(own, "capital"), config, **query)
+            ]
+        )
 
     before = points()
     bundled.model.add_hook("blocks.3.hook_resid_post", lambda value, hook: value * 2)
@@ -219,14 +305,23 @@ def test_a_projection_does_not_outlive_the_weights_it_was_made_with(bundled: Hoo
 
 def test_bodies_that_are_no_requests_are_answered_in_a_sentence(client: Client) -> None:
     for body in ("null", "[]", "5", '{"inputs": 3}'):
-        response = client.post("/get_preds?model=tiny&dataset_name=mine&requested_fields=loss", data=body)
-        assert (response.status_code, "must be a JSON object" in response.json["error"]) == (400, True), body
+        response = client.post(
+            "/get_preds?model=tiny&dataset_name=mine&requested_fields=loss", data=body
+        )
+        assert (response.status_code, "must be a JSON object" in response.json["error"]) == (
+            400,
+            True,
+        ), body
     for text in (5, None):
         data = {"_id": "", **({} if text is None else {"text": text})}
         response = client.post(
-            "/get_preds?model=tiny&dataset_name=mine&requested_fields=loss", json={"inputs": [{"id": "", "data": data}]}
+            "/get_preds?model=tiny&dataset_name=mine&requested_fields=loss",
+            json={"inputs": [{"id": "", "data": data}]},
         )
-        assert (response.status_code, response.json["error"][:25]) == (400, "an example must have a te")
+        assert (response.status_code, response.json["error"][:25]) == (
+            400,
+            "an example must have a te",
+        )
 
 
 def test_names_given_on_the_page_are_made_fit_for_addresses(client: Client) -> None:
@@ -234,7 +329,9 @@ def test_names_given_on_the_page_are_made_fit_for_addresses(client: Client) -> N
     info, name = ask(client, "/create_dataset", config=config, dataset_name="paired task")
     assert name == "a-b---c"
     assert name in info["datasets"]
-    again = client.post("/create_dataset?dataset_name=paired task", json={"config": {**config, "new_name": name}})
+    again = client.post(
+        "/create_dataset?dataset_name=paired task", json={"config": {**config, "new_name": name}}
+    )
     assert "is taken: choose another" in again.json["error"]
 
 
@@ -289,14 +386,23 @@ def _close(a: Any, b: Any) -> bool:
 def test_a_slow_request_does_not_block_a_quick_one(bundled: HookedTransformerLIT) -> None:
     settings = build.BuildConfig()
     many = [f"The capital of France is Paris, and the number is {i}." for i in range(800)]
-    data = build.load_datasets({"many": many, "one": ["The king"]}, settings, build.StartLog(quiet=True))
+    data = build.load_datasets(
+        {"many": many, "one": ["The king"]}, settings, build.StartLog(quiet=True)
+    )
     app = build.build_app({"tiny": bundled}, data, settings)
     slow, quick = Client(app), Client(app)
     everything, (one,) = ids_of(slow, "many"), ids_of(quick, "one")
     finished: list[str] = []
 
     def ask_for_all() -> None:
-        ask(slow, "/get_preds", everything, model="tiny", dataset_name="many", requested_types="Scalar,Embeddings")
+        ask(
+            slow,
+            "/get_preds",
+            everything,
+            model="tiny",
+            dataset_name="many",
+            requested_types="Scalar,Embeddings",
+        )
         finished.append("slow")
 
     thread = threading.Thread(target=ask_for_all)
@@ -318,5 +424,7 @@ def test_foreign_requests_get_no_answer(client: Client) -> None:
 def test_warm_start_makes_cheap_fields_before_the_page_opens(bundled: HookedTransformerLIT) -> None:
     settings = build.BuildConfig()
     data = build.load_datasets({"two": ["a text", "another"]}, settings, build.StartLog(quiet=True))
-    app = build.build_app({"tiny": bundled}, data, settings, warm_start=1.0, warm_start_progress_indicator=None)
+    app = build.build_app(
+        {"tiny": bundled}, data, settings, warm_start=1.0, warm_start_progress_indicator=None
+    )
     assert app._predictions.bytes > 0

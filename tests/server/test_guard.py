@@ -13,13 +13,17 @@ def ask(path: str = "/get_info", host: str = "127.0.0.1:5432", **headers: str) -
     return guard.refusal(Request(create_environ(path, headers={"Host": host, **headers})))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:5432", "localhost:5432", "[::1]:5432", "10.1.2.3", "lab.localhost:80"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:5432", "localhost:5432", "[::1]:5432", "10.1.2.3", "lab.localhost:80"]
+)
 def test_the_own_page_is_answered(host: str) -> None:
     assert ask(host=host) is None
     assert ask(host=host, Origin=f"http://{host}") is None
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:5432", "localhost.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:5432", "localhost.evil.example"]
+)
 def test_names_that_others_may_own_are_refused(host: str) -> None:
     assert "is not served here" in ask(host=host)
 

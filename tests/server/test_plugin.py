@@ -26,7 +26,10 @@ def test_the_index_page_asks_nothing_of_other_hosts() -> None:
     assert '<script src="main.js">' not in page, "the plug-in adds LIT's own script"
 
 
-@pytest.mark.parametrize("script", ["<script src='main.js'></script>", '<script defer src="static/main.abc123.js"></script>'])
+@pytest.mark.parametrize(
+    "script",
+    ["<script src='main.js'></script>", '<script defer src="static/main.abc123.js"></script>'],
+)
 def test_other_ways_to_name_the_script_are_known(script: str, tmp_path: pathlib.Path) -> None:
     page = index_of(tmp_path, script)
     assert page.count("data-main=") == 1
@@ -40,7 +43,11 @@ def test_a_page_that_starts_otherwise_is_left_and_says_so(tmp_path: pathlib.Path
 
 
 def index_of(tmp_path: pathlib.Path, script: str) -> str:
-    page = pathlib.Path(CLIENT_ROOT, "static", "index.html").read_text("utf-8").replace('<script src="main.js"></script>', script)
+    page = (
+        pathlib.Path(CLIENT_ROOT, "static", "index.html")
+        .read_text("utf-8")
+        .replace('<script src="main.js"></script>', script)
+    )
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "index.html").write_text(page)
     return plugin.index_page(str(tmp_path))
@@ -56,7 +63,13 @@ def test_files_are_served_with_type_and_etag() -> None:
 
 
 def test_paths_do_not_leave_the_folder() -> None:
-    for path in ("/lit_tl/../__init__.py", "/lit_tl/%2e%2e/__init__.py", "/lit_tl//etc/passwd", "/lit_tl/fonts", "/lit_tl/"):
+    for path in (
+        "/lit_tl/../__init__.py",
+        "/lit_tl/%2e%2e/__init__.py",
+        "/lit_tl//etc/passwd",
+        "/lit_tl/fonts",
+        "/lit_tl/",
+    ):
         assert get(path).status_code == 404
     assert get("/get_info") is None
 

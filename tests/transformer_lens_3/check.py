@@ -11,7 +11,11 @@ from transformer_lens import HookedTransformer
 from lit_tl import HookedTransformerLIT
 from lit_tl.models.loading import BUNDLED_MODELS
 
-TEXTS = ["When Mary and John went to the store, John gave a book to", "The capital of France is", ""]
+TEXTS = [
+    "When Mary and John went to the store, John gave a book to",
+    "The capital of France is",
+    "",
+]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,15 @@ def hooked() -> HookedTransformer:
     from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
 
     cfg = HookedTransformerConfig(
-        n_layers=4, d_model=128, n_ctx=512, d_head=32, n_heads=4, d_vocab=2048, act_fn="gelu_new", normalization_type="LN", eps=1e-5
+        n_layers=4,
+        d_model=128,
+        n_ctx=512,
+        d_head=32,
+        n_heads=4,
+        d_vocab=2048,
+        act_fn="gelu_new",
+        normalization_type="LN",
+        eps=1e-5,
     )
     model = HookedTransformer(cfg, tokenizer=tokenizer)
     model.load_and_process_state_dict(
@@ -45,12 +57,17 @@ def test_a_hooked_transformer_gives_what_hugging_face_gives(hooked: HookedTransf
     hf_model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = HookedTransformerLIT(hooked)
-    for text, output in zip(TEXTS, model.predict([{"text": text, "answer": " Paris", "foil": " Rome"} for text in TEXTS])):
+    for text, output in zip(
+        TEXTS,
+        model.predict([{"text": text, "answer": " Paris", "foil": " Rome"} for text in TEXTS]),
+    ):
         assert set(output) == set(model.output_spec())
         ids = torch.tensor([[0, *tokenizer.encode(text)]])
         with torch.no_grad():
             logits = hf_model(ids).logits[0, -1]
-        assert output["next_tokens"][0][1] == pytest.approx(logits.softmax(-1).max().item(), abs=1e-4)
+        assert output["next_tokens"][0][1] == pytest.approx(
+            logits.softmax(-1).max().item(), abs=1e-4
+        )
         assert output["logit_diff"] is not None
         pattern = output["attention_layer_2"]
         assert np.allclose(pattern.sum(-1), 1, atol=1e-5)

@@ -1,4 +1,5 @@
-"""Proof that the wrapper takes a `HookedTransformer` of TransformerLens 3: one command, in an environment of its own.
+"""Proof that the wrapper takes a `HookedTransformer` of TransformerLens 3: one command, in an
+environment of its own.
 
 python tests/transformer_lens_3/run.py
 """
@@ -31,7 +32,8 @@ def main() -> int:
         (ENVIRONMENT / "ready").touch()
     check = str(pathlib.Path(__file__).parent / "check.py")
     return subprocess.run(
-        [str(python), "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(ROOT), check], cwd=ROOT
+        [str(python), "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(ROOT), check],
+        cwd=ROOT,
     ).returncode
 
 

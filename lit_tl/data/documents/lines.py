@@ -10,7 +10,16 @@ import pathlib
 import zlib
 from typing import IO, Any, Iterator, Optional, Sequence, Union
 
-from lit_tl.data.documents.stream import GROUP_DOCUMENTS, START, BadLines, Documents, Group, Place, counted_if_bad, text_of
+from lit_tl.data.documents.stream import (
+    GROUP_DOCUMENTS,
+    START,
+    BadLines,
+    Documents,
+    Group,
+    Place,
+    counted_if_bad,
+    text_of,
+)
 from lit_tl.data.errors import DataError
 from lit_tl.data.lines import decoded, json_object
 
@@ -19,7 +28,8 @@ _SAMPLED_ABOVE, _SAMPLES = 4 * 2**30, 64
 
 
 class LineFile(Documents):
-    """A document on each line: a JSON object with a text, or the line itself. Empty lines and empty texts are passed over.
+    """A document on each line: a JSON object with a text, or the line itself. Empty lines and empty
+    texts are passed over.
 
     Args:
         path: the file; what ends in .gz or .zst is unpacked on the way.
@@ -57,14 +67,21 @@ class LineFile(Documents):
             yield Group(texts, dict(now))
 
     def identity(self) -> dict[str, Any]:
-        """Name, size, and a hash: of the whole file, or of 64 spread parts where it is above 4 GiB."""
+        """Name, size, and a hash: of the whole file, or of 64 spread parts where it is above 4
+        GiB."""
         with self._opened(self._path):
             size = self._path.stat().st_size
-            return {"file": self._path.name, "bytes": size, "blake2b": file_hash(self._path), "text_column": self._column}
+            return {
+                "file": self._path.name,
+                "bytes": size,
+                "blake2b": file_hash(self._path),
+                "text_column": self._column,
+            }
 
     def most_tokens(self) -> Optional[int]:
-        """One for each byte. The line's end is for the token that begins a text, and a plain line may have one more, for the space
-        that some tokenizers put in front. Not known of packed files."""
+        """One for each byte. The line's end is for the token that begins a text, and a plain line
+        may have one more, for the space that some tokenizers put in front. Not known of packed
+        files."""
         size = self._path.stat().st_size
         return None if self._packed else size + (size // 2 + 2 if self._plain else 1)
 
@@ -83,14 +100,18 @@ class LineFile(Documents):
                     if number > behind:
                         yield line
             except (OSError, EOFError, zlib.error) as error:
-                raise DataError(f"{self.where}: can't be unpacked to its end, beyond line {number}: {error}") from error
+                raise DataError(
+                    f"{self.where}: can't be unpacked to its end, beyond line {number}: {error}"
+                ) from error
 
     def _unpacked(self, raw: IO[bytes]) -> Union[gzip.GzipFile, io.BufferedReader]:
         if self._path.suffix.lower() == ".gz":
             return gzip.GzipFile(fileobj=raw)
         import pyarrow  # whose reader, unlike zstandard's, tells a file that was cut off
 
-        return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, "r"), "zstd"), 2**20)
+        return io.BufferedReader(
+            pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, "r"), "zstd"), 2**20
+        )
 
     def _opened(self, path: pathlib.Path) -> IO[bytes]:
         try:
@@ -105,7 +126,10 @@ class LineFile(Documents):
         try:
             json.loads(start)  # a line that is a whole list is one bad line
         except (ValueError, RecursionError) as error:
-            told = f'{self.where} is a list in JSON: make JSON lines of it, {{"{self._column}": "..."}} on each line'
+            told = (
+                f"{self.where} is a list in JSON: make JSON lines of it, "
+                f'{{"{self._column}": "..."}} on each line'
+            )
             raise DataError(told) from error
 
     def _text(self, raw: bytes, number: int) -> str:
@@ -135,7 +159,10 @@ class LineFiles(Documents):
         last = place
         for at in range(place.get("file", 0), len(self._files)):
             if at != last.get("file", 0):
-                last = {**START, **{name: last[name] for name in ("documents", "skipped", "first_skipped")}}
+                last = {
+                    **START,
+                    **{name: last[name] for name in ("documents", "skipped", "first_skipped")},
+                }
             for group in self._files[at].groups(last):
                 last = {**group.place, "file": at}
                 yield Group(group.texts, last)

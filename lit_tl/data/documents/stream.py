@@ -9,7 +9,8 @@ from lit_tl.data.errors import DataError
 
 BadLines = Literal["refuse", "skip"]
 Place = Mapping[str, Any]
-"""How far reading has come, as JSON has it; `documents`, `skipped` and `first_skipped` are counts for the user."""
+"""How far reading has come, as JSON has it; `documents`, `skipped` and `first_skipped` are counts
+for the user."""
 START: Place = {"line": 0, "documents": 0, "skipped": 0, "first_skipped": ""}
 GROUP_DOCUMENTS = 64
 
@@ -40,8 +41,8 @@ class Documents(abc.ABC):
         """What tells this data from other data, as JSON has it."""
 
     def most_tokens(self) -> Optional[int]:
-        """More tokens than this are not in it, unless a tokenizer writes characters out in longer ones. None where that can't be
-        known beforehand."""
+        """More tokens than this are not in it, unless a tokenizer writes characters out in longer
+        ones. None where that can't be known beforehand."""
         return None
 
 
@@ -55,7 +56,11 @@ def text_of(record: Any, column: str, where: str) -> str:
         raise DataError(f'{where}: not a JSON object: each line must be like {{"{column}": "..."}}')
     text = record.get(column)
     if not isinstance(text, str):
-        found = f"it is {type(text).__name__}" if column in record else f"there are {', '.join(map(repr, record)) or 'none'}"
+        found = (
+            f"it is {type(text).__name__}"
+            if column in record
+            else f"there are {', '.join(map(repr, record)) or 'none'}"
+        )
         raise DataError(f"{where}: no text under {column!r}: {found} (--text_column names another)")
     try:
         text.encode()
@@ -66,7 +71,8 @@ def text_of(record: Any, column: str, where: str) -> str:
 
 @contextlib.contextmanager
 def counted_if_bad(what: BadLines, now: dict[str, Any]) -> Iterator[list[str]]:
-    """A list for one line's text; it stays empty where the line has none and such lines are skipped, which is counted."""
+    """A list for one line's text; it stays empty where the line has none and such lines are
+    skipped, which is counted."""
     try:
         yield []
     except DataError as error:

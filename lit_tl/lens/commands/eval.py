@@ -13,10 +13,11 @@ from lit_tl.settings import required, setting
 
 USAGE = """Measure a tuned lens, and the logit lens beside it, against the model.
 
-  python -m lit_tl.lens eval --model gpt2-small --data test.jsonl --lens lenses/gpt2-small --tokens 1000000 --output evaluation
+  python -m lit_tl.lens eval --model gpt2-small --data test.jsonl --lens lenses/gpt2-small \\
+      --tokens 1000000 --output evaluation
 
-Prints a table and writes eval.json, eval.csv and eval.html: for each layer and lens the KL divergence to the model and the
-cross-entropy with the text, in nats and in bits per byte."""
+Prints a table and writes eval.json, eval.csv and eval.html: for each layer and lens the KL
+divergence to the model and the cross-entropy with the text, in nats and in bits per byte."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,14 +28,20 @@ class Config(WorkOnText):
         ValueError: a value is out of its range, or two do not go together.
     """
 
-    lens: str = required("A tuned lens's folder or Hub id, auto for the model's own, or none for the logit lens alone.")
+    lens: str = required(
+        "A tuned lens's folder or Hub id, auto for the model's own, or none for the logit lens "
+        "alone."
+    )
     output: str = required("Folder for what was measured.")
     tokens: Optional[int] = setting(
         None, "How many tokens to read, in whole sequences. Default: all there are.", low=2
     )
-    token_shift: int = setting(1, "How many tokens ahead of the input the label of the cross-entropy lies.")
+    token_shift: int = setting(
+        1, "How many tokens ahead of the input the label of the cross-entropy lies."
+    )
     precision: Precision = setting(
-        "auto", "Number format of the model; products with the unembedding are float32 unless one is said."
+        "auto",
+        "Number format of the model; products with the unembedding are float32 unless one is said.",
     )
 
 
@@ -68,7 +75,10 @@ def _shifted(source: str) -> list[str]:
     shift = settings.get("token_shift") or 0
     if settings.get("loss") != "kl" or not shift:
         return []
-    return [f"this lens was trained towards the prediction {shift} tokens on; the KL here compares at the same token"]
+    return [
+        f"this lens was trained towards the prediction {shift} tokens on; the KL here compares "
+        "at the same token"
+    ]
 
 
 @dataclasses.dataclass
@@ -97,10 +107,16 @@ class _Measuring:
         if self.config.fsdp:
             processes.shard(self.model, self.device, cpu_offload=self.config.cpu_offload)
         length, shifted = self._length(), _shifted(source)
-        chunks = Chunks(self.documents, encoder(self.tokenizer, self.model.get_input_embeddings().weight.shape[0]), length=length)
+        chunks = Chunks(
+            self.documents,
+            encoder(self.tokenizer, self.model.get_input_embeddings().weight.shape[0]),
+            length=length,
+        )
         wanted = None if self.config.tokens is None else math.ceil(self.config.tokens / length)
         total = None if wanted is None else wanted * length
-        with tqdm.tqdm(total=total, unit=" tokens", unit_scale=True, disable=not self.processes.is_first) as bar:
+        with tqdm.tqdm(
+            total=total, unit=" tokens", unit_scale=True, disable=not self.processes.is_first
+        ) as bar:
             found = evaluate(
                 self.model,
                 lenses,
@@ -115,9 +131,14 @@ class _Measuring:
             return None
         self._write(found, chunks)
         short = (
-            "" if wanted is None or chunks.given == wanted else f" (the text ended before the {self.config.tokens:,} of --tokens)"
+            ""
+            if wanted is None or chunks.given == wanted
+            else f" (the text ended before the {self.config.tokens:,} of --tokens)"
         )
-        done = f"{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} predicted tokens{short}"
+        done = (
+            f"{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} "
+            f"predicted tokens{short}"
+        )
         return "\n".join([found.table(), *shifted, *skipped(self.output / "eval.json"), done])
 
     def _source(self) -> str:
@@ -127,7 +148,10 @@ class _Measuring:
 
         name = self.model.name_or_path
         if name not in BUNDLED_LENSES and pathlib.Path(name).expanduser().is_dir():
-            raise ValueError(f"--lens auto: {name} is a local folder, of which no lens is published; give a lens's folder, or none")
+            raise ValueError(
+                f"--lens auto: {name} is a local folder, of which no lens is published; give a "
+                "lens's folder, or none"
+            )
         return str(BUNDLED_LENSES.get(name, name))
 
     def _lenses(self, source: str) -> Any:
@@ -136,7 +160,9 @@ class _Measuring:
         logit = LogitLens.from_model(self.model)
         if source == "none":
             return {"logit": logit}
-        tuned = TunedLens.from_unembed_and_pretrained(logit.unembed, source, map_location=self.device)
+        tuned = TunedLens.from_unembed_and_pretrained(
+            logit.unembed, source, map_location=self.device
+        )
         return {"logit": logit, "tuned": tuned}
 
     def _length(self) -> int:
@@ -146,9 +172,13 @@ class _Measuring:
         context = adapt(self.model).shape.context or LONGEST
         length = self.config.max_seq_len or min(context, LONGEST)
         if length > context:
-            raise ValueError(f"--max_seq_len is {length}, but the model's context is {context} tokens")
+            raise ValueError(
+                f"--max_seq_len is {length}, but the model's context is {context} tokens"
+            )
         if abs(self.config.token_shift) >= length:
-            raise ValueError(f"--token_shift is {self.config.token_shift}, but a sequence has {length} tokens")
+            raise ValueError(
+                f"--token_shift is {self.config.token_shift}, but a sequence has {length} tokens"
+            )
         return length
 
     def _batches(self, sequences: Iterator[Any], length: int) -> Iterator[Any]:
@@ -177,7 +207,8 @@ class _Measuring:
         artifacts.write_json(self.output / "eval.json", told)
         artifacts.replace(self.output / "eval.csv", lambda file: file.write(found.csv().encode()))
         figure = found.figure(
-            f"Lenses of {self.config.model} on {found.tokens:,} tokens of {pathlib.Path(self.documents.where).name}"
+            f"Lenses of {self.config.model} on {found.tokens:,} tokens of "
+            f"{pathlib.Path(self.documents.where).name}"
         )
         page = figure.to_html(include_plotlyjs=True)
         artifacts.replace(self.output / "eval.html", lambda file: file.write(page.encode()))

@@ -9,11 +9,13 @@ from typing import Any, Literal, Optional
 from lit_tl.hub import connection_errors
 from lit_tl.settings import Settings, required, setting
 
-USAGE = """Upload a lens and a card to the Hugging Face Hub, where readers of published lenses find it.
+USAGE = """Upload a lens and a card to the Hugging Face Hub, where readers of published lenses
+find it.
 
   python -m lit_tl.lens push --lens lenses/gpt2-small --repo_id me/lenses
 
-The files go to lens/<name> of the repository, which is made if it is not there. Needs `hf auth login` once, or HF_TOKEN."""
+The files go to lens/<name> of the repository, which is made if it is not there. Needs `hf auth
+login` once, or HF_TOKEN."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,9 @@ class Config(Settings):
     lens: str = required("The lens's folder.")
     repo_id: str = required("Repository: owner/name.")
     repo_type: Literal["model", "space", "dataset"] = setting("model", "Kind of repository.")
-    name: Optional[str] = setting(None, "Name of the lens, and of its model, in the repository. Default: the model's.")
+    name: Optional[str] = setting(
+        None, "Name of the lens, and of its model, in the repository. Default: the model's."
+    )
     private: bool = setting(False, "Make the repository a private one, if it is made.")
     create_pr: bool = setting(False, "Open a pull request rather than write to the repository.")
     dry_run: bool = setting(False, "Print the card and what would be uploaded, and upload nothing.")
@@ -57,7 +61,10 @@ def run(config: Config) -> str:
     }
     files = {f"lens/{where.name}/{name}": content for name, content in files.items()}
     if config.dry_run:
-        sizes = {name: len(found) if isinstance(found, bytes) else found.stat().st_size for name, found in files.items()}
+        sizes = {
+            name: len(found) if isinstance(found, bytes) else found.stat().st_size
+            for name, found in files.items()
+        }
         listed = "\n".join(f"  {name}  {size:,} bytes" for name, size in sizes.items())
         return f"{text}\nwould upload to {config.repo_type} {config.repo_id}:\n{listed}"
     return f"uploaded: {_upload(config, where, files, text)}"
@@ -67,7 +74,8 @@ def _where(config: Config, model: str) -> Any:
     """Where a lens goes, under names that others can use.
 
     Raises:
-        ValueError: the repository or the lens can't be called that, or the model has only a path on this machine.
+        ValueError: the repository or the lens can't be called that, or the model has only a path on
+            this machine.
     """
     from huggingface_hub import errors, utils
 
@@ -79,11 +87,21 @@ def _where(config: Config, model: str) -> Any:
         raise ValueError(f"--repo_id {config.repo_id}: {str(error).splitlines()[0]}") from error
     local = model.startswith(("/", ".", "~")) or pathlib.Path(model).is_dir()
     if local and not config.name:
-        raise ValueError(f"the lens is of {model}, a folder on this machine: say with --name what others know the model by")
+        raise ValueError(
+            f"the lens is of {model}, a folder on this machine: say with --name what others "
+            "know the model by"
+        )
     name = config.name or model
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name):
-        raise ValueError(f"--name {name}: give names of letters, digits, dots, - and _, with / between them")
-    return Published(repo_id=config.repo_id, repo_type=config.repo_type, name=name, model=name if local else model)
+        raise ValueError(
+            f"--name {name}: give names of letters, digits, dots, - and _, with / between them"
+        )
+    return Published(
+        repo_id=config.repo_id,
+        repo_type=config.repo_type,
+        name=name,
+        model=name if local else model,
+    )
 
 
 def _json(told: Any) -> bytes:
@@ -129,6 +147,7 @@ def _upload(config: Config, where: Any, files: dict[str, Any], text: str) -> str
 
 def _no_access(config: Config) -> str:
     return (
-        f"no access to write to {config.repo_type} {config.repo_id}: `hf auth login`, or a token with write access in HF_TOKEN; "
+        f"no access to write to {config.repo_type} {config.repo_id}: `hf auth login`, or a "
+        "token with write access in HF_TOKEN; "
         "--create_pr opens a pull request in another's repository"
     )

@@ -11,7 +11,8 @@ from lit_tl.settings import SettingError, Settings, required, setting
 
 USAGE = """Draw what a model would predict at each layer.
 
-  python -m lit_tl.lens show --model lit-tl-tiny --text "The capital of France is" --output lens.html"""
+  python -m lit_tl.lens show --model lit-tl-tiny --text "The capital of France is" --output \\
+      lens.html"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,13 @@ class Config(Settings):
         ValueError: a value is out of its range.
     """
 
-    model: str = setting("lit-tl-tiny", "Bundled model, TransformerLens alias, Hub id or local folder.")
-    lens: str = setting("auto", "auto, none (the logit lens), a tuned lens's folder or Hub id, a Jacobian lens (.pt).")
+    model: str = setting(
+        "lit-tl-tiny", "Bundled model, TransformerLens alias, Hub id or local folder."
+    )
+    lens: str = setting(
+        "auto",
+        "auto, none (the logit lens), a tuned lens's folder or Hub id, a Jacobian lens (.pt).",
+    )
     text: str = required("The prompt, in quotes.")
     output: str = setting("lens.html", "The file to write: .html, or .json for Plotly's.")
     statistic: SingleFunction = setting("entropy", "What colours the cells.")
@@ -35,7 +41,9 @@ class Config(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if pathlib.Path(self.output).suffix not in (".html", ".json"):
-            raise SettingError(f"output is {self.output!r}: give a name that ends in .html or .json")
+            raise SettingError(
+                f"output is {self.output!r}: give a name that ends in .html or .json"
+            )
 
 
 def run(config: Config) -> str:
@@ -60,11 +68,18 @@ def run(config: Config) -> str:
     prompter = Prompter(runner, max_length=2048, prepend_bos=True)
     ids = np.array(prompter.from_text(config.text).ids)
     lens = choice.lenses[choice.best]
-    trajectory = PredictionTrajectory.from_lens_and_model(lens, model, ids, residual_component=config.residual_component)
+    trajectory = PredictionTrajectory.from_lens_and_model(
+        lens, model, ids, residual_component=config.residual_component
+    )
     if "targets" in DECLARED[config.statistic].needs:
         trajectory.targets = np.append(ids[1:], trajectory.model_log_probs[-1].argmax())
     statistic = getattr(trajectory, config.statistic)()
-    figure = statistic.stride(config.stride).figure(f"{choice.best} lens of {config.model}: {statistic.name}")
+    figure = statistic.stride(config.stride).figure(
+        f"{choice.best} lens of {config.model}: {statistic.name}"
+    )
     text = figure.to_html(include_plotlyjs=True) if output.suffix == ".html" else figure.to_json()
     output.write_text(text, "utf-8")
-    return f"{output}: {choice.best} lens, {trajectory.num_layers} layers, {trajectory.num_tokens} tokens. {choice.note}".strip()
+    return (
+        f"{output}: {choice.best} lens, {trajectory.num_layers} layers, "
+        f"{trajectory.num_tokens} tokens. {choice.note}"
+    ).strip()

@@ -14,7 +14,8 @@ USAGE = """Train a tuned lens (Belrose et al. 2023) on a model's own predictions
   python -m lit_tl.lens train --model gpt2-small --data val.jsonl --output lenses/gpt2-small
   torchrun --standalone --nproc-per-node=8 -m lit_tl.lens train ...      one process for each GPU
 
-The folder gets config.json and params.pt (the published format), train.json (settings, versions, data, losses) and losses.html."""
+The folder gets config.json and params.pt (the published format), train.json (settings, versions,
+data, losses) and losses.html."""
 
 __all__ = ["USAGE", "Config", "run"]
 
@@ -41,7 +42,10 @@ def run(config: Config) -> Optional[str]:
             training.train(config, source, device=device, processes=mine)
         if not mine.is_first:
             return None
-    done = f"{output}: the lens, train.json and losses.html are written. Look through it: --lens {output} with lit_tl.launch"
+    done = (
+        f"{output}: the lens, train.json and losses.html are written. Look through it: "
+        f"--lens {output} with lit_tl.launch"
+    )
     return "\n".join([*skipped(output / "train.json"), done])
 
 
@@ -61,11 +65,14 @@ def open_text(config: Any) -> Any:
     """
     from lit_tl.data.documents import open_documents
 
-    return open_documents(config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines)
+    return open_documents(
+        config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines
+    )
 
 
 def load_frozen(config: Any, device: Any) -> tuple[Any, Any]:
-    """The model and tokenizer that a config names: on the device, or with `fsdp` on the CPU, to be sharded from there.
+    """The model and tokenizer that a config names: on the device, or with `fsdp` on the CPU, to be
+    sharded from there.
 
     Raises:
         ValueError: it can't be loaded, or not be sharded.

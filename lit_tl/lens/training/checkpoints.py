@@ -12,7 +12,8 @@ _FORMAT = "lit_tl lens training 1"
 
 
 class CheckpointError(ValueError):
-    """A run can't go on from its checkpoint, or can't write one. The message says which file or setting, and what to do."""
+    """A run can't go on from its checkpoint, or can't write one. The message says which file or
+    setting, and what to do."""
 
 
 class Checkpoints:
@@ -41,9 +42,14 @@ class Checkpoints:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except artifacts.DAMAGED_PICKLE as error:
             then = "go on from the one before" if len(files) > 1 else "begin anew"
-            raise CheckpointError(f"{path} is damaged: {artifacts.first_line(error)}; delete it to {then}") from error
+            raise CheckpointError(
+                f"{path} is damaged: {artifacts.first_line(error)}; delete it to {then}"
+            ) from error
         if not isinstance(state, dict) or state.get("format") != _FORMAT:
-            raise CheckpointError(f"{path} is no checkpoint of lens training: move it away, or give another --checkpoint_dir")
+            raise CheckpointError(
+                f"{path} is no checkpoint of lens training: move it away, or give another "
+                "--checkpoint_dir"
+            )
         self._compare(path, state["settings"])
         return state
 
@@ -61,7 +67,11 @@ class Checkpoints:
                 left.unlink(missing_ok=True)
             artifacts.save_tensors(path, told)
         except OSError as error:
-            kept = f"; {self._files()[-1]} is whole, and the same command goes on from it" if self._files() else ""
+            kept = (
+                f"; {self._files()[-1]} is whole, and the same command goes on from it"
+                if self._files()
+                else ""
+            )
             raise CheckpointError(f"the checkpoint {error}{kept}") from error
         for old in self._files()[: -self._keep] if self._keep else []:
             old.unlink(missing_ok=True)
@@ -72,11 +82,16 @@ class Checkpoints:
         return sorted(path for path in found if re.fullmatch(r"step_\d{8}\.pt", path.name))
 
     def _compare(self, path: pathlib.Path, theirs: Mapping[str, Any]) -> None:
-        names = [name for name in {**theirs, **self._settings} if theirs.get(name) != self._settings.get(name)]
+        names = [
+            name
+            for name in {**theirs, **self._settings}
+            if theirs.get(name) != self._settings.get(name)
+        ]
         if names:
             name = names[0]
             raise CheckpointError(
-                f"{path} is of a run with {name} {_short(theirs.get(name))}, and this one has {_short(self._settings.get(name))}: "
+                f"{path} is of a run with {name} {_short(theirs.get(name))}, and this one has "
+                f"{_short(self._settings.get(name))}: "
                 f"give the same {name}, or another --output or --checkpoint_dir"
             )
 

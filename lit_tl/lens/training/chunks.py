@@ -22,11 +22,13 @@ class _Encoded:
 
 
 class Chunks:
-    """Sequences of `length` token ids: documents one after another, cut without regard to where they end.
+    """Sequences of `length` token ids: documents one after another, cut without regard to where
+    they end.
 
-    The next sequence is drawn from a buffer of `shuffle_buffer` of them, which a new one then fills up. Encoding runs ahead in a
-    thread. `state()` between two sequences, given to another `Chunks` of the same data and settings, goes on with the next. Each of
-    many processes reads and encodes all of the text, and takes its share of the sequences: the order is the same for any number.
+    The next sequence is drawn from a buffer of `shuffle_buffer` of them, which a new one then fills
+    up. Encoding runs ahead in a thread. `state()` between two sequences, given to another `Chunks`
+    of the same data and settings, goes on with the next. Each of many processes reads and encodes
+    all of the text, and takes its share of the sequences: the order is the same for any number.
 
     Args:
         documents: the texts.
@@ -47,7 +49,12 @@ class Chunks:
         seed: int = 0,
         state: Optional[Mapping[str, Any]] = None,
     ):
-        self._documents, self._encode, self._length, self._size = documents, encode, length, shuffle_buffer
+        self._documents, self._encode, self._length, self._size = (
+            documents,
+            encode,
+            length,
+            shuffle_buffer,
+        )
         self._generator = torch.Generator().manual_seed(seed)
         self._left = torch.empty(0, dtype=torch.int32)
         self._buffer: list[torch.Tensor] = []
@@ -55,15 +62,25 @@ class Chunks:
         self.given = self.tokens = self.text_bytes = 0
         if state is not None:
             self._generator.set_state(state["generator"])
-            self._left, self._buffer, self._place = state["left"], list(state["buffer"]), state["place"]
-            self.given, self.tokens, self.text_bytes = state["given"], state["tokens"], state["text_bytes"]
+            self._left, self._buffer, self._place = (
+                state["left"],
+                list(state["buffer"]),
+                state["place"],
+            )
+            self.given, self.tokens, self.text_bytes = (
+                state["given"],
+                state["tokens"],
+                state["text_bytes"],
+            )
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
         return {
             "generator": self._generator.get_state(),
             "left": self._left.clone(),
-            "buffer": torch.stack(self._buffer) if self._buffer else torch.empty(0, self._length, dtype=torch.int32),
+            "buffer": torch.stack(self._buffer)
+            if self._buffer
+            else torch.empty(0, self._length, dtype=torch.int32),
             "place": dict(self._place) if self._place is not None else None,
             "given": self.given,
             "tokens": self.tokens,
@@ -85,7 +102,11 @@ class Chunks:
             yield self._draw()
 
     def _draw(self) -> torch.Tensor:
-        index = int(torch.randint(len(self._buffer), (), generator=self._generator)) if self._size else 0
+        index = (
+            int(torch.randint(len(self._buffer), (), generator=self._generator))
+            if self._size
+            else 0
+        )
         self._buffer[index], self._buffer[-1] = self._buffer[-1], self._buffer[index]
         self.given += 1
         return self._buffer.pop()
@@ -106,9 +127,15 @@ class Chunks:
         return sequence
 
     def _encoded(self) -> Iterator[_Encoded]:
-        groups = self._documents.groups() if self._place is None else self._documents.groups(self._place)
+        groups = (
+            self._documents.groups() if self._place is None else self._documents.groups(self._place)
+        )
         for group in groups:
-            ids = [i for document in (self._encode(group.texts) if group.texts else []) for i in document]
+            ids = [
+                i
+                for document in (self._encode(group.texts) if group.texts else [])
+                for i in document
+            ]
             size = sum(len(text.encode()) for text in group.texts)
             yield _Encoded(torch.tensor(ids, dtype=torch.int32), group.place, size)
 

@@ -1,4 +1,5 @@
-"""The loss of a lens for all layers, its gradient in closed form, in memory that does not grow with the vocabulary."""
+"""The loss of a lens for all layers, its gradient in closed form, in memory that does not grow with
+the vocabulary."""
 
 import abc
 import dataclasses
@@ -16,7 +17,8 @@ _CHUNK_BYTES = 64 * 2**20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What a lens is to say at each row: the model's final residual (`kl`), or the next tokens (`ce`)."""
+    """What a lens is to say at each row: the model's final residual (`kl`), or the next tokens
+    (`ce`)."""
 
     final: Optional[Float[torch.Tensor, "n d_model"]] = None
     labels: Optional[Int[torch.Tensor, " n"]] = None
@@ -30,12 +32,17 @@ class RowLoss(abc.ABC):
         """What all layers share."""
 
     @abc.abstractmethod
-    def value_and_gradient(self, moved: torch.Tensor, prepared: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def value_and_gradient(
+        self, moved: torch.Tensor, prepared: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The mean over `moved`, `[n, d_model]`, in nats, and its gradient there."""
 
     @abc.abstractmethod
-    def kl_and_cross_entropy(self, moved: torch.Tensor, prepared: Any, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of each row, in nats, without a gradient: KL(model || lens), where `prepared` is of the model, and `-log q(label)`."""
+    def kl_and_cross_entropy(
+        self, moved: torch.Tensor, prepared: Any, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of each row, in nats, without a gradient: KL(model || lens), where `prepared` is of the
+        model, and `-log q(label)`."""
 
 
 def row_loss(unembed: Unembed, *, dtype: Optional[torch.dtype] = None) -> RowLoss:
@@ -53,9 +60,10 @@ class _Prepared:
 
 
 class Fused(RowLoss):
-    """For a linear readout. With `x`, `log Z` and `E = sum_v softmax_v W_v` of a hidden state, the model's marked p, the lens's q:
-    `KL(p || q) = log Z_q - log Z_p + E_p . (x_p - x_q)`, and its gradient to `x_q` is `E_q - E_p`. Cross-entropy has the label's
-    row in place of `E_p`. Two products with the unembedding for each layer, and two for the model."""
+    """For a linear readout. With `x`, `log Z` and `E = sum_v softmax_v W_v` of a hidden state, the
+    model's marked p, the lens's q: `KL(p || q) = log Z_q - log Z_p + E_p . (x_p - x_q)`, and its
+    gradient to `x_q` is `E_q - E_p`. Cross-entropy has the label's row in place of `E_p`. Two
+    products with the unembedding for each layer, and two for the model."""
 
     def __init__(self, readout: LinearReadout):
         self._readout = readout
@@ -64,12 +72,19 @@ class Fused(RowLoss):
     def prepare(self, truth: Truth) -> _Prepared:
         """The model's own expectation, or the labels' rows."""
         if truth.final is None:
-            return _Prepared(x=None, partition=None, mean=self._readout.weight[truth.labels].float(), labels=truth.labels)
+            return _Prepared(
+                x=None,
+                partition=None,
+                mean=self._readout.weight[truth.labels].float(),
+                labels=truth.labels,
+            )
         x = self._readout.input(truth.final)
         partition, mean = self._readout.expectation(x)
         return _Prepared(x=x, partition=partition, mean=mean, labels=None)
 
-    def value_and_gradient(self, moved: torch.Tensor, prepared: _Prepared) -> tuple[torch.Tensor, torch.Tensor]:
+    def value_and_gradient(
+        self, moved: torch.Tensor, prepared: _Prepared
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `RowLoss`."""
         leaf = moved.detach().requires_grad_()
         with torch.enable_grad():
@@ -79,7 +94,9 @@ class Fused(RowLoss):
             assert prepared.labels is not None
             values = partition - self._readout.logits_at(x.detach(), prepared.labels)
         else:
-            values = partition - prepared.partition + (prepared.mean * (prepared.x - x.detach())).sum(-1)
+            values = (
+                partition - prepared.partition + (prepared.mean * (prepared.x - x.detach())).sum(-1)
+            )
         (gradient,) = torch.autograd.grad(x, leaf, mean.sub_(prepared.mean).div_(moved.shape[0]))
         return values.mean(), gradient
 
@@ -106,7 +123,9 @@ class Unstored(RowLoss):
         """Nothing: the model's logits are made again for each layer, so that they need no room."""
         return truth
 
-    def value_and_gradient(self, moved: torch.Tensor, prepared: Truth) -> tuple[torch.Tensor, torch.Tensor]:
+    def value_and_gradient(
+        self, moved: torch.Tensor, prepared: Truth
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `RowLoss`."""
         total, gradients = torch.zeros((), device=moved.device), []
         for part in self._parts(moved.shape[0]):
@@ -115,18 +134,24 @@ class Unstored(RowLoss):
                 log_q = self._unembed(leaf).log_softmax(-1)
                 if prepared.final is None:
                     assert prepared.labels is not None
-                    value = torch.nn.functional.nll_loss(log_q, prepared.labels[part], reduction="sum")
+                    value = torch.nn.functional.nll_loss(
+                        log_q, prepared.labels[part], reduction="sum"
+                    )
                 else:
                     with torch.no_grad():
                         log_p = self._unembed(prepared.final[part]).log_softmax(-1)
-                    value = torch.nn.functional.kl_div(log_q, log_p, reduction="sum", log_target=True)
+                    value = torch.nn.functional.kl_div(
+                        log_q, log_p, reduction="sum", log_target=True
+                    )
                 (gradient,) = torch.autograd.grad(value, leaf)
             total += value.detach()
             gradients.append(gradient)
         return total / moved.shape[0], torch.cat(gradients).div_(moved.shape[0])
 
     @torch.no_grad()
-    def kl_and_cross_entropy(self, moved: torch.Tensor, prepared: Truth, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def kl_and_cross_entropy(
+        self, moved: torch.Tensor, prepared: Truth, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `RowLoss`."""
         assert prepared.final is not None
         divergences, entropies = [], []
@@ -143,7 +168,8 @@ class Unstored(RowLoss):
 
 
 class _WithItsGradient(torch.autograd.Function):
-    """The loss; its gradient is made on the way forward, and is all that is kept for the way back."""
+    """The loss; its gradient is made on the way forward, and is all that is kept for the way
+    back."""
 
     @staticmethod
     def forward(ctx: Any, moved: torch.Tensor, loss: RowLoss, prepared: Any) -> torch.Tensor:
@@ -158,7 +184,8 @@ class _WithItsGradient(torch.autograd.Function):
 
 
 class LensLoss(torch.nn.Module):
-    """Translators and loss in one module, as DistributedDataParallel wants them: `forward` gives each layer's mean loss.
+    """Translators and loss in one module, as DistributedDataParallel wants them: `forward` gives
+    each layer's mean loss.
 
     Args:
         lens: whose translators are trained.
@@ -170,7 +197,9 @@ class LensLoss(torch.nn.Module):
         self.translators = lens.translators
         self._loss = loss
 
-    def forward(self, hidden: Float[torch.Tensor, "layer n d_model"], truth: Truth) -> Float[torch.Tensor, " layer"]:
+    def forward(
+        self, hidden: Float[torch.Tensor, "layer n d_model"], truth: Truth
+    ) -> Float[torch.Tensor, " layer"]:
         """In nats, each layer's with a graph to its translator."""
         prepared = self._loss.prepare(truth)
         losses = []

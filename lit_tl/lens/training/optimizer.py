@@ -8,13 +8,16 @@ from lit_tl.lens.lenses import TunedLens
 from lit_tl.lens.training.config import TrainConfig
 
 ADAM_WIDTH = 1.28
-"""Adam's learning rate times d_model. Adam moves every number of a translator by about the learning rate, and `d_model` of them add
-up in an output, so that the rate has to fall with the width (Yang et al. 2022, arXiv 2203.03466, table 3)."""
+"""Adam's learning rate times d_model. Adam moves every number of a translator by about the learning
+rate, and `d_model` of them add up in an output, so that the rate has to fall with the width (Yang
+et al. 2022, arXiv 2203.03466, table 3)."""
 
 
 def learning_rate(config: TrainConfig, d_model: int) -> float:
     """The highest of the schedule."""
-    return config.lr_scale * (1 - config.momentum if config.optimizer == "sgd" else min(ADAM_WIDTH / d_model, 1e-2))
+    return config.lr_scale * (
+        1 - config.momentum if config.optimizer == "sgd" else min(ADAM_WIDTH / d_model, 1e-2)
+    )
 
 
 def make_optimizer(lens: TunedLens, config: TrainConfig) -> torch.optim.Optimizer:
@@ -22,9 +25,14 @@ def make_optimizer(lens: TunedLens, config: TrainConfig) -> torch.optim.Optimize
 
     Adam's decay is decoupled (Loshchilov and Hutter 2019, arXiv 1711.05101).
     """
-    weights = [translator.weight for translator in lens.translators if translator.weight.requires_grad]
+    weights = [
+        translator.weight for translator in lens.translators if translator.weight.requires_grad
+    ]
     biases = [translator.bias for translator in lens.translators if translator.bias is not None]
-    groups = [{"params": weights, "weight_decay": config.weight_decay}, {"params": biases, "weight_decay": 0.0}]
+    groups = [
+        {"params": weights, "weight_decay": config.weight_decay},
+        {"params": biases, "weight_decay": 0.0},
+    ]
     groups = [group for group in groups if group["params"]]
     options: dict[str, Any] = {"lr": learning_rate(config, lens.config.d_model), "fused": True}
     kind: type[torch.optim.Optimizer]
@@ -44,14 +52,22 @@ def make_optimizer(lens: TunedLens, config: TrainConfig) -> torch.optim.Optimize
 def restore(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
     """Give an optimizer the state in which one like it was."""
     optimizer.load_state_dict(dict(state))
-    inner = getattr(optimizer, "optim", optimizer)  # ZeRO's own, to which it gives Adam's count of steps on the CPU: fused Adam
-    for parameter, its in inner.state.items():  # wants it where the parameter is (pytorch/pytorch issue 124133)
+    inner = getattr(
+        optimizer, "optim", optimizer
+    )  # ZeRO's own, to which it gives Adam's count of steps on the CPU: fused Adam
+    for (
+        parameter,
+        its,
+    ) in inner.state.items():  # wants it where the parameter is (pytorch/pytorch issue 124133)
         if "step" in its:
             its["step"] = its["step"].to(parameter.device)
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> torch.optim.lr_scheduler.LambdaLR:
-    """Up to the learning rate over the first `config.warmup` steps, then down, to reach 0 behind the last."""
+def make_schedule(
+    optimizer: torch.optim.Optimizer, config: TrainConfig
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Up to the learning rate over the first `config.warmup` steps, then down, to reach 0 behind
+    the last."""
 
     def fraction(step: int) -> float:
         rising = (step + 1) / (config.warmup + 1)

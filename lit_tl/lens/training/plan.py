@@ -33,33 +33,53 @@ class Plan:
         """
         length = config.max_seq_len or min(context, LONGEST)
         if length > context:
-            raise ValueError(f"--max_seq_len is {length}, but the model's context is {context} tokens")
+            raise ValueError(
+                f"--max_seq_len is {length}, but the model's context is {context} tokens"
+            )
         if max(abs(config.shift), abs(config.start_shift)) >= length:
             raise ValueError(f"--token_shift is {config.shift}, but a sequence has {length} tokens")
         if config.tokens_per_step % (length * world_size):
             unit = length * world_size
             raise ValueError(
                 f"--tokens_per_step is {config.tokens_per_step}, which is no multiple of {unit} "
-                f"({length} tokens in a sequence x {world_size} processes): near it are {_nearest(config.tokens_per_step, unit)}"
+                f"({length} tokens in a sequence x {world_size} processes): near it are "
+                f"{_nearest(config.tokens_per_step, unit)}"
             )
         sequences = config.tokens_per_step // length
         of_one = sequences // world_size
         batch = config.per_gpu_batch_size or max(
-            n for n in range(1, of_one + 1) if of_one % n == 0 and n <= max(1, _PASS_TOKENS // length)
+            n
+            for n in range(1, of_one + 1)
+            if of_one % n == 0 and n <= max(1, _PASS_TOKENS // length)
         )
         if of_one % batch:
             raise ValueError(
-                f"--per_gpu_batch_size is {batch}, but a step has {of_one} sequences for each process "
-                f"(--tokens_per_step {config.tokens_per_step}, sequences of {length} tokens): give a divisor of that"
+                f"--per_gpu_batch_size is {batch}, but a step has {of_one} sequences for each "
+                "process "
+                f"(--tokens_per_step {config.tokens_per_step}, sequences of {length} tokens): "
+                "give a divisor of that"
             )
         wanted = config.start_tokens or max(_START_TOKENS, _START_FOR_A_DIMENSION * d_model)
         start = -(-wanted // length) if config.start_from == "ridge" else 0
-        return cls(length=length, sequences=sequences, batch=batch, passes=of_one // batch, start_sequences=start)
+        return cls(
+            length=length,
+            sequences=sequences,
+            batch=batch,
+            passes=of_one // batch,
+            start_sequences=start,
+        )
 
     def told(self, config: TrainConfig) -> str:
         """In words."""
-        steps = f"{config.num_steps} steps of {config.tokens_per_step:,} tokens in sequences of {self.length}"
-        return f"{self.start_sequences * self.length:,} tokens for the start, {steps}" if self.start_sequences else steps
+        steps = (
+            f"{config.num_steps} steps of {config.tokens_per_step:,} tokens in sequences "
+            f"of {self.length}"
+        )
+        return (
+            f"{self.start_sequences * self.length:,} tokens for the start, {steps}"
+            if self.start_sequences
+            else steps
+        )
 
     def tokens_asked(self, num_steps: int) -> int:
         """Of the whole run."""

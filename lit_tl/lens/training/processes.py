@@ -11,7 +11,8 @@ import torch
 
 @dataclasses.dataclass(frozen=True)
 class Processes:
-    """This process among all. `rank` counts over all machines, `local_rank` on this one (which picks the GPU)."""
+    """This process among all. `rank` counts over all machines, `local_rank` on this one (which
+    picks the GPU)."""
 
     rank: int = 0
     local_rank: int = 0
@@ -51,12 +52,15 @@ class Processes:
         if self.world_size == 1:
             return
         theirs: list[Any] = [None] * self.world_size
-        torch.distributed.all_gather_object(theirs, {name: repr(value) for name, value in told.items()})
+        torch.distributed.all_gather_object(
+            theirs, {name: repr(value) for name, value in told.items()}
+        )
         for rank, its in enumerate(theirs):
             for name in {**theirs[0], **its}:
                 if its.get(name) != theirs[0].get(name):
                     raise ValueError(
-                        f"processes 0 and {rank} differ in {name}: {theirs[0].get(name)} and {its.get(name)}; "
+                        f"processes 0 and {rank} differ in {name}: {theirs[0].get(name)} and "
+                        f"{its.get(name)}; "
                         "give all machines the same command, model and data"
                     )
 
@@ -67,7 +71,8 @@ ALONE = Processes()
 
 @contextlib.contextmanager
 def processes(device: torch.device) -> Iterator[Processes]:
-    """The processes that `torchrun` started, connected; or this one alone. NCCL for CUDA's tensors, gloo for the CPU's.
+    """The processes that `torchrun` started, connected; or this one alone. NCCL for CUDA's tensors,
+    gloo for the CPU's.
 
     Raises:
         ValueError: torchrun's variables are incomplete.
@@ -76,15 +81,20 @@ def processes(device: torch.device) -> Iterator[Processes]:
         yield Processes()
         return
     try:
-        rank, local_rank, world_size = (int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
+        rank, local_rank, world_size = (
+            int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+        )
     except KeyError as error:
-        raise ValueError(f"RANK is set, but {error.args[0]} is not: start the processes with torchrun") from error
+        raise ValueError(
+            f"RANK is set, but {error.args[0]} is not: start the processes with torchrun"
+        ) from error
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backends = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     torch.distributed.init_process_group(backends, timeout=datetime.timedelta(minutes=30))
     yield Processes(rank, local_rank, world_size)
-    # Not where something failed: the others would end of the lost connection before this process has said what it was.
+    # Not where something failed: the others would end of the lost connection before this process
+    # has said what it was.
     torch.distributed.destroy_process_group()
 
 
@@ -96,15 +106,29 @@ def pick_device(asked: Optional[str]) -> torch.device:
     """
     try:
         device = torch.device(
-            asked or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+            asked
+            or (
+                "cuda"
+                if torch.cuda.is_available()
+                else "mps"
+                if torch.backends.mps.is_available()
+                else "cpu"
+            )
         )
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {asked} can't be used: {str(error).splitlines()[0]}") from error
     if device.type == "cuda" and "LOCAL_RANK" in os.environ:
         if device.index is not None and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
-            raise ValueError(f"--device {asked} would put every process on one GPU: give --device cuda, and each takes its own")
-        return device if device.index is not None else torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            raise ValueError(
+                f"--device {asked} would put every process on one GPU: give --device cuda, and "
+                "each takes its own"
+            )
+        return (
+            device
+            if device.index is not None
+            else torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        )
     return device
 
 
@@ -115,14 +139,21 @@ def check_sharding(device: torch.device, *, cpu_offload: bool) -> None:
         ValueError: there is no process group (start with torchrun), or nothing to offload from.
     """
     if not torch.distributed.is_initialized():
-        raise ValueError("--fsdp shards the model over processes: start them with torchrun (launch/train_one_node.sh)")
+        raise ValueError(
+            "--fsdp shards the model over processes: start them with torchrun "
+            "(launch/train_one_node.sh)"
+        )
     if cpu_offload and device.type == "cpu":
-        raise ValueError("--cpu_offload takes the model's shards off a GPU, and there is none here: leave the flag out")
+        raise ValueError(
+            "--cpu_offload takes the model's shards off a GPU, and there is none here: leave "
+            "the flag out"
+        )
 
 
 def shard(model: Any, device: torch.device, *, cpu_offload: bool) -> None:
-    """Shard the blocks of a frozen Hugging Face model over all processes, in place: each block's weights are gathered when it runs.
-    Embeddings, final norm and unembedding stay whole on each, since every layer's loss reads them.
+    """Shard the blocks of a frozen Hugging Face model over all processes, in place: each block's
+    weights are gathered when it runs. Embeddings, final norm and unembedding stay whole on each,
+    since every layer's loss reads them.
 
     Raises:
         ValueError: see `check_sharding`.

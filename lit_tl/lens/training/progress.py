@@ -9,7 +9,8 @@ from lit_tl.lens.training.plan import Plan
 
 
 class Progress:
-    """A bar on standard error with tokens a second and time left, and a line with each layer's loss now and then.
+    """A bar on standard error with tokens a second and time left, and a line with each layer's loss
+    now and then.
 
     Args:
         plan: of the run.
@@ -42,7 +43,10 @@ class Progress:
         del lr
         self._bar.set_postfix_str(f"{self._loss} {sum(losses) / len(losses):.3f}", refresh=False)
         if (step + 1) % self._every == 0 or step == 0 or step + 1 == self._num_steps:
-            self.say(f"step {step + 1}/{self._num_steps}  {self._loss} by layer: {' '.join(f'{loss:.3f}' for loss in losses)}")
+            self.say(
+                f"step {step + 1}/{self._num_steps}  {self._loss} by layer: "
+                f"{' '.join(f'{loss:.3f}' for loss in losses)}"
+            )
 
     def say(self, line: str) -> None:
         """A line that does not break the bar."""
@@ -55,7 +59,8 @@ class Progress:
 
 
 class WandbRun:
-    """A run on Weights & Biases. `WANDB_PROJECT`, `WANDB_ENTITY` and `WANDB_MODE=offline` of the environment count, as always.
+    """A run on Weights & Biases. `WANDB_PROJECT`, `WANDB_ENTITY` and `WANDB_MODE=offline` of the
+    environment count, as always.
 
     Args:
         name: of the run.
@@ -67,15 +72,25 @@ class WandbRun:
         ValueError: wandb is missing or refuses, with what to do.
     """
 
-    def __init__(self, name: str, folder: str, config: dict[str, object], run_id: Optional[str] = None):
+    def __init__(
+        self, name: str, folder: str, config: dict[str, object], run_id: Optional[str] = None
+    ):
         try:
             import wandb
         except ImportError as error:
-            raise ValueError("--wandb needs the package wandb: pip install 'lit_tl[train]', or leave the flag out") from error
+            raise ValueError(
+                "--wandb needs the package wandb: pip install 'lit_tl[train]', or leave the "
+                "flag out"
+            ) from error
         try:
-            self._run = wandb.init(name=name, dir=folder, config=config, id=run_id, resume="allow" if run_id else None)
+            self._run = wandb.init(
+                name=name, dir=folder, config=config, id=run_id, resume="allow" if run_id else None
+            )
         except (wandb.errors.Error, OSError) as error:
-            raise ValueError(f"--wandb: {str(error).splitlines()[0]} (WANDB_MODE=offline keeps the log on this machine)") from error
+            raise ValueError(
+                f"--wandb: {str(error).splitlines()[0]} (WANDB_MODE=offline keeps the log on "
+                "this machine)"
+            ) from error
         self.run_id = str(self._run.id)
 
     def step(self, step: int, losses: list[float], lr: float) -> None:

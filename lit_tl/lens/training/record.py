@@ -22,20 +22,34 @@ def versions() -> dict[str, str]:
 
 
 def weights_hash(model: Any) -> str:
-    """Of every parameter of a model, by name. Reads them all once; call it before they are sharded."""
+    """Of every parameter of a model, by name. Reads them all once; call it before they are
+    sharded."""
     digest = hashlib.blake2b(digest_size=16)
     for name, parameter in model.named_parameters():
         digest.update(name.encode())
-        digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        digest.update(
+            parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+        )
     return digest.hexdigest()
 
 
 def device_name(device: torch.device) -> str:
     """As its maker calls it."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({torch.get_num_threads()} threads)"
+    return (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type} ({torch.get_num_threads()} threads)"
+    )
 
 
-def write(folder: pathlib.Path, *, config: Any, told: Mapping[str, Any], losses: Sequence[Sequence[float]], loss_name: str) -> None:
+def write(
+    folder: pathlib.Path,
+    *,
+    config: Any,
+    told: Mapping[str, Any],
+    losses: Sequence[Sequence[float]],
+    loss_name: str,
+) -> None:
     """Write `train.json` and `losses.html` beside a lens that is written.
 
     Raises:
@@ -46,7 +60,10 @@ def write(folder: pathlib.Path, *, config: Any, told: Mapping[str, Any], losses:
     settings = dataclasses.asdict(config)
     page = loss_curves(losses, loss_name).to_html(include_plotlyjs=True)
     try:
-        artifacts.write_json(folder / "train.json", {"settings": settings, "versions": versions(), **told, "losses": losses})
+        artifacts.write_json(
+            folder / "train.json",
+            {"settings": settings, "versions": versions(), **told, "losses": losses},
+        )
         artifacts.replace(folder / "losses.html", lambda file: file.write(page.encode()))
     except OSError as error:
         raise OSError(f"{error}; the lens itself, in {folder}, is whole") from error

@@ -8,7 +8,6 @@ import torch
 
 from lit_tl.engine.adapt import adapt
 from lit_tl.lens.lenses import TunedLens
-from lit_tl.lens.settings import Precision
 from lit_tl.lens.training import record
 from lit_tl.lens.training.checkpoints import Checkpoints
 from lit_tl.lens.training.chunks import Chunks, Encode
@@ -17,6 +16,7 @@ from lit_tl.lens.training.plan import Plan
 from lit_tl.lens.training.processes import ALONE, Processes, shard
 from lit_tl.lens.training.progress import Progress, WandbRun
 from lit_tl.lens.training.trainer import OutOfData, Trainer
+from lit_tl.models.causal_lm import Precision
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,18 @@ class Listeners:
 
 
 def train(
-    config: TrainConfig, source: ModelAndText, *, device: torch.device, processes: Processes = ALONE, quiet: bool = False
+    config: TrainConfig,
+    source: ModelAndText,
+    *,
+    device: torch.device,
+    processes: Processes = ALONE,
+    quiet: bool = False,
 ) -> TunedLens:
-    """Train a lens and write its folder: the lens, `train.json` and `losses.html`; on the first process only.
+    """Train a lens and write its folder: the lens, `train.json` and `losses.html`; on the first
+    process only.
 
-    Goes on from the newest checkpoint where one is there; writes them where `config.checkpoint_freq` is set.
+    Goes on from the newest checkpoint where one is there; writes them where
+    `config.checkpoint_freq` is set.
 
     Raises:
         OutOfData: the text ended before the run did.
@@ -73,18 +80,29 @@ def train(
     """
     output = pathlib.Path(config.output).expanduser()
     lens = _new_lens(config, source.model)
-    plan = Plan.of(config, context=source.context, d_model=lens.config.d_model, world_size=processes.world_size)
+    plan = Plan.of(
+        config, context=source.context, d_model=lens.config.d_model, world_size=processes.world_size
+    )
     asked, most = plan.tokens_asked(config.num_steps), source.documents.most_tokens()
     if most is not None and most < asked:
         raise OutOfData(
-            f"{source.documents.where} holds {most:,} tokens at the very most, and the run asks for {asked:,} "
-            f"({plan.told(config)}): give more text, or a smaller --num_steps, --tokens_per_step or --start_tokens"
+            f"{source.documents.where} holds {most:,} tokens at the very most, and the run "
+            f"asks for {asked:,} "
+            f"({plan.told(config)}): give more text, or a smaller --num_steps, "
+            "--tokens_per_step or --start_tokens"
         )
     identity = {
         "data": source.documents.identity(),
-        "model": {"name": lens.config.base_model_name_or_path, "weights": record.weights_hash(source.model)},
+        "model": {
+            "name": lens.config.base_model_name_or_path,
+            "weights": record.weights_hash(source.model),
+        },
     }
-    folder = pathlib.Path(config.checkpoint_dir).expanduser() if config.checkpoint_dir else output / "checkpoints"
+    folder = (
+        pathlib.Path(config.checkpoint_dir).expanduser()
+        if config.checkpoint_dir
+        else output / "checkpoints"
+    )
     settings = config.results() | {"max_seq_len": plan.length} | identity
     checkpoints = Checkpoints(folder, settings, keep=config.checkpoint_keep)
     products = _name(product_dtype(config.precision, device))
@@ -94,7 +112,11 @@ def train(
         products = state["products"]  # also on a machine that would choose others
     if config.fsdp:
         shard(source.model, device, cpu_offload=config.cpu_offload)
-    listeners = _listeners(config, plan, source, state, quiet) if processes.is_first else Listeners(None, None)
+    listeners = (
+        _listeners(config, plan, source, state, quiet)
+        if processes.is_first
+        else Listeners(None, None)
+    )
     trainer = Trainer(
         config=config,
         plan=plan,
@@ -115,8 +137,17 @@ def train(
         listeners.close(failed)
     if processes.is_first:
         lens.save(output)
-        told = {**identity, "plan": dataclasses.asdict(plan), **_counts(trainer), "processes": processes.world_size}
-        told |= {"products": products, "device": record.device_name(device), "seconds": round(trainer.seconds, 1)}
+        told = {
+            **identity,
+            "plan": dataclasses.asdict(plan),
+            **_counts(trainer),
+            "processes": processes.world_size,
+        }
+        told |= {
+            "products": products,
+            "device": record.device_name(device),
+            "seconds": round(trainer.seconds, 1),
+        }
         record.write(output, config=config, told=told, losses=trainer.losses, loss_name=config.loss)
     return lens
 
@@ -126,32 +157,45 @@ def _name(dtype: Optional[torch.dtype]) -> Optional[str]:
 
 
 def product_dtype(precision: Precision, device: torch.device) -> Optional[torch.dtype]:
-    """What products with the unembedding are made in: bfloat16 where the device has units for it, unless a precision is said."""
+    """What products with the unembedding are made in: bfloat16 where the device has units for it,
+    unless a precision is said."""
     if precision in ("float32", "bfloat16", "float16"):
         return getattr(torch, precision)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     if device.type == "cpu":
-        capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.10 on
-        return torch.bfloat16 if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else None
+        capabilities: Mapping[str, Any] = getattr(
+            torch.cpu, "get_capabilities", dict
+        )()  # of torch 2.10 on
+        return (
+            torch.bfloat16
+            if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
+            else None
+        )
     return None
 
 
 def encoder(tokenizer: Any, d_vocab: int) -> Encode:
-    """Texts to ids: each begins with the token that begins a text (or ends one, where there is none), as TransformerLens has it.
+    """Texts to ids: each begins with the token that begins a text (or ends one, where there is
+    none), as TransformerLens has it.
 
     Raises:
         ValueError: when a text has an id that the model has no embedding for.
     """
-    first = next((i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), None)
+    first = next(
+        (i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), None
+    )
     prefix = [] if first is None else [int(first)]
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
-        found = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+        found = tokenizer(
+            list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
+        )["input_ids"]
         highest = max((max(ids, default=0) for ids in found), default=0)
         if highest >= d_vocab:
             raise ValueError(
-                f"the tokenizer has token {highest}, but the model has {d_vocab} embeddings: they do not belong together"
+                f"the tokenizer has token {highest}, but the model has {d_vocab} embeddings: "
+                "they do not belong together"
             )
         return [prefix + ids for ids in found]
 
@@ -164,13 +208,16 @@ def _new_lens(config: TrainConfig, model: Any) -> TunedLens:
         given = TunedLens.from_unembed_and_pretrained(lens.unembed, config.start_from)
         if not given.config.bias:
             raise ValueError(
-                f"--start_from {config.start_from} is a lens without biases, which can't be trained on here: give ridge or zero"
+                f"--start_from {config.start_from} is a lens without biases, which can't be "
+                "trained on here: give ridge or zero"
             )
         lens.translators.load_state_dict(given.translators.state_dict())
     return lens
 
 
-def _chunks(config: TrainConfig, plan: Plan, source: ModelAndText, state: Optional[Mapping[str, Any]]) -> Chunks:
+def _chunks(
+    config: TrainConfig, plan: Plan, source: ModelAndText, state: Optional[Mapping[str, Any]]
+) -> Chunks:
     return Chunks(
         source.documents,
         encoder(source.tokenizer, source.model.get_input_embeddings().weight.shape[0]),
@@ -181,16 +228,29 @@ def _chunks(config: TrainConfig, plan: Plan, source: ModelAndText, state: Option
     )
 
 
-def _listeners(config: TrainConfig, plan: Plan, source: ModelAndText, state: Optional[Mapping[str, Any]], quiet: bool) -> Listeners:
+def _listeners(
+    config: TrainConfig,
+    plan: Plan,
+    source: ModelAndText,
+    state: Optional[Mapping[str, Any]],
+    quiet: bool,
+) -> Listeners:
     wandb = None
     if config.wandb:
         earlier = (state or {}).get("wandb_run_id")
-        wandb = WandbRun(config.wandb, str(pathlib.Path(config.output).expanduser()), dataclasses.asdict(config), earlier)
+        wandb = WandbRun(
+            config.wandb,
+            str(pathlib.Path(config.output).expanduser()),
+            dataclasses.asdict(config),
+            earlier,
+        )
     if quiet:
         return Listeners(None, wandb)
     done = 0 if state is None else len(state["losses"])
     progress = Progress(plan, config.num_steps, done=done, loss=config.loss)
-    begins = f"going on from the checkpoint of step {done}" if done else f"start: {config.start_from}"
+    begins = (
+        f"going on from the checkpoint of step {done}" if done else f"start: {config.start_from}"
+    )
     progress.say(f"{config.model} on {source.model.device}, {plan.told(config)}; {begins}")
     return Listeners(progress, wandb)
 

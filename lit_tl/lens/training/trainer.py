@@ -22,7 +22,8 @@ from lit_tl.lens.training.processes import Processes
 
 
 class OutOfData(ValueError):
-    """The text ended before the run did. The message says how much there was and how much was asked."""
+    """The text ended before the run did. The message says how much there was and how much was
+    asked."""
 
 
 @runtime_checkable
@@ -99,12 +100,18 @@ class Trainer:
         module = self.module()
         first, taken = len(self.losses), None
         for step in range(first, self.config.num_steps):
-            taken = self._take(sequences, self.plan.sequences, f"step {step + 1} of {self.config.num_steps}")
+            taken = self._take(
+                sequences, self.plan.sequences, f"step {step + 1} of {self.config.num_steps}"
+            )
             self.losses.append(self.step(module, taken))
             self._check(step)
             if self.processes.is_first:
                 self.listener.step(step, self.losses[-1], float(self._schedule.get_last_lr()[0]))
-            if checkpoints is not None and self.config.checkpoint_freq and (step + 1) % self.config.checkpoint_freq == 0:
+            if (
+                checkpoints is not None
+                and self.config.checkpoint_freq
+                and (step + 1) % self.config.checkpoint_freq == 0
+            ):
                 self._write(checkpoints, step + 1)
         if taken is not None:
             self._look_again(module, taken)
@@ -139,20 +146,23 @@ class Trainer:
         place, asked = self.chunks.place, self.plan.tokens_asked(self.config.num_steps)
         skipped = f" ({place['skipped']:,} lines were skipped)" if place.get("skipped") else ""
         raise OutOfData(
-            f"the text ended in {when}, after {place.get('documents', 0):,} documents{skipped} with {self.chunks.tokens:,} tokens: "
-            f"the run asks for {asked:,} ({self.plan.told(self.config)}); begin anew with more text, or with a smaller "
+            f"the text ended in {when}, after {place.get('documents', 0):,} documents{skipped} "
+            f"with {self.chunks.tokens:,} tokens: "
+            f"the run asks for {asked:,} ({self.plan.told(self.config)}); begin anew with more "
+            "text, or with a smaller "
             "--num_steps, --tokens_per_step or --start_tokens"
         )
 
     def _mine(self, taken: torch.Tensor) -> list[torch.Tensor]:
-        """This process's batches, as many as the others have: the last may be short, or empty. The processes take turns, so that
-        the order of sums does not depend on how many there are."""
+        """This process's batches, as many as the others have: the last may be short, or empty. The
+        processes take turns, so that the order of sums does not depend on how many there are."""
         batches, world = list(taken.long().split(self.plan.batch)), self.processes.world_size
         batches += [batches[0][:0]] * (-len(batches) % world)
         return [batch.to(self._device) for batch in batches[self.processes.rank :: world]]
 
     def step(self, module: torch.nn.Module, taken: torch.Tensor) -> list[float]:
-        """One optimizer step on all processes' sequences, `[sequence, pos]`; each layer's mean loss in nats.
+        """One optimizer step on all processes' sequences, `[sequence, pos]`; each layer's mean loss
+        in nats.
 
         Args:
             module: of `module()`.
@@ -162,7 +172,11 @@ class Trainer:
         total = torch.zeros(len(self.lens), device=self._device)
         for number, ids in enumerate(batches):
             last = number + 1 == len(batches)
-            together = module.no_sync() if isinstance(module, DistributedDataParallel) and not last else contextlib.nullcontext()
+            together = (
+                module.no_sync()
+                if isinstance(module, DistributedDataParallel) and not last
+                else contextlib.nullcontext()
+            )
             residuals = all_residuals(self.model, ids)
             with together:
                 losses = module(*self._pairs(residuals, ids))
@@ -171,7 +185,9 @@ class Trainer:
             if self.processes.is_first:
                 self.listener.read(ids.numel() * self.processes.world_size)
         if self.config.optimizer == "sgd" and self.config.max_grad_norm:
-            torch.nn.utils.clip_grad_norm_(self.lens.translators.parameters(), self.config.max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(
+                self.lens.translators.parameters(), self.config.max_grad_norm
+            )
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._schedule.step()
@@ -187,7 +203,8 @@ class Trainer:
         return rows[:-1], Truth(labels=labels.flatten())
 
     def _look_again(self, module: torch.nn.Module, taken: torch.Tensor) -> None:
-        """The last step's losses are of the lens before it: see that the lens behind it has some too."""
+        """The last step's losses are of the lens before it: see that the lens behind it has some
+        too."""
         ids = self._mine(taken)[0]
         with torch.no_grad():
             losses = module(*self._pairs(all_residuals(self.model, ids), ids))
@@ -201,7 +218,8 @@ class Trainer:
         for layer, loss in enumerate(losses):
             if not math.isfinite(loss):
                 raise ValueError(
-                    f"the loss of layer {layer} is {loss} {when}: begin anew, in another --output where checkpoints were written, "
+                    f"the loss of layer {layer} is {loss} {when}: begin anew, in another "
+                    "--output where checkpoints were written, "
                     "with a smaller --lr_scale, or with --precision float32"
                 )
 
@@ -217,7 +235,9 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "chunks": self.chunks.state(),
-            "products": None if self.product_dtype is None else str(self.product_dtype).removeprefix("torch."),
+            "products": None
+            if self.product_dtype is None
+            else str(self.product_dtype).removeprefix("torch."),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
             "seconds": self.seconds,
             "wandb_run_id": self.listener.wandb_run_id,

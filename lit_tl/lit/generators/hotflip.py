@@ -1,4 +1,5 @@
-"""HotFlip for language models: the fewest tokens to change so that the model says something else."""
+"""HotFlip for language models: the fewest tokens to change so that the model says something
+else."""
 
 import dataclasses
 from typing import Any, Mapping, Optional, Sequence
@@ -17,7 +18,8 @@ _EMBED = Site("embed")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Goal:
-    """What is to be overturned: that `answer` is likelier than `foil`, or than any other token where there is no foil."""
+    """What is to be overturned: that `answer` is likelier than `foil`, or than any other token
+    where there is no foil."""
 
     answer: int
     foil: Optional[int]
@@ -25,7 +27,12 @@ class Goal:
     def targets(self, pos: int) -> Targets:
         """`log p(answer) - log p(foil)`, or `log p(answer)`, after the token at `pos`."""
         tokens = [self.answer] if self.foil is None else [self.answer, self.foil]
-        return Targets(example=[0] * len(tokens), pos=[pos] * len(tokens), token=tokens, weight=[1.0, -1.0][: len(tokens)])
+        return Targets(
+            example=[0] * len(tokens),
+            pos=[pos] * len(tokens),
+            token=tokens,
+            weight=[1.0, -1.0][: len(tokens)],
+        )
 
     def reached(self, logits: torch.Tensor) -> bool:
         """Whether these logits, `[d_vocab]`, no longer hold it."""
@@ -46,16 +53,20 @@ class HotFlipSettings(Settings):
 class HotFlip(TwinGenerator[HotFlipSettings]):
     """Gradient-guided token swaps (Ebrahimi et al. 2018, section 3).
 
-    For each flip, one backward pass ranks all swaps by their first-order effect `(e[new] - e[old]) . gradient` on the answer, and
-    one batch of forward passes finds the best of the `candidates` first. Swaps keep a leading space and the number of tokens, and
-    leave pieces of longer words and the last `keep_last` tokens alone.
+    For each flip, one backward pass ranks all swaps by their first-order effect `(e[new] - e[old])
+    . gradient` on the answer, and one batch of forward passes finds the best of the `candidates`
+    first. Swaps keep a leading space and the number of tokens, and leave pieces of longer words and
+    the last `keep_last` tokens alone.
     """
 
     settings = HotFlipSettings
 
     def description(self) -> str:
         """What happens."""
-        return "Changes as few tokens as it can until the foil beats the answer, or the model's own next token changes."
+        return (
+            "Changes as few tokens as it can until the foil beats the answer, or the "
+            "model's own next token changes."
+        )
 
     def twins(
         self, model: LoadedModel, example: Mapping[str, Any], settings: HotFlipSettings
@@ -64,11 +75,14 @@ class HotFlip(TwinGenerator[HotFlipSettings]):
         prompt = model.prompt({"text": example["text"]})
         (batch,) = model.runner.run([prompt])
         last = batch.last_logits()[0]
-        answer, foil = (model.prompter.first_token(example.get(name)) for name in ("answer", "foil"))
+        answer, foil = (
+            model.prompter.first_token(example.get(name)) for name in ("answer", "foil")
+        )
         goal = Goal(answer=int(last.argmax()) if answer is None else answer, foil=foil)
         if goal.reached(last):
             raise ValueError(
-                "the model does not give this prompt's answer as it is: there is nothing to overturn"
+                "the model does not give this prompt's answer as it is: there is nothing to "
+                "overturn"
             )
         swaps = _Swaps(model, goal, settings)
         for _ in range(settings.max_flips):
@@ -119,7 +133,9 @@ class _Swaps:
         allowed[len(prompt) - self._settings.keep_last :] = False
         tokens = [*prompter.vocabulary.strings(prompt.ids), " "]
         for pos, token in enumerate(tokens[:-1]):
-            piece = tokens[pos + 1][:1].isalpha() or (pos > 0 and token[:1].isalpha() and tokens[pos - 1][-1:].isalpha())
+            piece = tokens[pos + 1][:1].isalpha() or (
+                pos > 0 and token[:1].isalpha() and tokens[pos - 1][-1:].isalpha()
+            )
             if token.strip() in self._ignored or not self._words[prompt.ids[pos]] or piece:
                 allowed[pos] = False
         effect[~allowed] = float("inf")

@@ -28,7 +28,10 @@ class ReplaceToken(TwinGenerator[ReplaceTokenSettings]):
 
     def description(self) -> str:
         """What happens."""
-        return "Replaces one token by another, wherever it stands or at one position; the prompt stays as many tokens long."
+        return (
+            "Replaces one token by another, wherever it stands or at one position; the "
+            "prompt stays as many tokens long."
+        )
 
     def twins(
         self, model: LoadedModel, example: Mapping[str, Any], settings: ReplaceTokenSettings
@@ -42,14 +45,17 @@ class ReplaceToken(TwinGenerator[ReplaceTokenSettings]):
             raise ValueError("write the token to put there into replacement")
         changed = list(prompt.ids)
         for pos in places:
-            changed[pos] = self._single(model, (" " if tokens[pos].startswith(" ") else "") + replacement.lstrip(" "))
+            changed[pos] = self._single(
+                model, (" " if tokens[pos].startswith(" ") else "") + replacement.lstrip(" ")
+            )
         return [{"text": model.prompter.to_text(changed)}]
 
     def _single(self, model: LoadedModel, text: str) -> int:
         ids = model.prompter.continuation(text)
         if len(ids) != 1:
             raise ValueError(
-                f"{text!r} is {len(ids)} tokens, and a twin must stay as long as its prompt: give one that is a single token"
+                f"{text!r} is {len(ids)} tokens, and a twin must stay as long as its prompt: "
+                "give one that is a single token"
             )
         return ids[0]
 
@@ -64,11 +70,15 @@ class ReplaceToken(TwinGenerator[ReplaceTokenSettings]):
             raise ValueError("write the token to replace into token, or its place into position")
         places = [pos for pos, token in enumerate(tokens) if token in (wanted, " " + wanted)]
         if not places:
-            raise ValueError(f"{wanted!r} is no token of this prompt, whose tokens are {', '.join(map(repr, tokens))}")
+            raise ValueError(
+                f"{wanted!r} is no token of this prompt, whose tokens are "
+                f"{', '.join(map(repr, tokens))}"
+            )
         standing = len(re.findall(rf"(?<!\w){re.escape(wanted.strip())}(?!\w)", "".join(tokens)))
         if standing > len(places):
             raise ValueError(
-                f"{wanted!r} stands {standing} times in this prompt, {len(places)} of them as a single token: give a position"
+                f"{wanted!r} stands {standing} times in this prompt, {len(places)} of them as "
+                "a single token: give a position"
             )
         return places
 
@@ -100,7 +110,10 @@ class ShuffleTokens(TwinGenerator[ShuffleTokensSettings]):
         ids = list(model.prompt({"text": example["text"]}).ids)
         first, last = model.prompter.beginning(ids), len(ids) - settings.keep_last
         if len(set(ids[first:last])) < 2:
-            raise ValueError("this prompt has too few tokens to shuffle: lower keep_last, or take a longer prompt")
+            raise ValueError(
+                "this prompt has too few tokens to shuffle: lower keep_last, or take a longer "
+                "prompt"
+            )
         texts: dict[str, None] = {}
         for _ in range(_TRIES * count):
             middle = ids[first:last]
@@ -112,5 +125,8 @@ class ShuffleTokens(TwinGenerator[ShuffleTokensSettings]):
             if len(texts) == count:
                 break
         if not texts:
-            raise ValueError("no other order of these tokens reads as the same tokens again: raise keep_last or try another seed")
+            raise ValueError(
+                "no other order of these tokens reads as the same tokens again: raise "
+                "keep_last or try another seed"
+            )
         return [{"text": text} for text in texts]

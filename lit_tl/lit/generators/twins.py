@@ -1,4 +1,5 @@
-"""What generators of twins share: a twin is a prompt with as many tokens as the one it comes from."""
+"""What generators of twins share: a twin is a prompt with as many tokens as the one it comes
+from."""
 
 from typing import Any, Generic, Mapping, Optional, Sequence, TypeVar
 
@@ -54,7 +55,8 @@ class TwinGenerator(lit_components.Generator, Generic[S]):
             count = len(subject.prompt({"text": twin["text"]}))
             if count != length:
                 raise ValueError(
-                    f"that makes a prompt of {count} tokens out of one of {length}, and a twin must be "
+                    f"that makes a prompt of {count} tokens out of one of {length}, and a twin "
+                    "must be "
                     f"as long: {twin['text']!r}"
                 )
         spec = dataset.spec()

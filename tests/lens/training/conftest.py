@@ -13,20 +13,39 @@ from lit_tl.data.documents import open_documents
 from lit_tl.lens.training.config import TrainConfig
 from lit_tl.lens.training.run import ModelAndText, train
 
-SHORT = {"max_seq_len": 32, "tokens_per_step": 512, "num_steps": 6, "start_tokens": 2048, "shuffle_buffer": 64}
+SHORT = {
+    "max_seq_len": 32,
+    "tokens_per_step": 512,
+    "num_steps": 6,
+    "start_tokens": 2048,
+    "shuffle_buffer": 64,
+}
 SHORT |= {"precision": "float32"}  # the same on every processor
 
 
 @pytest.fixture
-def short_run(text_file: pathlib.Path, causal_lm: tuple, tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
+def short_run(
+    text_file: pathlib.Path, causal_lm: tuple, tmp_path: pathlib.Path
+) -> Callable[..., pathlib.Path]:
     """Trains in this process, 6 steps of 16 sequences; gives the output folder."""
 
     def run(output: str = "lens", **settings: Any) -> pathlib.Path:
-        told = {"model": "lit-tl-tiny", "data": str(text_file), "output": str(tmp_path / output), **SHORT, **settings}
+        told = {
+            "model": "lit-tl-tiny",
+            "data": str(text_file),
+            "output": str(tmp_path / output),
+            **SHORT,
+            **settings,
+        }
         if told.get("start_from", "ridge") != "ridge":
             told["start_tokens"] = None
         config = TrainConfig(**told)
-        documents = open_documents(config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines)
+        documents = open_documents(
+            config.data,
+            text_column=config.text_column,
+            split=config.split,
+            bad_lines=config.bad_lines,
+        )
         source = ModelAndText(model=causal_lm[0], tokenizer=causal_lm[1], documents=documents)
         train(config, source, device=torch.device("cpu"), quiet=True)
         return tmp_path / output
@@ -36,12 +55,20 @@ def short_run(text_file: pathlib.Path, causal_lm: tuple, tmp_path: pathlib.Path)
 
 def arguments(settings: dict[str, Any]) -> list[str]:
     """Flags on a command line."""
-    return [f"--{name}={value}" if value is not True else f"--{name}" for name, value in settings.items()]
+    return [
+        f"--{name}={value}" if value is not True else f"--{name}"
+        for name, value in settings.items()
+    ]
 
 
 def start_command(*words: str, processes: int = 0, **options: Any) -> subprocess.Popen:
-    """`python -m lit_tl.lens ...`, under torchrun where processes are said; each computes with one thread."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes else []
+    """`python -m lit_tl.lens ...`, under torchrun where processes are said; each computes with one
+    thread."""
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        if processes
+        else []
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
     return subprocess.Popen(
         [sys.executable, *launcher, "-m", "lit_tl.lens", *words],

@@ -11,16 +11,31 @@ from lit_tl.lens.training.chunks import Chunks
 from lit_tl.lens.training.run import encoder
 
 
-def chunks(path: pathlib.Path, tokenizer: object, state: Optional[dict] = None, **options: int) -> Chunks:
+def chunks(
+    path: pathlib.Path, tokenizer: object, state: Optional[dict] = None, **options: int
+) -> Chunks:
     documents = open_documents(str(path), text_column="text", split="train", bad_lines="refuse")
-    return Chunks(documents, encoder(tokenizer, 2048), **{"length": 50, "shuffle_buffer": 100, "seed": 1, **options}, state=state)
+    return Chunks(
+        documents,
+        encoder(tokenizer, 2048),
+        **{"length": 50, "shuffle_buffer": 100, "seed": 1, **options},
+        state=state,
+    )
 
 
-def test_the_order_is_the_texts_without_shuffling_and_the_same_sequences_with_it(text_file: pathlib.Path, causal_lm: tuple) -> None:
+def test_the_order_is_the_texts_without_shuffling_and_the_same_sequences_with_it(
+    text_file: pathlib.Path, causal_lm: tuple
+) -> None:
     tokenizer = causal_lm[1]
     plain = torch.stack(list(chunks(text_file, tokenizer, shuffle_buffer=0)))
-    texts = [text for group in chunks(text_file, tokenizer)._documents.groups() for text in group.texts]
-    ids = [i for text in texts for i in [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]]
+    texts = [
+        text for group in chunks(text_file, tokenizer)._documents.groups() for text in group.texts
+    ]
+    ids = [
+        i
+        for text in texts
+        for i in [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+    ]
     assert plain.flatten().tolist() == ids[: len(ids) // 50 * 50]
     shuffled = torch.stack(list(chunks(text_file, tokenizer)))
     assert not torch.equal(shuffled, plain)

@@ -32,8 +32,14 @@ def plain(lens: TunedLens, rows: torch.Tensor, labels: Optional[torch.Tensor]) -
 
 @pytest.mark.parametrize("loss", ["kl", "ce"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_loss_and_gradient_are_those_of_stored_logits(family: str, loss: str, checkpoint_folders: dict[str, pathlib.Path]) -> None:
-    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders[family]).eval().requires_grad_(False)
+def test_loss_and_gradient_are_those_of_stored_logits(
+    family: str, loss: str, checkpoint_folders: dict[str, pathlib.Path]
+) -> None:
+    model = (
+        transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders[family])
+        .eval()
+        .requires_grad_(False)
+    )
     lens = TunedLens.from_model(model)
     generator = torch.Generator().manual_seed(0)
     for parameter in lens.translators.parameters():
@@ -47,7 +53,11 @@ def test_loss_and_gradient_are_those_of_stored_logits(family: str, loss: str, ch
     gradients = torch.autograd.grad(losses.sum(), list(lens.translators.parameters()))
     expected = plain(lens, rows, labels)
     assert torch.allclose(losses, expected, atol=2e-5)
-    for mine, its in zip(gradients, torch.autograd.grad(expected.sum(), list(lens.translators.parameters())), strict=True):
+    for mine, its in zip(
+        gradients,
+        torch.autograd.grad(expected.sum(), list(lens.translators.parameters())),
+        strict=True,
+    ):
         assert torch.allclose(mine, its, atol=1e-6, rtol=1e-4)
 
 
@@ -66,10 +76,14 @@ def test_the_gradient_is_a_finite_difference(causal_lm: tuple) -> None:
                 bias[index] += sign * step
                 values.append(float(module(rows[:-1], Truth(final=rows[-1])).sum().double()))
                 bias[index] -= sign * step
-        assert (values[0] - values[1]) / (2 * step) == pytest.approx(float(bias.grad[index]), rel=2e-2, abs=2e-4)
+        assert (values[0] - values[1]) / (2 * step) == pytest.approx(
+            float(bias.grad[index]), rel=2e-2, abs=2e-4
+        )
 
 
-def test_blocks_of_the_vocabulary_make_no_difference(causal_lm: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_the_vocabulary_make_no_difference(
+    causal_lm: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
     readout = LinearReadout.of(Unembed(causal_lm[0]))
     x = readout.input(torch.randn(70, 128, generator=torch.Generator().manual_seed(1)) * 30)
     logits = readout.logits(x)
@@ -88,13 +102,27 @@ def test_blocks_of_the_vocabulary_make_no_difference(causal_lm: tuple, monkeypat
         (transformers.GPTJConfig, {"rotary_dim": 4}, True),  # has a bias on its logits
         (transformers.CohereConfig, {"logit_scale": 0.25, "intermediate_size": 64}, True),
         (transformers.GraniteConfig, {"logits_scaling": 4.0, "intermediate_size": 64}, True),
-        (transformers.OPTConfig, {"do_layer_norm_before": False, "word_embed_proj_dim": 16, "ffn_dim": 64}, True),
+        (
+            transformers.OPTConfig,
+            {"do_layer_norm_before": False, "word_embed_proj_dim": 16, "ffn_dim": 64},
+            True,
+        ),
     ],
 )
-def test_readouts_with_bias_scale_and_projection_are_linear_too(config: type, change: dict, linear: bool) -> None:
+def test_readouts_with_bias_scale_and_projection_are_linear_too(
+    config: type, change: dict, linear: bool
+) -> None:
     torch.manual_seed(0)
-    shape = {"vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "bos_token_id": 0}
-    model = transformers.AutoModelForCausalLM.from_config(config(**shape, eos_token_id=0, pad_token_id=1, **change)).eval()
+    shape = {
+        "vocab_size": 61,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "bos_token_id": 0,
+    }
+    model = transformers.AutoModelForCausalLM.from_config(
+        config(**shape, eos_token_id=0, pad_token_id=1, **change)
+    ).eval()
     model.requires_grad_(False)
     if getattr(model.lm_head, "bias", None) is not None:
         torch.nn.init.normal_(model.lm_head.bias)
@@ -103,7 +131,11 @@ def test_readouts_with_bias_scale_and_projection_are_linear_too(config: type, ch
     rows = aligned(all_residuals(model, torch.arange(2, 32)[None]), 0)
     for labels in (None, torch.arange(30)):
         truth = Truth(final=rows[-1]) if labels is None else Truth(labels=labels)
-        assert torch.allclose(LensLoss(lens, row_loss(lens.unembed))(rows[:-1], truth), plain(lens, rows, labels), atol=1e-5)
+        assert torch.allclose(
+            LensLoss(lens, row_loss(lens.unembed))(rows[:-1], truth),
+            plain(lens, rows, labels),
+            atol=1e-5,
+        )
 
 
 def test_bfloat16_products_come_near(causal_lm: tuple) -> None:
@@ -111,7 +143,9 @@ def test_bfloat16_products_come_near(causal_lm: tuple) -> None:
     lens = TunedLens.from_model(model)
     rows = aligned(all_residuals(model, torch.arange(5, 69)[None]), 0)
     exact = LensLoss(lens, row_loss(lens.unembed))(rows[:-1], Truth(final=rows[-1]))
-    rough = LensLoss(lens, row_loss(lens.unembed, dtype=torch.bfloat16))(rows[:-1], Truth(final=rows[-1]))
+    rough = LensLoss(lens, row_loss(lens.unembed, dtype=torch.bfloat16))(
+        rows[:-1], Truth(final=rows[-1])
+    )
     assert torch.allclose(exact, rough, rtol=0.03, atol=0.03)
 
 
@@ -128,17 +162,27 @@ def test_half_precision_bears_logits_that_lie_far_from_zero(causal_lm: tuple) ->
         rows = aligned(all_residuals(model, ids), 0)
         unembed = Unembed(model)
         exact, rough = (row_loss(unembed, dtype=dtype) for dtype in (None, torch.bfloat16))
-        found = [loss.kl_and_cross_entropy(rows[2], loss.prepare(Truth(final=rows[-1])), ids[0] + 1) for loss in (exact, rough)]
-        errors[offset] = max(float((mine - its).square().mean().sqrt()) for mine, its in zip(*found, strict=True))
+        found = [
+            loss.kl_and_cross_entropy(rows[2], loss.prepare(Truth(final=rows[-1])), ids[0] + 1)
+            for loss in (exact, rough)
+        ]
+        errors[offset] = max(
+            float((mine - its).square().mean().sqrt()) for mine, its in zip(*found, strict=True)
+        )
     assert float(model(ids).logits.mean()) < -60
     assert errors[100] < 1.5 * errors[0] + 1e-3, errors
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_residuals_without_logits_are_those_with_them(family: str, checkpoint_folders: dict[str, pathlib.Path]) -> None:
+def test_residuals_without_logits_are_those_with_them(
+    family: str, checkpoint_folders: dict[str, pathlib.Path]
+) -> None:
     folder = str(checkpoint_folders[family])
     ids = torch.randint(0, 2048, (2, 9), generator=torch.Generator().manual_seed(3))
-    for model in (transformers.AutoModelForCausalLM.from_pretrained(folder).eval(), load_model(folder)):
+    for model in (
+        transformers.AutoModelForCausalLM.from_pretrained(folder).eval(),
+        load_model(folder),
+    ):
         found = all_residuals(model, ids)
         before, _ = residual_streams(model, ids)
         after, _ = residual_streams(model, ids, "resid_post")

@@ -18,12 +18,22 @@ from tests.lens.training.conftest import SHORT, arguments, finish
 RECIPES = pathlib.Path(__file__).parents[3] / "launch"
 
 
-def start(recipe: str, folder: pathlib.Path, text_file: pathlib.Path, **environment: str) -> subprocess.Popen:
-    settings = {"model": "lit-tl-tiny", "data": text_file, "output": folder, "per_gpu_batch_size": 4, **SHORT}
+def start(
+    recipe: str, folder: pathlib.Path, text_file: pathlib.Path, **environment: str
+) -> subprocess.Popen:
+    settings = {
+        "model": "lit-tl-tiny",
+        "data": text_file,
+        "output": folder,
+        "per_gpu_batch_size": 4,
+        **SHORT,
+    }
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
     told = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **environment}
     line = [str(RECIPES / recipe), *arguments(settings)]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=told)
+    return subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=told
+    )
 
 
 def test_one_node(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -59,10 +69,14 @@ def test_no_flag_is_the_beginning_of_one_of_torchrun() -> None:
     assert "--start-method" in options
     for config in (TrainConfig, EvalConfig):
         for field in dataclasses.fields(config):
-            assert [option for option in options if option.startswith(f"--{field.name}")] == [], field.name
+            assert [option for option in options if option.startswith(f"--{field.name}")] == [], (
+                field.name
+            )
 
 
-@pytest.mark.parametrize("recipe", ["train_one_node.sh", "train_many_nodes.sh", "train.slurm", "serve.sh"])
+@pytest.mark.parametrize(
+    "recipe", ["train_one_node.sh", "train_many_nodes.sh", "train.slurm", "serve.sh"]
+)
 def test_recipes_are_shell(recipe: str) -> None:
     assert subprocess.run(["bash", "-n", str(RECIPES / recipe)], check=False).returncode == 0
     assert os.access(RECIPES / recipe, os.X_OK)

@@ -23,7 +23,12 @@ def lens_bytes(folder: pathlib.Path) -> tuple[bytes, bytes]:
 
 def test_a_run_leaves_the_published_layout_and_its_record(short_run: Run, causal_lm: tuple) -> None:
     folder = short_run()
-    assert {path.name for path in folder.iterdir()} == {"config.json", "params.pt", "train.json", "losses.html"}
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "params.pt",
+        "train.json",
+        "losses.html",
+    }
     tensors = torch.load(folder / "params.pt", weights_only=True)
     assert set(tensors) == {f"{layer}.{name}" for layer in range(4) for name in ("weight", "bias")}
     config = json.loads((folder / "config.json").read_text())
@@ -95,18 +100,28 @@ def test_a_run_stopped_at_any_step_goes_on_to_the_same_lens(
 )
 def test_every_setting_trains(settings: dict[str, Any], short_run: Run) -> None:
     folder = short_run(**settings, num_steps=20)
-    still = short_run("still", **{**settings, "lr_scale": 1e-9}, num_steps=20)  # sees the same batches, and does not learn
-    losses, frozen = (np.array(json.loads((one / "train.json").read_text())["losses"]) for one in (folder, still))
+    still = short_run(
+        "still", **{**settings, "lr_scale": 1e-9}, num_steps=20
+    )  # sees the same batches, and does not learn
+    losses, frozen = (
+        np.array(json.loads((one / "train.json").read_text())["losses"]) for one in (folder, still)
+    )
     assert np.isfinite(losses).all()
     assert (losses[-5:].mean(0) < frozen[-5:].mean(0)).all(), (losses, frozen)
-    weights = [value for name, value in torch.load(folder / "params.pt", weights_only=True).items() if "weight" in name]
+    weights = [
+        value
+        for name, value in torch.load(folder / "params.pt", weights_only=True).items()
+        if "weight" in name
+    ]
     assert all(bool(weight.any()) != ("bias_only" in settings) for weight in weights)
 
 
 def test_passes_of_any_size_give_the_same_losses(short_run: Run) -> None:
     losses = []
     for batch in (16, 4):
-        told = json.loads((short_run(f"batch{batch}", per_gpu_batch_size=batch) / "train.json").read_text())
+        told = json.loads(
+            (short_run(f"batch{batch}", per_gpu_batch_size=batch) / "train.json").read_text()
+        )
         assert told["plan"]["passes"] == 16 // batch
         losses.append(told["losses"])
     assert np.allclose(*losses, atol=2e-3)
@@ -121,20 +136,27 @@ def test_the_size_of_a_pass_does_not_decide_what_is_read(short_run: Run) -> None
     assert np.allclose(told[0]["losses"], told[1]["losses"], atol=2e-3)
 
 
-def test_checkpoints_are_gone_on_from_even_where_none_are_written(short_run: Run, tmp_path: pathlib.Path) -> None:
+def test_checkpoints_are_gone_on_from_even_where_none_are_written(
+    short_run: Run, tmp_path: pathlib.Path
+) -> None:
     whole = lens_bytes(short_run("whole"))
     short_run(checkpoint_freq=2, num_steps=6)
     (tmp_path / "lens" / "checkpoints" / "step_00000006.pt").unlink()
     (tmp_path / "lens" / "params.pt").unlink()
     assert lens_bytes(short_run()) == whole
-    with pytest.raises(CheckpointError, match="seed 42, and this one has 7: give the same seed, or another --output"):
+    with pytest.raises(
+        CheckpointError,
+        match="seed 42, and this one has 7: give the same seed, or another --output",
+    ):
         short_run(seed=7)
 
 
 def test_a_run_keeps_its_products_on_another_processor(
     short_run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lit_tl.lens.training.run.product_dtype", lambda precision, device: torch.bfloat16)
+    monkeypatch.setattr(
+        "lit_tl.lens.training.run.product_dtype", lambda precision, device: torch.bfloat16
+    )
     whole = lens_bytes(short_run("whole", precision="auto"))
     folder = short_run(checkpoint_freq=2, precision="auto")
     assert json.loads((folder / "train.json").read_text())["products"] == "bfloat16"
@@ -151,18 +173,28 @@ def test_a_lens_can_be_trained_on(short_run: Run) -> None:
     assert sum(more["losses"][0]) < sum(begun["losses"][0])
 
 
-def test_too_little_text_is_an_error_with_the_amount_that_was_asked(short_run: Run, tmp_path: pathlib.Path) -> None:
+def test_too_little_text_is_an_error_with_the_amount_that_was_asked(
+    short_run: Run, tmp_path: pathlib.Path
+) -> None:
     few = tmp_path / "few.jsonl"
     few.write_text('{"text": "a b c"}\n' * 100)
     with pytest.raises(
-        OutOfData, match=r"few.jsonl holds 1,801 tokens at the very most, and the run asks for 5,120 \(2,048 tokens for"
+        OutOfData,
+        match=r"few.jsonl holds 1,801 tokens at the very most, and the run asks for 5,120 "
+        r"\(2,048 tokens for",
     ):
         short_run(data=str(few))
     few.write_text('{"text": "a b c d e f"}\n' * 400)
-    with pytest.raises(OutOfData, match=r"the text ended in the start, after 400 documents with 2,\d+ tokens: the run asks for 9,"):
+    with pytest.raises(
+        OutOfData,
+        match=r"the text ended in the start, after 400 documents with 2,\d+ tokens: the run "
+        r"asks for 9,",
+    ):
         short_run(data=str(few), start_tokens=6200)
     with pytest.raises(
-        OutOfData, match=r"the text ended in step 2 of 6, after 400 documents with 2,\d+ tokens: the run asks for 5,120 "
+        OutOfData,
+        match=r"the text ended in step 2 of 6, after 400 documents with 2,\d+ tokens: the run "
+        r"asks for 5,120 ",
     ):
         short_run(data=str(few))
     assert not (tmp_path / "lens" / "params.pt").exists()
@@ -175,7 +207,10 @@ def test_another_model_data_or_setting_is_refused(
     other = tmp_path / "other.jsonl"
     other.write_bytes(text_file.read_bytes() + b"\n")
     for change, said in (
-        ({"lr_scale": 0.5}, "lr_scale 1.0, and this one has 0.5: give the same lr_scale, or another --output"),
+        (
+            {"lr_scale": 0.5},
+            "lr_scale 1.0, and this one has 0.5: give the same lr_scale, or another --output",
+        ),
         ({"num_steps": 8}, "num_steps 6, and this one has 8"),
         ({"data": str(other)}, "data {'file': 'text.jsonl'"),
         ({"max_seq_len": 16}, "max_seq_len 32, and this one has 16"),
@@ -194,11 +229,17 @@ def test_another_model_data_or_setting_is_refused(
     moved = tmp_path / "elsewhere" / "text.jsonl"
     moved.parent.mkdir()
     moved.write_bytes(text_file.read_bytes())
-    short_run(checkpoint_freq=2, data=str(moved), per_gpu_batch_size=2)  # where a file lies, and how it is read, may change
-    short_run(checkpoint_freq=2, token_shift=0, warmup_steps=0)  # what these are when they are not said
+    short_run(
+        checkpoint_freq=2, data=str(moved), per_gpu_batch_size=2
+    )  # where a file lies, and how it is read, may change
+    short_run(
+        checkpoint_freq=2, token_shift=0, warmup_steps=0
+    )  # what these are when they are not said
 
 
-def test_a_run_that_a_bad_line_ended_goes_on_without_it(short_run: Run, text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_run_that_a_bad_line_ended_goes_on_without_it(
+    short_run: Run, text_file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     lines = text_file.read_text().splitlines(keepends=True)
     bad = tmp_path / "bad.jsonl"
     bad.write_text("".join([*lines[:300], "{\n", *lines[300:]]))
@@ -213,9 +254,14 @@ def test_a_run_that_a_bad_line_ended_goes_on_without_it(short_run: Run, text_fil
 
 def test_only_the_newest_checkpoints_stay(short_run: Run, tmp_path: pathlib.Path) -> None:
     (tmp_path / "c").mkdir()
-    (tmp_path / "c" / ".step_00000002.pt.x1y2z3").write_bytes(b"of a run that was killed while it wrote")
+    (tmp_path / "c" / ".step_00000002.pt.x1y2z3").write_bytes(
+        b"of a run that was killed while it wrote"
+    )
     short_run(checkpoint_freq=1, checkpoint_dir=str(tmp_path / "c"))
-    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["step_00000005.pt", "step_00000006.pt"]
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        "step_00000005.pt",
+        "step_00000006.pt",
+    ]
     short_run("all", checkpoint_freq=1, checkpoint_keep=0)
     assert len(list((tmp_path / "all" / "checkpoints").iterdir())) == 6
 
@@ -225,7 +271,10 @@ def test_a_damaged_checkpoint_is_named(short_run: Run, tmp_path: pathlib.Path) -
     newest = tmp_path / "lens" / "checkpoints" / "step_00000006.pt"
     for content in (newest.read_bytes()[:1000], b"", b"no zip"):
         newest.write_bytes(content)
-        with pytest.raises(CheckpointError, match=r"step_00000006\.pt is damaged: .*; delete it to go on from the one before"):
+        with pytest.raises(
+            CheckpointError,
+            match=r"step_00000006\.pt is damaged: .*; delete it to go on from the one before",
+        ):
             short_run(checkpoint_freq=2)
     torch.save({"a": 1}, newest)
     with pytest.raises(CheckpointError, match="is no checkpoint of lens training"):
@@ -250,17 +299,22 @@ def test_a_full_disk_leaves_the_checkpoints_and_lens_before_it(
     original = Checkpoints.write
 
     def write(checkpoints: Checkpoints, step: int, state: Any) -> pathlib.Path:
-        if step == 4:  # no file may grow beyond 100 KB from here on: the system's own refusal, in the middle of a write
+        if step == 4:
+            # No file may grow beyond 100 KB: the system's own refusal, in the middle of a write.
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
         return original(checkpoints, step, state)
 
     monkeypatch.setattr(Checkpoints, "write", write)
     try:
-        with pytest.raises(CheckpointError, match=r"step_00000004.pt can't be written: .*step_00000002.pt is whole"):
+        with pytest.raises(
+            CheckpointError, match=r"step_00000004.pt can't be written: .*step_00000002.pt is whole"
+        ):
             short_run("lens", checkpoint_freq=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [path.name for path in (tmp_path / "lens" / "checkpoints").iterdir()] == ["step_00000002.pt"]
+    assert [path.name for path in (tmp_path / "lens" / "checkpoints").iterdir()] == [
+        "step_00000002.pt"
+    ]
     assert lens_bytes(tmp_path / "lens") == old
     monkeypatch.setattr(Checkpoints, "write", original)
     try:
@@ -275,9 +329,13 @@ def test_a_full_disk_leaves_the_checkpoints_and_lens_before_it(
 
 def test_a_loss_that_is_not_finite_ends_the_run(short_run: Run, tmp_path: pathlib.Path) -> None:
     with pytest.raises(
-        ValueError, match=r"the loss of layer \d is (nan|inf) at step \d+: begin anew, .* with a smaller --lr_scale"
+        ValueError,
+        match=r"the loss of layer \d is (nan|inf) at step \d+: begin anew, .* with a smaller "
+        r"--lr_scale",
     ):
         short_run(lr_scale=1e30, num_steps=20)
-    with pytest.raises(ValueError, match=r"the loss of layer \d is (nan|inf) after the last step: begin anew"):
+    with pytest.raises(
+        ValueError, match=r"the loss of layer \d is (nan|inf) after the last step: begin anew"
+    ):
         short_run(lr_scale=1e38, num_steps=1)
     assert not (tmp_path / "lens").joinpath("params.pt").exists()

@@ -23,7 +23,9 @@ def test_the_regression_is_the_least_squares_solution(causal_lm: tuple, batches:
     model = causal_lm[0]
     lens = TunedLens.from_model(model)
     start.ridge(lens, model, batches(8), penalty=0.0)
-    rows = torch.cat([start.aligned(all_residuals(model, ids), 0) for ids in batches(8)], dim=1).double()
+    rows = torch.cat(
+        [start.aligned(all_residuals(model, ids), 0) for ids in batches(8)], dim=1
+    ).double()
     for layer in (0, 3):
         x = torch.cat([rows[layer], torch.ones_like(rows[layer][:, :1])], dim=-1)
         solution = torch.linalg.lstsq(x, rows[-1] - rows[layer]).solution
@@ -32,22 +34,30 @@ def test_the_regression_is_the_least_squares_solution(causal_lm: tuple, batches:
         assert squared_error(lens, layer, rows.float()) == pytest.approx(best, rel=1e-3)
 
 
-def test_one_regression_brings_every_layer_nearer_to_the_model(causal_lm: tuple, batches: Batches) -> None:
+def test_one_regression_brings_every_layer_nearer_to_the_model(
+    causal_lm: tuple, batches: Batches
+) -> None:
     model = causal_lm[0]
     lens, logit = TunedLens.from_model(model), LogitLens.from_model(model)
     start.ridge(lens, model, batches(32))
-    found = evaluate(model, {"logit": logit, "ridge": lens}, row_loss(logit.unembed), batches(40)[32:]).lenses
+    found = evaluate(
+        model, {"logit": logit, "ridge": lens}, row_loss(logit.unembed), batches(40)[32:]
+    ).lenses
     assert (found["ridge"].kl < found["logit"].kl).all(), found
 
 
-def test_layers_in_groups_give_the_same(causal_lm: tuple, batches: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_in_groups_give_the_same(
+    causal_lm: tuple, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lenses = []
     for size in (2**30, 2 * 8 * 129**2 * 3):
         monkeypatch.setattr(start, "_SUM_BYTES", size)
         lens = TunedLens.from_model(causal_lm[0])
         start.ridge(lens, causal_lm[0], batches(4))
         lenses.append(lens)
-    for mine, its in zip(lenses[0].translators.parameters(), lenses[1].translators.parameters(), strict=True):
+    for mine, its in zip(
+        lenses[0].translators.parameters(), lenses[1].translators.parameters(), strict=True
+    ):
         assert torch.equal(mine, its)
 
 
