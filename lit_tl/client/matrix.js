@@ -17,7 +17,8 @@ export function weights(data, scale) {
 }
 
 /**
- * Colour of a strength between 0 and 1: white to LIT's teal, steep at first so that weak attention is seen.
+ * Colour of a strength between 0 and 1: white to LIT's teal, steep at first so that weak attention
+ * is seen.
  * @param {number} strength @returns {[number, number, number]}
  */
 export function colour(strength) {
@@ -27,7 +28,9 @@ export function colour(strength) {
 
 /**
  * Pixels of a square matrix, one a number.
- * @param {ArrayLike<number>} values @param {number} size @param {number} most  the value of full strength
+ * @param {ArrayLike<number>} values
+ * @param {number} size
+ * @param {number} most  the value of full strength
  */
 export function pixels(values, size, most) {
   const data = new Uint8ClampedArray(4 * size * size);
@@ -38,12 +41,19 @@ export function pixels(values, size, most) {
   return data;
 }
 
-/** Draw a square matrix into a canvas. @param {HTMLCanvasElement} canvas @param {ArrayLike<number>} values @param {number} size */
+/**
+ * Draw a square matrix into a canvas.
+ * @param {HTMLCanvasElement} canvas
+ * @param {ArrayLike<number>} values
+ * @param {number} size
+ */
 export function paint(canvas, values, size) {
   let most = 0;
   for (let i = 0; i < values.length; i++) most = Math.max(most, values[i]);
   canvas.width = canvas.height = size;
-  canvas.getContext('2d')?.putImageData(new ImageData(pixels(values, size, most), size, size), 0, 0);
+  canvas
+    .getContext('2d')
+    ?.putImageData(new ImageData(pixels(values, size, most), size, size), 0, 0);
 }
 
 /**
@@ -51,16 +61,24 @@ export function paint(canvas, values, size) {
  * @param {number[]} values @param {number} count @returns {{pos: number, weight: number}[]}
  */
 export function strongest(values, count) {
-  return values.map((weight, pos) => ({weight, pos})).filter(({weight}) => weight > 0)
-      .sort((a, b) => b.weight - a.weight).slice(0, count);
+  return values
+    .map((weight, pos) => ({weight, pos}))
+    .filter(({weight}) => weight > 0)
+    .sort((a, b) => b.weight - a.weight)
+    .slice(0, count);
 }
 
 /**
- * Heads in the order of a score, highest first; heads without one come last, and equal ones stay in order.
+ * Heads in the order of a score, highest first; heads without one come last, and equal ones stay in
+ * order.
  * @param {(number|null)[][]} scores  layer x head
  * @returns {[number, number][]}
  */
 export function sortedHeads(scores) {
-  const heads = scores.flatMap((row, layer) => row.map((score, head) => ({layer, head, score: score ?? -Infinity})));
-  return heads.sort((a, b) => b.score === a.score ? 0 : b.score - a.score).map(({layer, head}) => [layer, head]);
+  const heads = scores.flatMap((row, layer) =>
+    row.map((score, head) => ({layer, head, score: score ?? -Infinity})),
+  );
+  return heads
+    .sort((a, b) => (b.score === a.score ? 0 : b.score - a.score))
+    .map(({layer, head}) => [layer, head]);
 }

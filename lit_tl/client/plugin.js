@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * What the page loads in place of LIT's main.js. The panels come first; then main.js is added, and in its load event, before LIT
- * starts, their elements are defined. A panel that can't be loaded leaves a sentence, and the rest of LIT.
+ * What the page loads in place of LIT's main.js. The panels come first; then main.js is added, and
+ * in its load event, before LIT starts, their elements are defined. A panel that can't be loaded
+ * leaves a sentence, and the rest of LIT.
  */
 const here = new URL('.', import.meta.url);
 
@@ -21,20 +22,32 @@ function addMain(src) {
       resolve();
       if (late) queueMicrotask(() => window.dispatchEvent(new Event('load')));
     });
-    script.addEventListener('error', () => reject(new Error(`LIT's client (${src}) can't be loaded`)));
+    script.addEventListener('error', () =>
+      reject(new Error(`LIT's client (${src}) can't be loaded`)),
+    );
     document.body.append(script);
   });
 }
 
 async function start() {
   const own = /** @type {HTMLScriptElement|null} */ (document.querySelector('script[data-main]'));
-  const loaded = await Promise.allSettled(
-      [import(new URL('bridge.js', here).href), ...PANELS.map(({name}) => import(new URL(`panels/${name}.js`, here).href))]);
-  const [bridge, ...panels] = loaded.map((result) => result.status === 'fulfilled' ? result.value : null);
-  const missing = ['bridge', ...PANELS.map(({name}) => name)].filter((_, i) => loaded[i].status === 'rejected');
-  const sentences = missing.length ? [`lit_tl could not load ${missing.join(', ')}: reload the page; the rest of LIT works.`] : [];
+  const loaded = await Promise.allSettled([
+    import(new URL('bridge.js', here).href),
+    ...PANELS.map(({name}) => import(new URL(`panels/${name}.js`, here).href)),
+  ]);
+  const [bridge, ...panels] = loaded.map((result) =>
+    result.status === 'fulfilled' ? result.value : null,
+  );
+  const missing = ['bridge', ...PANELS.map(({name}) => name)].filter(
+    (_, i) => loaded[i].status === 'rejected',
+  );
+  const sentences = missing.length
+    ? [`lit_tl could not load ${missing.join(', ')}: reload the page; the rest of LIT works.`]
+    : [];
   await addMain(own?.dataset.main ?? 'main.js');
-  const arrived = panels.flatMap((panel, i) => panel ? [{...panel.panel, tag: PANELS[i].tag}] : []);
+  const arrived = panels.flatMap((panel, i) =>
+    panel ? [{...panel.panel, tag: PANELS[i].tag}] : [],
+  );
   if (bridge) bridge.install(arrived, (/** @type {string} */ sentence) => sentences.push(sentence));
   if (sentences.length) complain(sentences.join(' '));
 }

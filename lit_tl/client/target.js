@@ -1,8 +1,11 @@
 // @ts-check
 /**
- * What the user has chosen to explain, for all panels: a token of the prompt, or a token that may come after it.
- * @typedef {{model: string, exampleId: string, tokens: number, pos: number|null, token: string}} Target
- *   `pos` is the token's place in the prompt, null for one that comes next; `tokens` is the prompt's length.
+ * What the user has chosen to explain, for all panels: a token of the prompt, or a token that may
+ * come after it.
+ * @typedef {{model: string, exampleId: string, tokens: number, pos: number|null, token: string}}
+ *   Target
+ *   `pos` is the token's place in the prompt, null for one that comes next; `tokens` is the
+ * prompt's length.
  */
 
 /** @type {Target|null} */
@@ -25,7 +28,8 @@ export function subscribe(listener) {
 }
 
 /**
- * Whether a target was chosen in this model's reading of this example: another model may cut the text into other tokens.
+ * Whether a target was chosen in this model's reading of this example: another model may cut the
+ * text into other tokens.
  * @param {Target} target @param {{model: string, exampleId: string}} of
  */
 export const isOf = (target, of) => target.model === of.model && target.exampleId === of.exampleId;

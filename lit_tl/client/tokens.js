@@ -2,7 +2,8 @@
 import {el, roving} from './dom.js';
 
 /** How a token is written where blanks must be seen. @param {string} token */
-export const visible = (token) => token.replace(/ /g, '·').replace(/\n/g, '↵').replace(/\t/g, '⇥') || '∅';
+export const visible = (token) =>
+  token.replace(/ /g, '·').replace(/\n/g, '↵').replace(/\t/g, '⇥') || '∅';
 
 /** @param {number|null|undefined} value @param {number} [digits] */
 export function number(value, digits = 3) {
@@ -31,11 +32,17 @@ export function strength(by, {loss, rank, probability}, vocabulary) {
  */
 export function tokenStrip(tokens, {label, focus, choose}) {
   const buttons = tokens.map((token, pos) => {
-    const button = el('button', {className: 'token', type: 'button', 'data-pos': String(pos)}, visible(token));
+    const button = el(
+      'button',
+      {className: 'token', type: 'button', 'data-pos': String(pos)},
+      visible(token),
+    );
     return button;
   });
   const box = el('div', {className: 'tokens', role: 'group', 'aria-label': label});
-  buttons.forEach((button, pos) => box.append(button, ...(tokens[pos].includes('\n') ? [el('br')] : [])));
+  buttons.forEach((button, pos) =>
+    box.append(button, ...(tokens[pos].includes('\n') ? [el('br')] : [])),
+  );
   const posOf = (/** @type {Event} */ event) => {
     const button = /** @type {HTMLElement} */ (event.target).closest('.token');
     return button ? Number(button.getAttribute('data-pos')) : null;

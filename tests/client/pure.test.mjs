@@ -1,7 +1,14 @@
 // The parts of the browser plug-in that touch no page.
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {bytes, colour, pixels, sortedHeads, strongest, weights} from '../../lit_tl/client/matrix.js';
+import {
+  bytes,
+  colour,
+  pixels,
+  sortedHeads,
+  strongest,
+  weights,
+} from '../../lit_tl/client/matrix.js';
 import {csv, kindOf} from '../../lit_tl/client/panels/figure.js';
 import {Latest, sentenceOf} from '../../lit_tl/client/request.js';
 import * as target from '../../lit_tl/client/target.js';
@@ -9,7 +16,10 @@ import {number, strength, visible} from '../../lit_tl/client/tokens.js';
 
 test('weights come back from 16 bits', () => {
   const sent = Buffer.from(new Uint16Array([0, 1, 32768, 65535]).buffer).toString('base64');
-  assert.deepEqual([...weights(sent, 2 / 65535)].map((w) => Number(w.toFixed(4))), [0, 0, 1, 2]);
+  assert.deepEqual(
+    [...weights(sent, 2 / 65535)].map((w) => Number(w.toFixed(4))),
+    [0, 0, 1, 2],
+  );
   assert.deepEqual([...bytes(Buffer.from([7, 255]).toString('base64'))], [7, 255]);
 });
 
@@ -22,12 +32,29 @@ test('stronger attention is darker, and nothing is white', () => {
 });
 
 test('heads are sorted by score, unknown ones last, equal ones in order', () => {
-  assert.deepEqual(sortedHeads([[0.1, null], [0.5, 0.1]]), [[1, 0], [0, 0], [1, 1], [0, 1]]);
-  assert.deepEqual(sortedHeads([[null, null]]), [[0, 0], [0, 1]]);
+  assert.deepEqual(
+    sortedHeads([
+      [0.1, null],
+      [0.5, 0.1],
+    ]),
+    [
+      [1, 0],
+      [0, 0],
+      [1, 1],
+      [0, 1],
+    ],
+  );
+  assert.deepEqual(sortedHeads([[null, null]]), [
+    [0, 0],
+    [0, 1],
+  ]);
 });
 
 test('the strongest entries leave out zeros', () => {
-  assert.deepEqual(strongest([0.2, 0, 0.7], 5), [{weight: 0.7, pos: 2}, {weight: 0.2, pos: 0}]);
+  assert.deepEqual(strongest([0.2, 0, 0.7], 5), [
+    {weight: 0.7, pos: 2},
+    {weight: 0.2, pos: 0},
+  ]);
 });
 
 test('tokens show their blanks', () => {
@@ -36,7 +63,10 @@ test('tokens show their blanks', () => {
 });
 
 test('numbers are short, and small ones are not zero', () => {
-  assert.deepEqual([number(0.12345), number(3), number(1.2e-7), number(0), number(null)], ['0.123', '3', '1.2e-7', '0', 'none']);
+  assert.deepEqual(
+    [number(0.12345), number(3), number(1.2e-7), number(0), number(null)],
+    ['0.123', '3', '1.2e-7', '0', 'none'],
+  );
 });
 
 test('a token is coloured by what was chosen', () => {
@@ -48,12 +78,25 @@ test('a token is coloured by what was chosen', () => {
 });
 
 test('CSV quotes what needs it', () => {
-  assert.equal(csv(['a', 'b'], [[1, 'x,"y"\n'], [null, ' z']]), 'a,b\n1,"x,""y""\n"\n, z\n');
+  assert.equal(
+    csv(
+      ['a', 'b'],
+      [
+        [1, 'x,"y"\n'],
+        [null, ' z'],
+      ],
+    ),
+    'a,b\n1,"x,""y""\n"\n, z\n',
+  );
 });
 
 test('controls follow the spec', () => {
-  assert.deepEqual([{vocab: ['a'], default: 'a'}, {default: false}, {min_val: 1, default: 2}, {default: ''}].map(kindOf),
-      ['choice', 'switch', 'number', 'text']);
+  assert.deepEqual(
+    [{vocab: ['a'], default: 'a'}, {default: false}, {min_val: 1, default: 2}, {default: ''}].map(
+      kindOf,
+    ),
+    ['choice', 'switch', 'number', 'text'],
+  );
 });
 
 test('a target is a mask in the prompt, or a text after it', () => {
@@ -61,7 +104,10 @@ test('a target is a mask in the prompt, or a text after it', () => {
   assert.deepEqual(target.asFields(place), {target_mask: [0, 1, 0], target: ''});
   assert.deepEqual(target.asFields({...place, pos: null}), {target_mask: [], target: ' b'});
   assert.ok(target.isOf(place, {model: 'm', exampleId: 'x'}));
-  assert.ok(!target.isOf(place, {model: 'other', exampleId: 'x'}), 'another model may have other tokens');
+  assert.ok(
+    !target.isOf(place, {model: 'other', exampleId: 'x'}),
+    'another model may have other tokens',
+  );
   const heard = [];
   const end = target.subscribe((now) => heard.push(now));
   target.set(place);
@@ -74,7 +120,11 @@ test('a target is a mask in the prompt, or a text after it', () => {
 test('a late reply does not hide the latest', async () => {
   const latest = new Latest();
   const seen = [];
-  const on = (name) => ({loading: () => seen.push(`${name} loading`), done: (value) => seen.push(value), failed: (sentence) => seen.push(sentence)});
+  const on = (name) => ({
+    loading: () => seen.push(`${name} loading`),
+    done: (value) => seen.push(value),
+    failed: (sentence) => seen.push(sentence),
+  });
   let answerFirst;
   const first = latest.run(() => new Promise((resolve) => (answerFirst = resolve)), on('first'));
   await latest.run(async () => 'second', on('second'));
@@ -83,10 +133,19 @@ test('a late reply does not hide the latest', async () => {
   await latest.run(async () => {
     throw new Error('{"error": "no such head", "id": "1"}');
   }, on('third'));
-  assert.deepEqual(seen, ['first loading', 'second loading', 'second', 'third loading', 'no such head']);
+  assert.deepEqual(seen, [
+    'first loading',
+    'second loading',
+    'second',
+    'third loading',
+    'no such head',
+  ]);
 });
 
 test('failures are said in words', () => {
-  assert.equal(sentenceOf(new Error('Failed to fetch')), 'the server does not answer: is it still running?');
+  assert.equal(
+    sentenceOf(new Error('Failed to fetch')),
+    'the server does not answer: is it still running?',
+  );
   assert.equal(sentenceOf(new Error('plain')), 'plain');
 });

@@ -14,19 +14,33 @@ import * as target from '../target.js';
 /** @returns {Promise<any>} Plotly, fetched when the first figure is drawn */
 function plotly() {
   const loaded = /** @type {any} */ (window);
-  loaded.litTlPlotly ??= loaded.Plotly ? Promise.resolve(loaded.Plotly) : new Promise((resolve, reject) => {
-    document.head.append(el('script', {src: new URL('../plotly.min.js', import.meta.url).href, onload: () => resolve(loaded.Plotly),
-      onerror: () => {
-        loaded.litTlPlotly = undefined;
-        reject(new Error('the script that draws figures can\'t be loaded: is the server still running?'));
-      }}));
-  });
+  loaded.litTlPlotly ??= loaded.Plotly
+    ? Promise.resolve(loaded.Plotly)
+    : new Promise((resolve, reject) => {
+        document.head.append(
+          el('script', {
+            src: new URL('../plotly.min.js', import.meta.url).href,
+            onload: () => resolve(loaded.Plotly),
+            onerror: () => {
+              loaded.litTlPlotly = undefined;
+              reject(
+                new Error(
+                  "the script that draws figures can't be loaded: is the server still running?",
+                ),
+              );
+            },
+          }),
+        );
+      });
   return loaded.litTlPlotly;
 }
 
 /** @param {string[]} columns @param {any[][]} rows */
 export function csv(columns, rows) {
-  const cell = (/** @type {unknown} */ value) => /[",\n\r]/.test(String(value ?? '')) ? `"${String(value).replace(/"/g, '""')}"` : String(value ?? '');
+  const cell = (/** @type {unknown} */ value) =>
+    /[",\n\r]/.test(String(value ?? ''))
+      ? `"${String(value).replace(/"/g, '""')}"`
+      : String(value ?? '');
   return [columns, ...rows].map((row) => row.map(cell).join(',')).join('\n') + '\n';
 }
 
@@ -54,7 +68,12 @@ function mount(root, host) {
   root.append(toolbar, content);
   let name = remembered('figure', '');
   const saved = () => Object(remembered(`figure.${name}`, {}));
-  const resized = new ResizeObserver(() => plot.isConnected && plot.offsetWidth > 0 && /** @type {any} */ (window).Plotly?.Plots.resize(plot));
+  const resized = new ResizeObserver(
+    () =>
+      plot.isConnected &&
+      plot.offsetWidth > 0 &&
+      /** @type {any} */ (window).Plotly?.Plots.resize(plot),
+  );
   resized.observe(content);
 
   function change(/** @type {string} */ key, /** @type {unknown} */ value) {
@@ -65,10 +84,15 @@ function mount(root, host) {
   /** @returns {Record<string, unknown>} */
   function settings() {
     const spec = host.interpreters()[name]?.configSpec ?? {};
-    return Object.fromEntries(Object.entries(spec).map(([key, field]) => {
-      const value = saved()[key] ?? field.default;
-      return [key, kindOf(field) === 'choice' && !field.vocab.includes(value) ? field.vocab[0] : value];
-    }));
+    return Object.fromEntries(
+      Object.entries(spec).map(([key, field]) => {
+        const value = saved()[key] ?? field.default;
+        return [
+          key,
+          kindOf(field) === 'choice' && !field.vocab.includes(value) ? field.vocab[0] : value,
+        ];
+      }),
+    );
   }
 
   function drawControls(/** @type {Node[]} */ ...buttons) {
@@ -78,22 +102,31 @@ function mount(root, host) {
     const controls = Object.entries(all[name].configSpec).map(([key, field]) => {
       const label = key.replace(/_/g, ' ');
       switch (kindOf(field)) {
-        case 'choice': return choice(label, field.vocab, String(now[key]), (value) => change(key, value));
-        case 'switch': return toggle(label, Boolean(now[key]), (on) => change(key, on));
+        case 'choice':
+          return choice(label, field.vocab, String(now[key]), (value) => change(key, value));
+        case 'switch':
+          return toggle(label, Boolean(now[key]), (on) => change(key, on));
         default: {
           const numeric = kindOf(field) === 'number';
-          const input = el('input', {type: numeric ? 'number' : 'text', value: String(now[key] ?? ''),
-            onchange: () => change(key, numeric ? Number(input.value) : input.value)});
+          const input = el('input', {
+            type: numeric ? 'number' : 'text',
+            value: String(now[key] ?? ''),
+            onchange: () => change(key, numeric ? Number(input.value) : input.value),
+          });
           if (numeric) Object.assign(input, {min: field.min_val, max: field.max_val});
           return el('label', {className: 'control'}, label, input);
         }
       }
     });
-    toolbar.replaceChildren(choice('Figure', Object.keys(all), name, (value) => {
-      name = value;
-      remember('figure', name);
-      run();
-    }), ...controls, ...buttons);
+    toolbar.replaceChildren(
+      choice('Figure', Object.keys(all), name, (value) => {
+        name = value;
+        remember('figure', name);
+        run();
+      }),
+      ...controls,
+      ...buttons,
+    );
     toolbar.title = all[name].description;
   }
 
@@ -103,7 +136,9 @@ function mount(root, host) {
     const example = looked?.example;
     if (!looked || !example) {
       latest.drop();
-      place.empty(looked?.pinned ? 'Pin a prompt to compare it here.' : 'Select a prompt to draw it.');
+      place.empty(
+        looked?.pinned ? 'Pin a prompt to compare it here.' : 'Select a prompt to draw it.',
+      );
       return;
     }
     const now = settings();
@@ -116,31 +151,70 @@ function mount(root, host) {
     });
   }
 
-  /** @param {Drawing} drawing @param {any} Plotly @param {import('../bridge.js').Example} example */
+  /**
+   * @param {Drawing} drawing
+   * @param {any} Plotly
+   * @param {import('../bridge.js').Example} example
+   */
   async function draw(drawing, Plotly, example) {
     const {figure, columns, rows, note, tokens} = drawing;
     const file = name.toLowerCase().replace(/\W+/g, '-');
-    const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) => el('button', {type: 'button', onclick}, text);
-    drawControls(...['png', 'svg'].map((format) => button(format.toUpperCase(), () => Plotly.downloadImage(plot, {format, filename: file}))),
-        button('CSV', () => save(`${file}.csv`, 'text/csv', csv(columns, rows))),
-        button('JSON', () => save(`${file}.json`, 'application/json', JSON.stringify({figure: name, settings: settings(), columns, rows}))),
-        button('Copy as Python', () => void copy(drawing.python, content)));
+    const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) =>
+      el('button', {type: 'button', onclick}, text);
+    drawControls(
+      ...['png', 'svg'].map((format) =>
+        button(format.toUpperCase(), () => Plotly.downloadImage(plot, {format, filename: file})),
+      ),
+      button('CSV', () => save(`${file}.csv`, 'text/csv', csv(columns, rows))),
+      button('JSON', () =>
+        save(
+          `${file}.json`,
+          'application/json',
+          JSON.stringify({figure: name, settings: settings(), columns, rows}),
+        ),
+      ),
+      button('Copy as Python', () => void copy(drawing.python, content)),
+    );
     place.done(...(note ? [el('p', {}, note)] : []), plot);
     await paint(Plotly, plot, figure);
     /** @type {any} */ (plot).removeAllListeners?.('plotly_click');
-    /** @type {any} */ (plot).on('plotly_click', (/** @type {{points: any[]}} */ {points: [point]}) => {
-      const pos = figure.layout.meta?.pos === 'x' ? point.x : null;
-      if (!Number.isInteger(pos)) return;
-      if (pos > 0) target.set({model: /** @type {any} */ (view).model, exampleId: example.id, tokens: tokens.length, pos, token: tokens[pos]});
-      if (figure.layout.meta.detail) void drawDetail(figure.layout.meta.detail, pos, Plotly, example);
-    });
+    /** @type {any} */ (plot).on(
+      'plotly_click',
+      (/** @type {{points: any[]}} */ {points: [point]}) => {
+        const pos = figure.layout.meta?.pos === 'x' ? point.x : null;
+        if (!Number.isInteger(pos)) return;
+        if (pos > 0)
+          target.set({
+            model: /** @type {any} */ (view).model,
+            exampleId: example.id,
+            tokens: tokens.length,
+            pos,
+            token: tokens[pos],
+          });
+        if (figure.layout.meta.detail)
+          void drawDetail(figure.layout.meta.detail, pos, Plotly, example);
+      },
+    );
   }
 
-  /** Another figure, of the position that was clicked, under the first. @param {string} other @param {number} pos @param {any} Plotly @param {import('../bridge.js').Example} example */
+  /**
+   * Another figure, of the position that was clicked, under the first.
+   * @param {string} other
+   * @param {number} pos
+   * @param {any} Plotly
+   * @param {import('../bridge.js').Example} example
+   */
   async function drawDetail(other, pos, Plotly, example) {
-    const shared = Object.entries(settings()).filter(([key]) => key in host.interpreters()[other].configSpec);
+    const shared = Object.entries(settings()).filter(
+      ([key]) => key in host.interpreters()[other].configSpec,
+    );
     try {
-      const {figure} = await host.analyze(other, {...Object.fromEntries(shared), position: pos}, /** @type {any} */ (view), {});
+      const {figure} = await host.analyze(
+        other,
+        {...Object.fromEntries(shared), position: pos},
+        /** @type {any} */ (view),
+        {},
+      );
       content.append(detail);
       await paint(Plotly, detail, figure);
       detail.scrollIntoView({block: 'nearest'});
@@ -164,15 +238,29 @@ function mount(root, host) {
 
 /** @param {any} Plotly @param {HTMLElement} place @param {Drawing['figure']} figure */
 async function paint(Plotly, place, figure) {
-  const layout = {...figure.layout, autosize: true, font: {family: 'Roboto, sans-serif', size: 12}, margin: {l: 64, r: 16, t: 36, b: 64}};
-  await Plotly.react(place, figure.data, layout, {responsive: false, displaylogo: false, displayModeBar: false});
+  const layout = {
+    ...figure.layout,
+    autosize: true,
+    font: {family: 'Roboto, sans-serif', size: 12},
+    margin: {l: 64, r: 16, t: 36, b: 64},
+  };
+  await Plotly.react(place, figure.data, layout, {
+    responsive: false,
+    displaylogo: false,
+    displayModeBar: false,
+  });
   adoptStyle(place);
 }
 
-/** Plotly puts its style into the document's head, from where it does not reach a panel. @param {HTMLElement} plot */
+/**
+ * Plotly puts its style into the document's head, from where it does not reach a panel.
+ * @param {HTMLElement} plot
+ */
 function adoptStyle(plot) {
   const root = plot.getRootNode();
-  const style = /** @type {HTMLStyleElement|null} */ (document.getElementById('plotly.js-style-global'));
+  const style = /** @type {HTMLStyleElement|null} */ (
+    document.getElementById('plotly.js-style-global')
+  );
   if (!(root instanceof ShadowRoot) || !style?.sheet || root.querySelector('style.plotly')) return;
   const text = [...style.sheet.cssRules].map((rule) => rule.cssText).join('\n');
   root.append(el('style', {className: 'plotly', textContent: text}));
@@ -185,9 +273,18 @@ function save(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-/** To the clipboard, and where that is closed, into a field to copy from. @param {string} text @param {HTMLElement} place */
+/**
+ * To the clipboard, and where that is closed, into a field to copy from.
+ * @param {string} text
+ * @param {HTMLElement} place
+ */
 async function copy(text, place) {
-  const field = el('textarea', {className: 'snippet', value: text, readOnly: true, 'aria-label': 'Python'});
+  const field = el('textarea', {
+    className: 'snippet',
+    value: text,
+    readOnly: true,
+    'aria-label': 'Python',
+  });
   place.querySelector('.snippet')?.remove();
   place.prepend(field);
   field.select();
@@ -197,7 +294,9 @@ async function copy(text, place) {
 /** @type {import('../bridge.js').Panel} */
 export const panel = {
   title: 'Figures',
-  info: 'What an analysis draws of the selected prompt. Click a token in it to explain that token in Salience.',
+  info:
+    'What an analysis draws of the selected prompt. ' +
+    'Click a token in it to explain that token in Salience.',
   interpreter: '',
   mount,
 };

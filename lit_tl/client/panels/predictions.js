@@ -34,7 +34,11 @@ function mount(root, host) {
       forget();
       if (!example) {
         latest.drop();
-        place.empty(view.pinned ? 'Pin a prompt to compare it here.' : 'Select a prompt to see what the model predicts.');
+        place.empty(
+          view.pinned
+            ? 'Pin a prompt to compare it here.'
+            : 'Select a prompt to see what the model predicts.',
+        );
         return;
       }
       latest.run(() => host.ask('Predictions', example, {}, view), {
@@ -55,7 +59,10 @@ function mount(root, host) {
 }
 
 /**
- * @param {Reply} reply @param {{model: string, exampleId: string}} of @param {'loss'|'rank'|'probability'} by @param {(by: any) => void} keep
+ * @param {Reply} reply
+ * @param {{model: string, exampleId: string}} of
+ * @param {'loss'|'rank'|'probability'} by
+ * @param {(by: any) => void} keep
  */
 function draw(reply, of, by, keep) {
   const {tokens} = reply;
@@ -68,8 +75,13 @@ function draw(reply, of, by, keep) {
   const choosePos = (/** @type {number} */ pos) => {
     if (pos > 0) target.set({...of, tokens: tokens.length, pos, token: tokens[pos]});
   };
-  const chooseNext = (/** @type {string} */ token) => target.set({...of, tokens: tokens.length, pos: null, token});
-  const strip = tokenStrip(tokens, {label: 'The prompt, token by token', focus: (pos) => detail.replaceChildren(...about(pos)), choose: choosePos});
+  const chooseNext = (/** @type {string} */ token) =>
+    target.set({...of, tokens: tokens.length, pos: null, token});
+  const strip = tokenStrip(tokens, {
+    label: 'The prompt, token by token',
+    focus: (pos) => detail.replaceChildren(...about(pos)),
+    choose: choosePos,
+  });
 
   /** @param {number} pos @returns {Node[]} */
   function about(pos) {
@@ -77,16 +89,30 @@ function draw(reply, of, by, keep) {
     const heading = el('h4', {}, `${pos}: `, el('code', {}, visible(tokens[pos])));
     if (loss === null) return [heading, el('p', {}, 'Nothing predicts the first token.')];
     const line = `loss ${number(loss, 2)} nats, rank ${rank}, probability ${number(probability)}`;
-    return [heading, el('p', {}, line), guesses(reply.top[pos - 1], [{token: tokens[pos], mark: 'here', probability: probability ?? 0, rank: rank ?? 0}], null)];
+    return [
+      heading,
+      el('p', {}, line),
+      guesses(
+        reply.top[pos - 1],
+        [{token: tokens[pos], mark: 'here', probability: probability ?? 0, rank: rank ?? 0}],
+        null,
+      ),
+    ];
   }
 
   function colour() {
     strip.buttons.forEach((button, pos) => {
       const {loss, rank, probability} = values[pos];
       const alpha = 0.75 * strength(by, values[pos], reply.d_vocab);
-      button.style.backgroundColor = `rgba(${by === 'probability' ? '0, 137, 123' : '230, 81, 0'}, ${alpha.toFixed(3)})`;
-      button.setAttribute('aria-label', loss === null ? tokens[pos] :
-        `${tokens[pos]}: loss ${number(loss, 2)}, rank ${rank}, probability ${number(probability)}`);
+      const colour = by === 'probability' ? '0, 137, 123' : '230, 81, 0';
+      button.style.backgroundColor = `rgba(${colour}, ${alpha.toFixed(3)})`;
+      button.setAttribute(
+        'aria-label',
+        loss === null
+          ? tokens[pos]
+          : `${tokens[pos]}: loss ${number(loss, 2)}, rank ${rank}, ` +
+              `probability ${number(probability)}`,
+      );
     });
   }
 
@@ -94,28 +120,68 @@ function draw(reply, of, by, keep) {
     const chosen = target.get();
     const mine = chosen && target.isOf(chosen, of) ? chosen : null;
     strip.buttons.forEach((button, pos) => button.classList.toggle('chosen', mine?.pos === pos));
-    said.replaceChildren(...(mine ? ['Target: ', el('code', {}, visible(mine.token)), mine.pos === null ? ' next ' : ` at ${mine.pos} `,
-      el('button', {type: 'button', onclick: () => target.set(null)}, 'Clear')] : ['Click a token to explain it in Salience.']));
+    said.replaceChildren(
+      ...(mine
+        ? [
+            'Target: ',
+            el('code', {}, visible(mine.token)),
+            mine.pos === null ? ' next ' : ` at ${mine.pos} `,
+            el('button', {type: 'button', onclick: () => target.set(null)}, 'Clear'),
+          ]
+        : ['Click a token to explain it in Salience.']),
+    );
   }
 
-  const named = [reply.answer && {...reply.answer, mark: 'answer'}, reply.foil && {...reply.foil, mark: 'foil'}].filter((one) => one !== null);
-  const next = el('div', {className: 'next'}, el('h4', {}, 'What comes next'), guesses(reply.top[tokens.length - 1], named, chooseNext),
-      ...(reply.logit_diff === null ? [] : [el('p', {}, `Logit difference of answer and foil: ${number(reply.logit_diff, 2)}`)]));
+  const named = [
+    reply.answer && {...reply.answer, mark: 'answer'},
+    reply.foil && {...reply.foil, mark: 'foil'},
+  ].filter((one) => one !== null);
+  const next = el(
+    'div',
+    {className: 'next'},
+    el('h4', {}, 'What comes next'),
+    guesses(reply.top[tokens.length - 1], named, chooseNext),
+    ...(reply.logit_diff === null
+      ? []
+      : [el('p', {}, `Logit difference of answer and foil: ${number(reply.logit_diff, 2)}`)]),
+  );
   const losses = reply.loss.filter((loss) => loss !== null);
   const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
-  const toolbar = el('div', {className: 'toolbar'},
-      choice('Colour by', ['loss', 'rank', 'probability'], by, (chosen) => {
-        by = /** @type {any} */ (chosen);
-        keep(by);
-        colour();
-      }),
-      el('span', {}, losses.length ? `${tokens.length} tokens, mean loss ${number(mean, 2)} nats, perplexity ${number(Math.exp(mean), 1)}` : ''),
-      reply.truncated ? el('span', {className: 'failed'}, 'The text was cut to what the model reads.') : null, said);
+  const toolbar = el(
+    'div',
+    {className: 'toolbar'},
+    choice('Colour by', ['loss', 'rank', 'probability'], by, (chosen) => {
+      by = /** @type {any} */ (chosen);
+      keep(by);
+      colour();
+    }),
+    el(
+      'span',
+      {},
+      losses.length
+        ? `${tokens.length} tokens, mean loss ${number(mean, 2)} nats, ` +
+            `perplexity ${number(Math.exp(mean), 1)}`
+        : '',
+    ),
+    reply.truncated
+      ? el('span', {className: 'failed'}, 'The text was cut to what the model reads.')
+      : null,
+    said,
+  );
   colour();
   markTarget();
   const forget = target.subscribe(markTarget);
   detail.replaceChildren(...about(tokens.length - 1));
-  return {box: el('div', {className: 'predictions'}, toolbar, strip.box, el('div', {className: 'columns'}, next, detail)), forget};
+  return {
+    box: el(
+      'div',
+      {className: 'predictions'},
+      toolbar,
+      strip.box,
+      el('div', {className: 'columns'}, next, detail),
+    ),
+    forget,
+  };
 }
 
 /**
@@ -127,23 +193,47 @@ function draw(reply, of, by, keep) {
 function guesses(top, marked, choose) {
   const rows = top.map(([token, probability], i) => ({token, probability, rank: i + 1}));
   for (const {token, probability, rank} of marked) {
-    if (probability !== undefined && rank !== undefined && !rows.some((row) => row.token === token)) rows.push({token, probability, rank});
+    if (probability !== undefined && rank !== undefined && !rows.some((row) => row.token === token))
+      rows.push({token, probability, rank});
   }
-  return el('ol', {className: 'guesses'}, ...rows.map(({token, probability, rank}) => {
-    const marks = marked.filter((one) => one.token === token).map((one) => one.mark);
-    const name = choose ? el('button', {type: 'button', className: 'name', title: 'Make it the target', onclick: () => choose(token)}, visible(token)) :
-      el('code', {className: 'name'}, visible(token));
-    const bar = el('span', {className: 'bar'}, el('span', {}));
-    /** @type {HTMLElement} */ (bar.firstElementChild).style.width = `${(100 * probability).toFixed(2)}%`;
-    return el('li', {className: marks.join(' '), value: rank}, name, bar, el('span', {className: 'value'}, number(probability)),
-        el('span', {className: 'mark'}, marks.join(', ')));
-  }));
+  return el(
+    'ol',
+    {className: 'guesses'},
+    ...rows.map(({token, probability, rank}) => {
+      const marks = marked.filter((one) => one.token === token).map((one) => one.mark);
+      const name = choose
+        ? el(
+            'button',
+            {
+              type: 'button',
+              className: 'name',
+              title: 'Make it the target',
+              onclick: () => choose(token),
+            },
+            visible(token),
+          )
+        : el('code', {className: 'name'}, visible(token));
+      const bar = el('span', {className: 'bar'}, el('span', {}));
+      /** @type {HTMLElement} */ (bar.firstElementChild).style.width =
+        `${(100 * probability).toFixed(2)}%`;
+      return el(
+        'li',
+        {className: marks.join(' '), value: rank},
+        name,
+        bar,
+        el('span', {className: 'value'}, number(probability)),
+        el('span', {className: 'mark'}, marks.join(', ')),
+      );
+    }),
+  );
 }
 
 /** @type {import('../bridge.js').Panel} */
 export const panel = {
   title: 'Predictions',
-  info: 'The prompt coloured by how well the model predicts it, and what it expects at each place. Click a token to explain it.',
+  info:
+    'The prompt coloured by how well the model predicts it, and what it expects at each place. ' +
+    'Click a token to explain it.',
   interpreter: 'Predictions',
   mount,
 };
