@@ -19,9 +19,8 @@ import torch
 import transformers
 from absl import app, flags
 from gpt2_small_shape import machine, make_folder, prompts
-from lit_tl.interpreters.drawing import FIGURES
-from lit_tl.models.wrapper import engine_of
 
+import lit_tl
 from lit_tl import HookedTransformerLIT
 from lit_tl.lens import LogitLens, PredictionTrajectory, TunedLens
 
@@ -55,16 +54,16 @@ def main(argv: list[str]) -> None:
     folder = make_folder(_TOKENIZER.value)
     short, long = prompts(transformers.AutoTokenizer.from_pretrained(folder), [_TOKENS.value, 512])
     model = HookedTransformerLIT.from_pretrained(folder)
-    engine = engine_of(model)
+    loaded = model.loaded
     before = peak_mb()
-    ids = np.array(engine.prompt({"text": long}).ids)
+    ids = np.array(loaded.prompt({"text": long}).ids)
     trajectory = PredictionTrajectory.from_lens_and_model(
         LogitLens.from_model(model.model), model.model, ids
     )
     trajectory.entropy()
     print(f"{machine()}; 512 tokens: the peak grew by {peak_mb() - before:.0f} MB over the model")
 
-    tokens = torch.tensor([engine.prompt({"text": short}).ids])
+    tokens = torch.tensor([loaded.prompt({"text": short}).ids])
     weight = (
         model.model.unembed.W_U.T.detach()
         if hasattr(model.model.unembed, "W_U")
@@ -79,7 +78,8 @@ def main(argv: list[str]) -> None:
                 torch.nn.functional.linear(layer, weight)
 
     def figure() -> None:
-        FIGURES["Lens"].look({"text": short}, model, {"lens": "logit"})
+        loaded.results.clear()  # or the second figure would cost nothing
+        lit_tl.draw("Lens", model, {"text": short}, lens="logit").to_json()
 
     def sweep() -> None:
         found = PredictionTrajectory.from_lens_and_model(

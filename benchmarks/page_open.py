@@ -14,7 +14,6 @@ from typing import Any
 import transformers
 from absl import app, flags, logging
 from gpt2_small_shape import machine, make_folder, prompts
-from lit_tl.models.wrapper import engine_of
 from werkzeug.test import Client
 
 from lit_tl import HookedTransformerLIT
@@ -45,14 +44,13 @@ def main(argv: list[str]) -> None:
     data = build.load_datasets({"prompts": texts}, settings, build.StartLog(quiet=True))
     client = Client(build.build_app({"gpt2": model}, data, settings))
     asked: set[str] = set()
-    engine = engine_of(model)
-    original = engine.predict
+    original = model.predict
 
-    def watch(inputs: Any, fields: Any) -> Any:
+    def watch(inputs: Any, *, fields: Any = None) -> Any:
         asked.update(fields)
-        return original(inputs, fields)
+        return original(inputs, fields=fields)
 
-    engine.predict = watch  # type: ignore[method-assign]  # only to see what is asked for
+    model.predict = watch  # type: ignore[method-assign]  # only to see what is asked for
     ids = [
         example["id"]
         for example in client.post("/get_dataset?dataset_name=prompts", json={"inputs": []}).json
@@ -80,7 +78,7 @@ def main(argv: list[str]) -> None:
     )
     print(f"{machine()}; {len(ids)} prompts of 64 tokens, {time.monotonic() - started:.0f} s")
     print(f"resident memory grew by {resident_mb() - before:.0f} MB, from {before:.0f} MB")
-    heavy = asked & engine.heavy_fields()
+    heavy = asked & model.heavy_fields()
     print(
         f"heavy fields computed: {', '.join(sorted(heavy)) or 'none'}; cheap ones: "
         f"{', '.join(sorted(asked - heavy))}"

@@ -17,12 +17,11 @@ import torch
 import transformers
 from absl import app, flags
 from gpt2_small_shape import machine, make_folder, prompts
-from lit_tl.engine.activations import pad
-from lit_tl.models.wrapper import engine_of
 from transformer_lens.lit.model import TransformerLensLIT
 
 from lit_tl import HookedTransformerLIT, HookedTransformerLITConfig
 from lit_tl.engine.batches import plan_batches
+from lit_tl.engine.runner import pad
 
 _TOKENIZER = flags.DEFINE_string(
     "tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary."
@@ -66,10 +65,9 @@ def main(argv: list[str]) -> None:
     )
     bare = transformers.AutoModelForCausalLM.from_pretrained(folder)
 
-    engine = engine_of(model)
-    whole = [engine.prompt(example) for example in inputs]
+    whole = [model.loaded.prompt(example) for example in inputs]
     plan = plan_batches(
-        [len(prompt) for prompt in whole], batch_size=8, token_budget=engine.config.token_budget
+        [len(prompt) for prompt in whole], batch_size=8, token_budget=model.config.token_budget
     )
     batches = [pad([whole[i] for i in batch]) for batch in plan]
 
@@ -78,7 +76,7 @@ def main(argv: list[str]) -> None:
             for ids in batches:
                 bare(ids)
 
-    cheap = [name for name in model.output_spec() if name not in engine.heavy_fields()]
+    cheap = [name for name in model.output_spec() if name not in model.heavy_fields()]
     runs: dict[str, Callable[[], object]] = {
         "bare forward": forward,
         "cheap fields": lambda: list(model.predict(inputs, fields=cheap)),

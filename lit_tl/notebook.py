@@ -6,8 +6,7 @@ from typing import Any, Optional, Sequence
 import plotly.graph_objects as go
 
 from lit_tl.analyses import drawing
-from lit_tl.analyses.contract import Analysis
-from lit_tl.analyses.subject import Example, LoadedModel
+from lit_tl.analyses.contract import Analysis, Example, LoadedModel
 from lit_tl.engine.runner import Runner
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.server import build

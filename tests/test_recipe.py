@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 from lit_tl.analyses.contract import analysis
-from lit_tl.analyses.subject import Subject
+from lit_tl.analyses.contract import Subject
 from lit_tl.engine.reductions import norms
 from lit_tl.engine.requests import Observe
 from lit_tl.engine.sites import Site

@@ -67,8 +67,8 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
         ValueError, OSError: with a message for the user.
     """
     from lit_tl.analyses.catalog import catalog, find
-    from lit_tl.analyses.subject import Subject
-    from lit_tl.analyses.tables import to_csv
+    from lit_tl.analyses.contract import Subject
+    from lit_tl.analyses.drawing import to_csv
 
     analysis = find(name, catalog(_own(config)))
     output = pathlib.Path(config.output).expanduser()
@@ -99,7 +99,7 @@ def _own(config: Config) -> list[Any]:
 
 
 def _load(name: str, config: Config) -> Any:
-    from lit_tl.analyses.subject import LoadedModel
+    from lit_tl.analyses.contract import LoadedModel
     from lit_tl.engine.runner import Runner
     from lit_tl.models.loading import load_model
 

@@ -8,20 +8,141 @@
 
 The function yields results, each better than the one before; the last is the answer. A result is an
 `xarray.Dataset`: named axes with coordinates, and the attribute `value`, which names the variable
-that the figure shows. Everything else follows from the declaration: LIT's interpreter, the panel's
-controls, the command line, tables, `lit_tl.draw`, "copy as Python" and the cache of results.
+that the figure shows; where its x axis counts a prompt's tokens, the attribute `tokens` has them
+all. Everything else follows from the declaration: LIT's interpreter, the panel's controls, the
+command line, tables, `lit_tl.draw`, "copy as Python" and the cache of results.
 """
 
+import contextlib
 import dataclasses
+import functools
+import hashlib
 import inspect
+import json
+import math
+import threading
 import typing
-from typing import Any, Callable, Iterator, Literal
+from typing import Any, Callable, Iterator, Literal, Mapping, Optional, Sequence
 
+import cachetools
+import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from lit_tl.analyses.subject import Subject
+from lit_tl.engine.prompts import Prompt, Prompter
+from lit_tl.engine.runner import Runner
+from lit_tl.lens.choice import LensChoice, choose_lenses
 from lit_tl.settings import Settings
+
+Example = Mapping[str, Any]
+"""A prompt as `text`, and where there are any: `answer`, `foil`, `target`, `tokens`, ..."""
+RESULT_CACHE_BYTES = 64 * 2**20
+READ_FIELDS = ("text", "tokens", "token_embeddings", "answer", "foil", "target", "target_mask")
+"""All that a model reads of an example."""
+
+
+class LoadedModel:
+    """A model with what analyses ask of it.
+
+    Args:
+        runner: of the model.
+        max_seq_length: longest prompt in tokens.
+        prepend_bos: whether a beginning-of-text token comes first.
+        lens: which lenses to read with, as in `HookedTransformerLITConfig.lens`.
+
+    Raises:
+        ValueError: the model has no tokenizer.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        max_seq_length: int = 512,
+        prepend_bos: bool = True,
+        lens: str = "auto",
+    ):
+        self.runner = runner
+        self.prompter = Prompter(runner, max_length=max_seq_length, prepend_bos=prepend_bos)
+        self.results: "cachetools.LRUCache[Any, xr.Dataset]" = cachetools.LRUCache(
+            RESULT_CACHE_BYTES, getsizeof=lambda result: result.nbytes
+        )
+        """Finished analyses, for whoever holds `results_lock`."""
+        self.results_lock = threading.Lock()
+        self._lens = lens
+        self._settings = (max_seq_length, prepend_bos, lens)
+
+    @functools.cached_property
+    def lenses(self) -> LensChoice:
+        """The lenses; a published one is looked for when somebody first looks through it.
+
+        Raises:
+            LensError: a lens that is named can't be loaded.
+        """
+        return choose_lenses(self.runner.model, self._lens)
+
+    def prompt(self, example: Example) -> Prompt:
+        """What the model reads of an example; see `Prompter.prompt`."""
+        return self.prompter.prompt(example)
+
+    def tokens(self, example: Example) -> list[str]:
+        """An example's tokens as people read them."""
+        return self.prompter.vocabulary.strings(self.prompt(example).ids)
+
+    def state(self) -> str:
+        """What changes when the model, or how it reads text, does."""
+        return f"{id(self):x}:{self.runner.state()}:{self._settings}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What one run of an analysis looks at. An analysis declares which parts it uses.
+
+    Args:
+        model: the model.
+        example: the prompt.
+        counterpart: a second prompt, to compare with.
+        other_model: a second model.
+        examples: a data set.
+    """
+
+    model: LoadedModel
+    example: Optional[Example] = None
+    counterpart: Optional[Example] = None
+    other_model: Optional[LoadedModel] = None
+    examples: Sequence[Example] = ()
+
+    def need_example(self) -> Example:
+        """The prompt.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.example is None:
+            raise ValueError("no prompt is given: select one, or give example={'text': ...}")
+        return self.example
+
+    def key(self) -> str:
+        """What changes when something does that a result depends on."""
+        digest = hashlib.sha256(self.model.state().encode())
+        digest.update((self.other_model.state() if self.other_model else "").encode())
+        for example in (self.example, self.counterpart, *self.examples):
+            digest.update(_content(example))
+        return digest.hexdigest()
+
+
+def _content(example: Optional[Example]) -> bytes:
+    if example is None:
+        return b"none\0"
+    read = [example.get(name) for name in READ_FIELDS]
+    return json.dumps(read, default=_as_text).encode() + b"\0"
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [str(value.shape), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
+    return str(value)
+
 
 Use = Literal["example", "counterpart", "other_model", "examples"]
 Figure = Callable[[xr.Dataset], go.Figure]
@@ -56,16 +177,18 @@ class Analysis:
         """
         subject = self._used(subject)
         key = (self.name, settings, subject.key())
-        known = subject.model.results.get(key)
+        with subject.model.results_lock:
+            known = subject.model.results.get(key)
         if known is not None:
-            yield known[0]
+            yield known
             return
         result = None
         for result in self.function(subject, settings):
             yield result
         if result is None:
             raise ValueError(f"{self.name} gave no result")
-        subject.model.results.put(key, result, size=result.nbytes)
+        with subject.model.results_lock, contextlib.suppress(ValueError):  # too large to be kept
+            subject.model.results[key] = result
 
     def answer(self, subject: Subject, settings: Settings) -> xr.Dataset:
         """The last result; see `results`."""
@@ -122,3 +245,50 @@ def analysis(
         )
 
     return declare
+
+
+def table(result: xr.Dataset) -> tuple[list[str], list[list[Any]]]:
+    """A row for each cell of the result's value: its coordinates, then every variable of the same
+    axes, the value last.
+
+    Args:
+        result: of an analysis. Attributes: `value` names its value; `value_first` puts the value
+            before the other variables; `skip_missing` leaves out cells without a value;
+            `whole_numbers` says that values are counts.
+
+    Returns:
+        The names of the columns, and the rows.
+    """
+    name = str(result.attrs["value"])
+    value = result[name]
+    axes = [str(axis) for axis in value.dims]
+    columns: dict[str, np.ndarray] = {}
+    for axis in axes:
+        columns[axis] = _spread(result[axis], value)
+        for coordinate, along in result.coords.items():
+            if along.dims == (axis,) and coordinate != axis:
+                columns[str(coordinate)] = _spread(along, value)
+    beside = [str(other) for other in result.data_vars if str(other) != name]
+    before = [other for other in beside if result[other].dims == value.dims]
+    for other in [*before, name]:
+        columns[other] = result[other].values.ravel()
+    if result.attrs.get("value_first"):
+        columns = {**{key: columns[key] for key in columns if key not in before}, **columns}
+    cells = [[_plain(cell) for cell in column] for column in columns.values()]
+    rows = [list(row) for row in zip(*cells, strict=True)]
+    place = list(columns).index(name)
+    if result.attrs.get("skip_missing"):
+        rows = [row for row in rows if row[place] is not None]
+    if result.attrs.get("whole_numbers"):
+        rows = [[int(cell) if at == place else cell for at, cell in enumerate(row)] for row in rows]
+    return list(columns), rows
+
+
+def _spread(coordinate: xr.DataArray, value: xr.DataArray) -> np.ndarray:
+    spread: np.ndarray = coordinate.broadcast_like(value).transpose(*value.dims).values.ravel()
+    return spread
+
+
+def _plain(cell: Any) -> Any:
+    value = cell.item() if isinstance(cell, np.generic) else cell
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,13 +1,14 @@
 """An analysis from Python: its numbers, and its figure."""
 
+import csv
+import io
 from typing import Any, Optional, Sequence, Union
 
 import plotly.graph_objects as go
 import xarray as xr
 
 from lit_tl.analyses.catalog import catalog, find
-from lit_tl.analyses.contract import Analysis
-from lit_tl.analyses.subject import Example, LoadedModel, Subject
+from lit_tl.analyses.contract import Analysis, Example, LoadedModel, Subject, table
 
 Named = Union[str, Analysis]
 
@@ -54,3 +55,12 @@ def draw(analysis: Named, *args: Any, **kwargs: Any) -> go.Figure:
     """The figure of an analysis; arguments are those of `analyze`."""
     found = find(analysis, catalog()) if isinstance(analysis, str) else analysis
     return found.figure(analyze(found, *args, **kwargs))
+
+
+def to_csv(result: xr.Dataset) -> str:
+    """The table as comma-separated values, with a header."""
+    columns, rows = table(result)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *rows])
+    return text.getvalue()

@@ -1,19 +1,93 @@
-"""What the model would say at each layer and position."""
+"""What the model would say at each layer and position, and what all lens analyses share."""
 
 import dataclasses
-from typing import Any, Iterator, Literal, Optional
+import functools
+from typing import Any, Iterator, Literal, Optional, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
-from lit_tl.analyses.contract import analysis
-from lit_tl.analyses.lens_reading import LensSettings, kind_of, layer_names, read
-from lit_tl.analyses.subject import Example, LoadedModel, Subject
+from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
 from lit_tl.figures.lens import lens_grids
 from lit_tl.lens import measures
-from lit_tl.lens.labels import strided
-from lit_tl.lens.statistics import Declared, Statistic, of_page
-from lit_tl.settings import setting
+from lit_tl.lens.statistics import OF_PAGE, Declared, Statistic
+from lit_tl.lens.streams import ResidualComponent
+from lit_tl.lens.sweeps import strided
+from lit_tl.lens.trajectory import PredictionTrajectory
+from lit_tl.settings import Settings, setting
+
+LensKind = Literal["best", "logit", "tuned", "jacobian"]
+_SUFFIXES = {"resid_pre": "", "resid_mid": " mid", "resid_post": " post"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LensSettings(Settings):
+    """What every reading through a lens can be asked."""
+
+    lens: LensKind = setting("best", "Which lens; best is tuned, or else Jacobian, or else logit.")
+    residual_component: ResidualComponent = setting("resid_pre", "What the lens reads.")
+
+
+def kind_of(model: LoadedModel, kind: LensKind) -> str:
+    """The lens that is meant.
+
+    Raises:
+        ValueError: the model has no such lens.
+    """
+    choice = model.lenses
+    found = choice.best if kind == "best" else kind
+    if found not in choice.lenses:
+        has = ", ".join(choice.lenses)
+        raise ValueError(f"this model has no {found} lens, but {has}: give one with --lens")
+    return found
+
+
+def read(
+    model: LoadedModel, kind: LensKind, example: Example, component: ResidualComponent
+) -> PredictionTrajectory:
+    """A trajectory of one example, without targets.
+
+    Raises:
+        ValueError: the model has no such lens, or no such residual.
+    """
+    lens = model.lenses.lenses[kind_of(model, kind)]
+    ids = np.array(model.prompter.prompt(example).ids)
+    return PredictionTrajectory.from_lens_and_model(
+        lens, model.runner, ids, residual_component=component
+    )
+
+
+def set_targets(
+    trajectory: PredictionTrajectory, model: LoadedModel, example: Example, statistic: Declared
+) -> None:
+    """Set the targets that a statistic needs: the prompt's own next tokens, and last the data's
+    answer, or else what the model says. Where it sets answer against foil: these, everywhere."""
+    count = trajectory.num_tokens
+    answer, foil = (model.prompter.first_token(example.get(name)) for name in ("answer", "foil"))
+    if "anti_targets" in statistic.needs:
+        trajectory.targets = np.full(count, answer)
+        trajectory.anti_targets = np.full(count, foil)
+    elif "targets" in statistic.needs:
+        last = likeliest(trajectory, count - 1, 1)[0] if answer is None else answer
+        trajectory.targets = np.array([*trajectory.input_ids[1:], last])
+
+
+def likeliest(trajectory: PredictionTrajectory, position: int, count: int) -> list[int]:
+    """The tokens that the model itself puts first after one position."""
+    here = trajectory.slice_sequence(slice(position, position + 1))
+    ids: list[int] = np.argsort(-here.model_log_probs[0])[:count].tolist()
+    return ids
+
+
+def layer_names(
+    model: LoadedModel, component: str, rows: Optional[Sequence[int]] = None
+) -> list[str]:
+    """The rows of a trajectory: layers, and last the output."""
+    layers = range(model.runner.shape.n_layers)
+    names = [*(f"{layer}{_SUFFIXES[component]}" for layer in layers), "output"]
+    return names if rows is None else [names[row] for row in rows]
+
 
 _TOP_K = 8
 
@@ -36,20 +110,16 @@ class LensGridSettings(LensSettings):
 def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Dataset]:
     """What the model would say at each layer. Click a column for its tokens over the layers."""
     model, example = subject.model, subject.need_example()
-    statistic = of_page(settings.statistic)
-    against = _against(subject, settings)
+    statistic = OF_PAGE[settings.statistic]
+    against = _against(subject, example, settings)
     _check(settings, statistic, example, against)
     kinds = [settings.lens] + ([] if settings.beside == "nothing" else [settings.beside])
-    rows = strided(model.runner.shape.n_layers + 1, settings.stride)
-    readings = [
-        _reading(model, kind, example, settings, statistic, against, rows) for kind in kinds
-    ]
-    length = min(reading["values"].shape[1] for reading in readings)
+    readings = [_reading(model, kind, example, settings, statistic, against) for kind in kinds]
     axes = ("lens", "layer", "position")
-    strings = model.prompter.vocabulary.strings
-    top = np.array(
-        [[[strings(c) for c in row] for row in r["ids"].tolist()] for r in readings], dtype=object
-    )
+    top_ids = np.stack([reading["ids"] for reading in readings])
+    prompt = readings[0]["prompt"]
+    strings = _strings(model, np.concatenate([top_ids.ravel(), prompt]))
+    top, tokens = strings[: top_ids.size].reshape(top_ids.shape), strings[top_ids.size :]
     yield xr.Dataset(
         {
             "top_token": (axes, top[..., 0]),
@@ -59,12 +129,13 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
         },
         coords={
             "lens": [kind_of(model, kind) for kind in kinds],
-            "layer": layer_names(model, settings.residual_component, rows),
-            "position": np.arange(length),
-            "token": ("position", model.tokens(example)[:length]),
+            "layer": layer_names(model, settings.residual_component, readings[0]["rows"]),
+            "position": np.arange(top_ids.shape[2]),
+            "token": ("position", tokens[: top_ids.shape[2]]),
         },
         attrs={
             "value": settings.statistic,
+            "tokens": tokens.tolist(),
             "unit": "nats" if statistic.unit == "nats" else "",
             "colorscale": statistic.colorscale,
             "low": statistic.low,
@@ -74,11 +145,16 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
     )
 
 
+def _strings(model: LoadedModel, ids: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
+    """Readable tokens for ids, `[n]`."""
+    distinct, places = np.unique(ids, return_inverse=True)
+    return np.array(model.prompter.vocabulary.strings(distinct.tolist()), dtype=object)[places]
+
+
 Against = Optional[tuple[LoadedModel, Example]]
 
 
-def _against(subject: Subject, settings: LensGridSettings) -> Against:
-    example = subject.need_example()
+def _against(subject: Subject, example: Example, settings: LensGridSettings) -> Against:
     if settings.against == "pinned prompt":
         if subject.counterpart is None:
             raise ValueError("no prompt is pinned: pin one to set this against it")
@@ -119,10 +195,10 @@ def _reading(
     settings: LensGridSettings,
     statistic: Declared,
     against: Against,
-    rows: list[int],
 ) -> dict[str, Any]:
     component = settings.residual_component
     trajectory, other = read(model, kind, example, component), None
+    prompt = trajectory.input_ids
     if against is not None and "other" in statistic.needs:
         other = read(against[0], kind, against[1], component)
         if other.vocab_size != trajectory.vocab_size:
@@ -131,10 +207,18 @@ def _reading(
             )
         shared = slice(0, min(trajectory.num_tokens, other.num_tokens))
         trajectory, other = trajectory.slice_sequence(shared), other.slice_sequence(shared)
-    if "anti_targets" in statistic.needs:
-        answer = model.prompter.first_token(str(example["answer"]))
-        trajectory.targets = np.full(trajectory.num_tokens, answer)
-    count = min(_TOP_K, trajectory.vocab_size)
-    ids, probabilities = measures.parts(measures.top_tokens, count)
-    reduces = {"values": statistic.measure, "ids": ids, "probabilities": probabilities}
-    return trajectory.sweep(reduces, other, rows)
+    if statistic.needs:
+        set_targets(trajectory, model, example, statistic)
+    top = functools.partial(
+        measures.ids_and_probabilities, count=min(_TOP_K, trajectory.vocab_size)
+    )
+    reduces = {"values": getattr(measures, statistic.function), "top": top}
+    rows = strided(model.runner.shape.n_layers + 1, settings.stride)
+    arrays = trajectory.sweep(reduces, other, rows)
+    return {
+        "values": arrays["values"],
+        "ids": arrays["top"][..., 0].astype(np.int64),
+        "probabilities": arrays["top"][..., 1],
+        "prompt": prompt,
+        "rows": rows,
+    }

@@ -6,11 +6,11 @@ from typing import Iterator
 import numpy as np
 import xarray as xr
 
-from lit_tl.analyses.contract import analysis
-from lit_tl.analyses.lens_reading import LensSettings, layer_names, read
-from lit_tl.analyses.subject import Subject
+from lit_tl.analyses.contract import Subject, analysis
+from lit_tl.analyses.lens_grid import LensSettings, layer_names, read, set_targets
 from lit_tl.figures.lens import band_over_layers
-from lit_tl.lens.statistics import Single, of_page
+from lit_tl.lens import measures
+from lit_tl.lens.statistics import OF_PAGE, Single
 from lit_tl.settings import setting
 
 
@@ -26,13 +26,14 @@ class LensOverDataSettings(LensSettings):
 def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator[xr.Dataset]:
     """Mean over all positions of the data set's prompts, for each layer, and one standard deviation
     to either side."""
-    model, statistic = subject.model, of_page(settings.statistic)
+    model, statistic = subject.model, OF_PAGE[settings.statistic]
     if not subject.examples:
         raise ValueError("there is no data set to average over: give examples=[...]")
     values = []
     for example in subject.examples[: settings.max_prompts]:
         trajectory = read(model, settings.lens, example, settings.residual_component)
-        values.append(trajectory.sweep({"values": statistic.measure})["values"])
+        set_targets(trajectory, model, example, statistic)
+        values.append(trajectory.sweep({"values": getattr(measures, statistic.function)})["values"])
     joined = np.concatenate(values, axis=1).astype(float)  # layer position
     name = settings.statistic
     yield xr.Dataset(

@@ -6,11 +6,9 @@ from typing import Any, Iterator
 import torch
 import xarray as xr
 
-from lit_tl.analyses.contract import analysis
-from lit_tl.analyses.lens_reading import LensSettings, layer_names, likeliest, read
-from lit_tl.analyses.subject import Example, LoadedModel, Subject
-from lit_tl.figures.lens import lines_over_layers
-from lit_tl.figures.tokens import readable
+from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
+from lit_tl.analyses.lens_grid import LensSettings, layer_names, likeliest, read
+from lit_tl.figures.lens import lines_over_layers, readable
 from lit_tl.lens.trajectory import PredictionTrajectory
 from lit_tl.settings import setting
 

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from lit_tl.analyses.contract import analysis
-from lit_tl.analyses.subject import Subject
+from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.figures.along_prompt import token_bars
 from lit_tl.settings import Settings, setting
 
@@ -37,15 +36,16 @@ def token_values(subject: Subject, settings: TokenValueSettings) -> Iterator[xr.
         "probability": (-loss).exp(),
         "rank": 1 + (logits > own).sum(-1),
     }[settings.quantity]
-    name = settings.quantity
+    name, tokens = settings.quantity, model.prompter.vocabulary.strings(prompt.ids)
     yield xr.Dataset(
         {name: ("position", [np.nan, *values.tolist()])},  # nothing predicts the first token
         coords={
             "position": np.arange(len(prompt)),
-            "token": ("position", model.tokens(subject.need_example())),
+            "token": ("position", tokens),
         },
         attrs={
             "value": name,
+            "tokens": tokens,
             "unit": _UNITS[name],
             "logarithmic": name == "rank",
             "whole_numbers": name == "rank",

@@ -7,11 +7,10 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 
 import torch
 
-from lit_tl.engine.locks import lock_of
 from lit_tl.engine.protocol import Handler, ModelAdapter, ModelShape, Point
 from lit_tl.engine.readout import Readout, readout_of_hugging_face
+from lit_tl.engine.tree_state import tree_state
 
-_COMPONENTS = ("embed", "resid_pre", "resid_post", "unembed_in")
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")
 _PLACE_IS_POSITION = frozenset(
     """gpt2 gptj gpt_neox codegen opt xglm llama mistral mixtral qwen2 qwen3 gemma gemma2
@@ -66,7 +65,7 @@ class HuggingFaceAdapter(ModelAdapter):
     @functools.cached_property
     def readout(self) -> Readout:
         """See `ModelAdapter`."""
-        return readout_of_hugging_face(self.module, self.shape.name, lock_of(self.module))
+        return readout_of_hugging_face(self.module, self.shape.name, tree_state(self.module).lock)
 
     @property
     def writes_attention_out(self) -> bool:
@@ -88,11 +87,14 @@ class HuggingFaceAdapter(ModelAdapter):
             "load the model with TransformerLens"
         )
 
-    def has(self, point: Point) -> bool:
+    @functools.cached_property
+    def points(self) -> frozenset[Point]:
         """See `ModelAdapter`."""
-        return point.component in _COMPONENTS
+        layers = range(self.shape.n_layers)
+        blocks = [Point(layer, name) for layer in layers for name in ("resid_pre", "resid_post")]
+        return frozenset([*blocks, Point(-1, "embed"), Point(-1, "unembed_in")])
 
-    def _lacks(self, what: str) -> str:
+    def lacks(self, what: str) -> str:
         return (
             f"{what} can't be read on a plain Hugging Face model: load the model with "
             "TransformerLens"
@@ -113,8 +115,8 @@ class HuggingFaceAdapter(ModelAdapter):
         if point.component == "embed":
             embedding = self.module.get_input_embeddings()
             return embedding.register_forward_hook(functools.partial(_output, handler))
-        if not self.has(point):
-            raise ValueError(self._lacks(str(point)))
+        if point not in self.points:
+            raise ValueError(self.lacks(str(point)))
         block = self.blocks[point.layer]
         if point.component == "resid_pre":
             hook = functools.partial(_input, handler)
@@ -129,7 +131,7 @@ class HuggingFaceAdapter(ModelAdapter):
             if last_position_only:
                 unembedding = self.module.get_output_embeddings()
                 stack.enter_context(input_hook(unembedding, lambda value: value[:, -1:]))
-            output = self.module(ids, use_cache=keep_cache)
+            output = self.module(ids.to(self.device), use_cache=keep_cache)
         return output.logits, getattr(output, "past_key_values", None) if keep_cache else None
 
     def step(

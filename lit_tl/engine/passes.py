@@ -9,13 +9,56 @@ import torch
 
 from lit_tl.engine.interventions import Intervention
 from lit_tl.engine.prompts import Prompt
-from lit_tl.engine.protocol import Handler, ModelAdapter, Point
+from lit_tl.engine.protocol import Handler, ModelAdapter, ModelShape, Point
 from lit_tl.engine.requests import Observe, Seen
 from lit_tl.engine.selection import changed, select
-from lit_tl.engine.sites import Site
+from lit_tl.engine.sites import WITHOUT_LAYER, Site
 
 _EMBED, _UNEMBED_IN = Point(-1, "embed"), Point(-1, "unembed_in")
 _DIFFERENCE = 1e-3
+
+
+def points_of(
+    adapter: ModelAdapter, site: Site, layers: Optional[Sequence[int]] = None
+) -> list[Point]:
+    """The points of a site in a model: one, or of each layer that has the component.
+
+    Raises:
+        ValueError: the model has no such layer, component or head there.
+    """
+    n_layers = adapter.shape.n_layers
+    if site.component in WITHOUT_LAYER:
+        points = [Point(-1, site.component)]
+    elif site.layer is None and layers is None:
+        every = [Point(layer, site.component) for layer in range(n_layers)]
+        points = [point for point in every if point in adapter.points]
+    else:
+        points = [
+            Point(layer, site.component)
+            for layer in ([site.layer] if site.layer is not None else layers or ())
+        ]
+    for point in points:
+        if site.component not in WITHOUT_LAYER and not 0 <= point.layer < n_layers:
+            raise ValueError(
+                f"layer {point.layer} is out of range: {adapter.shape.name} has layers 0 to "
+                f"{n_layers - 1}"
+            )
+    missing = [point for point in points if point not in adapter.points]
+    if missing or (not points and layers is None):
+        raise ValueError(adapter.lacks(str(missing[0]) if missing else site.component))
+    if site.head is not None:
+        _check_head(adapter.shape, site)
+    return points
+
+
+def _check_head(shape: ModelShape, site: Site) -> None:
+    grouped = site.component in ("k", "v", "k_input", "v_input")
+    count = shape.n_key_value_heads if grouped else shape.n_heads
+    if site.head is not None and site.head >= count:
+        kind = "key-value heads" if grouped and count != shape.n_heads else "heads"
+        raise ValueError(
+            f"head {site.head} is out of range: {shape.name} has {kind} 0 to {count - 1}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +104,8 @@ class Pass:
     ):
         self._adapter = adapter
         self._prompts = prompts
-        self._lengths = [len(prompt) for prompt in prompts]
-        self._seen_lengths = torch.tensor(self._lengths, device=adapter.device)
+        self._lengths = [len(prompt.ids) for prompt in prompts]
+        self._seen_lengths: Optional[torch.Tensor] = None
         self._observe = observe
         self._placed = placed
         self._cut_unembed = cut_unembed
@@ -70,7 +113,7 @@ class Pass:
         self._observed_at: dict[Point, list[str]] = collections.defaultdict(list)
         self._stacks: dict[str, dict[int, int]] = {}
         for name, wanted in observe.items():
-            points = adapter.points(wanted.site, wanted.layers)
+            points = points_of(adapter, wanted.site, wanted.layers)
             for point in points:
                 self._observed_at[point].append(name)
             if wanted.stack:
@@ -79,7 +122,7 @@ class Pass:
         for placed_here in placed.values():
             for edge in placed_here:
                 if edge.intervention.reader is not None:
-                    (reader,) = adapter.points(edge.intervention.reader)
+                    (reader,) = points_of(adapter, edge.intervention.reader)
                     self._edges[reader].append(edge)
         self._deltas: dict[int, torch.Tensor] = {}
         self._branch_deltas: dict[int, torch.Tensor] = {}
@@ -122,7 +165,7 @@ class Pass:
                 layer = max(point.layer, 0)
                 names = ["resid_pre"] if point == _EMBED else ["resid_pre", "mlp_out", "resid_post"]
                 checked |= {Point(layer, name) for name in names} | {point}
-                if point == _EMBED and self._adapter.has(Point(-1, "pos_embed")):
+                if point == _EMBED and Point(-1, "pos_embed") in self._adapter.points:
                     checked.add(Point(-1, "pos_embed"))
                 if point.component in ("result", "mlp_out"):
                     checked.add(Point(layer, "attn_out"))
@@ -174,7 +217,7 @@ class Pass:
         for row, prompt in zip(value, self._prompts, strict=True):
             if prompt.token_embeddings is not None:
                 given = torch.as_tensor(np.asarray(prompt.token_embeddings))
-                row[: len(prompt)] = given.to(row)
+                row[: len(prompt.ids)] = given.to(row)
         return value
 
     def _with_gradient(self, point: Point, value: torch.Tensor) -> torch.Tensor:
@@ -211,6 +254,8 @@ class Pass:
         elif wanted.site.neuron is not None:
             part = value[..., wanted.site.neuron]
         if wanted.reduce is not None:
+            if self._seen_lengths is None:
+                self._seen_lengths = torch.tensor(self._lengths, device=value.device)
             part = wanted.reduce(part, Seen(layer, self._seen_lengths, self._prompts))
         if wanted.stack:
             self._put(name, layer, part)

@@ -7,15 +7,11 @@ attention,
 """
 
 import contextlib
-import dataclasses
 import functools
-import threading
-import weakref
 from typing import Any, Iterator, Optional
 
 import torch
 
-from lit_tl.engine.fingerprint import hooks_of_users
 from lit_tl.engine.hugging_face_models import HuggingFaceAdapter
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
 
@@ -24,40 +20,20 @@ _PROBE = 32
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 
 
-@dataclasses.dataclass
-class _Built:
-    """A plain tree, or None where it does not equal the bridge, for one set of parameters."""
-
-    parameters: tuple[int, ...]
-    tree: Optional[Any]
-
-
-_BUILT: "weakref.WeakKeyDictionary[Any, _Built]" = weakref.WeakKeyDictionary()
-_GUARD = threading.Lock()
-
-
-def plain_adapter(bridge: TransformerLensAdapter) -> Optional[HuggingFaceAdapter]:
+def make_twin(bridge: TransformerLensAdapter) -> Optional[HuggingFaceAdapter]:
     """The plain Hugging Face model over a bridge's own parameters.
 
-    The first call builds it and compares the logits of a short prompt with the bridge's. The caller
-    holds the bridge's lock.
+    It is built, and the logits of a short prompt are compared with the bridge's. The caller holds
+    the bridge's lock.
 
     Returns:
-        The adapter, or None where the bridge has hooks of a user (which the plain model would not
-        run), processed weights, or another reason to differ.
+        The adapter, or None where the two differ: processed weights, a soft-cap inside
+        attention, an architecture without fused attention.
     """
-    if hooks_of_users(bridge.module):
+    tree = _build(bridge)
+    if tree is None:
         return None
-    with _GUARD:
-        built = _BUILT.get(bridge.module)
-    parameters = tuple(id(parameter) for parameter in bridge.module.parameters())
-    if built is None or built.parameters != parameters:
-        built = _Built(parameters, _build(bridge))
-        with _GUARD:
-            _BUILT[bridge.module] = built
-    if built.tree is None:
-        return None
-    return HuggingFaceAdapter(built.tree, name=bridge.shape.name, tokenizer=bridge.tokenizer)
+    return HuggingFaceAdapter(tree, name=bridge.shape.name, tokenizer=bridge.tokenizer)
 
 
 def _build(bridge: TransformerLensAdapter) -> Optional[Any]:

@@ -1,15 +1,101 @@
-"""Text to token ids, the way TransformerLens does it, with a bound on the length."""
+"""Text to token ids, the way TransformerLens does it, and ids to strings that people read."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
+import functools
+import re
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from lit_tl.engine.vocabulary import Vocabulary
-
 if TYPE_CHECKING:
     from lit_tl.engine.runner import Runner
+
+_BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_SPACE_MARK = "▁"
+
+
+def _byte_level_alphabet() -> dict[str, int]:
+    """The characters that a byte-level BPE writes for the 256 bytes (Radford et al. 2019, section
+    2.2)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(256 + i): byte for i, byte in enumerate(rest)
+    }
+
+
+class Vocabulary:
+    """Readable strings for a tokenizer's ids.
+
+    A leading space is a space, a newline is a newline, and text in any script reads as itself.
+    Bytes that are no whole UTF-8 character, as where a token ends in the middle of an emoji, are
+    written `\\xf0\\x9f`.
+    """
+
+    def __init__(self, tokenizer: Any, d_vocab: int):
+        self._tokenizer = tokenizer
+        self._d_vocab = d_vocab
+        self._added = set(tokenizer.get_added_vocab().values())
+        decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
+        byte_level = "ByteLevel" in repr(decoder) or "Ġ" in tokenizer.get_vocab()
+        self._alphabet = _byte_level_alphabet() if byte_level else None
+        self._strings: dict[int, str] = {}
+
+    def string(self, token_id: int) -> str:
+        """The readable string of one id."""
+        if token_id not in self._strings:
+            self._strings[token_id] = self._read(token_id)
+        return self._strings[token_id]
+
+    def strings(self, token_ids: Iterable[int]) -> list[str]:
+        """The readable strings of some ids."""
+        return [self.string(token_id) for token_id in token_ids]
+
+    def all_strings(self) -> list[str]:
+        """The readable strings of ids 0 to d_vocab - 1. Ids without a token (padding of the matrix)
+        read `[id 50300]`."""
+        return self.strings(range(self._d_vocab))
+
+    def ids(self, tokens: Sequence[str]) -> list[int]:
+        """The ids of readable strings.
+
+        Raises:
+            ValueError: a string is no token of this vocabulary.
+        """
+        unknown = [token for token in tokens if token not in self._inverse]
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]!r} is not a token of this model: give tokens as the model's "
+                "`tokens` output has them"
+            )
+        return [self._inverse[token] for token in tokens]
+
+    @functools.cached_property
+    def _inverse(self) -> dict[str, int]:
+        inverse: dict[str, int] = {}
+        fallback: dict[str, int] = {}
+        for token_id, token in enumerate(self.all_strings()):
+            raw = self._tokenizer.convert_ids_to_tokens(token_id)
+            target = fallback if raw is not None and _BYTE_FALLBACK.fullmatch(raw) else inverse
+            target.setdefault(token, token_id)
+        return fallback | inverse
+
+    def _read(self, token_id: int) -> str:
+        raw = self._tokenizer.convert_ids_to_tokens(token_id)
+        if raw is None:
+            return f"[id {token_id}]"
+        if token_id in self._added:
+            return str(raw)
+        if self._alphabet is not None:
+            if not all(character in self._alphabet for character in raw):
+                return str(raw)
+            return bytes(self._alphabet[character] for character in raw).decode(
+                "utf-8", errors="backslashreplace"
+            )
+        if match := _BYTE_FALLBACK.fullmatch(raw):
+            return bytes([int(match[1], 16)]).decode("utf-8", errors="backslashreplace")
+        return str(raw).replace(_SPACE_MARK, " ")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +134,8 @@ class Prompter:
             raise ValueError(
                 f"{runner.shape.name} has no tokenizer: load the model with one (tokenizer=...)"
             )
-        self._runner = runner
+        self._encode = runner.encode
+        self._d_model = runner.shape.d_model
         self._tokenizer = runner.tokenizer
         self._prepend_bos = prepend_bos
         self.max_length = min(max_length, runner.shape.context or max_length)
@@ -74,7 +161,7 @@ class Prompter:
         if embeddings is None or len(embeddings) == 0:
             return prompt
         embeddings = np.asarray(embeddings, dtype=np.float32)
-        expected = (len(prompt), self._runner.shape.d_model)
+        expected = (len(prompt), self._d_model)
         if embeddings.shape != expected:
             raise ValueError(
                 f"token_embeddings has shape {embeddings.shape}, but this prompt needs {expected}"
@@ -83,7 +170,8 @@ class Prompter:
 
     def from_text(self, text: str) -> Prompt:
         """Tokenize a text; what is past `max_length` tokens is cut off its end."""
-        return self._bounded(self._encode(text, self._prepend_bos) or [self.filler_id])
+        ids = self._encode(text, prepend_bos=self._prepend_bos) or [self.filler_id]
+        return Prompt(ids=tuple(ids[: self.max_length]), truncated=len(ids) > self.max_length)
 
     def from_tokens(self, tokens: Sequence[str]) -> Prompt:
         """The prompt with these tokens, as `Vocabulary` writes them, and no other.
@@ -91,11 +179,12 @@ class Prompter:
         Raises:
             ValueError: a string is no token of the model.
         """
-        return self._bounded(self.vocabulary.ids(tokens))
+        ids = self.vocabulary.ids(tokens)
+        return Prompt(ids=tuple(ids[: self.max_length]), truncated=len(ids) > self.max_length)
 
     def continuation(self, text: str) -> list[int]:
         """The ids of a text that goes on from a prompt: no beginning-of-text token."""
-        return self._encode(text, False) if text else []
+        return self._encode(text, prepend_bos=False) if text else []
 
     def answer(self, text: str) -> list[int]:
         """The ids of a continuation; a text that reads as one token is that token."""
@@ -119,12 +208,6 @@ class Prompter:
         """The text of a prompt's ids, without the beginning-of-text token."""
         rest = list(ids[self.beginning(ids) :])
         return str(self._tokenizer.decode(rest, clean_up_tokenization_spaces=False))
-
-    def _encode(self, text: str, prepend_bos: bool) -> list[int]:
-        return self._runner.encode(text, prepend_bos=prepend_bos)
-
-    def _bounded(self, ids: Sequence[int]) -> Prompt:
-        return Prompt(ids=tuple(ids[: self.max_length]), truncated=len(ids) > self.max_length)
 
     @property
     def filler_id(self) -> int:

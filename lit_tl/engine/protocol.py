@@ -3,12 +3,12 @@
 import abc
 import contextlib
 import dataclasses
-from typing import Any, Callable, Mapping, Optional, Sequence
+import functools
+from typing import Any, Callable, Mapping, Optional
 
 import torch
 
 from lit_tl.engine.readout import Readout
-from lit_tl.engine.sites import WITHOUT_LAYER, Site
 
 Handler = Callable[[torch.Tensor], Optional[torch.Tensor]]
 """Sees the value of a point with its batch axis, and returns another one or None to keep it."""
@@ -68,9 +68,10 @@ class ModelAdapter(abc.ABC):
         """Whether scores and patterns exist in a pass, rather than one fused product."""
         return True
 
+    @functools.cached_property
     @abc.abstractmethod
-    def has(self, point: Point) -> bool:
-        """Whether the model has this component in this layer."""
+    def points(self) -> frozenset[Point]:
+        """Every component of every layer that can be seen in this tree."""
 
     @abc.abstractmethod
     def hooked(self, handlers: Mapping[Point, Handler]) -> contextlib.AbstractContextManager[Any]:
@@ -89,7 +90,7 @@ class ModelAdapter(abc.ABC):
         """Run token ids `[batch, pos]`.
 
         Args:
-            ids: right-padded.
+            ids: right-padded; on any device.
             keep_cache: whether to keep keys and values, where the model has a way to.
             last_position_only: whether the unembedding reads the last position alone.
 
@@ -135,56 +136,9 @@ class ModelAdapter(abc.ABC):
         position embedding or rotation, and not by counting keys."""
         return False
 
-    def layers(self, component: str) -> tuple[int, ...]:
-        """The layers that have a component."""
-        return tuple(
-            layer for layer in range(self.shape.n_layers) if self.has(Point(layer, component))
-        )
-
-    def points(self, site: Site, layers: Optional[Sequence[int]] = None) -> list[Point]:
-        """The points of a site: one, or of each layer that has the component.
-
-        Raises:
-            ValueError: the model has no such layer, component, head or positions there.
-        """
-        n_layers = self.shape.n_layers
-        if site.component in WITHOUT_LAYER:
-            wanted = [Point(-1, site.component)]
-        elif site.layer is not None or layers is not None:
-            asked = [site.layer] if site.layer is not None else list(layers or ())
-            for layer in asked:
-                if layer is None or not 0 <= layer < n_layers:
-                    raise ValueError(
-                        f"layer {layer} is out of range: {self.shape.name} has layers 0 to "
-                        f"{n_layers - 1}"
-                    )
-            wanted = [Point(int(layer), site.component) for layer in asked if layer is not None]
-        else:
-            wanted = [Point(layer, site.component) for layer in self.layers(site.component)]
-        missing = [point for point in wanted if not self.has(point)]
-        if missing or (not wanted and layers is None):
-            raise ValueError(self._lacks(str(missing[0]) if missing else site.component))
-        self._check_head(site)
-        return wanted
-
-    def _check_head(self, site: Site) -> None:
-        if site.head is None:
-            return
-        grouped = site.component in ("k", "v", "k_input", "v_input")
-        count = self.shape.n_key_value_heads if grouped else self.shape.n_heads
-        if site.head >= count:
-            kind = "key-value heads" if grouped and count != self.shape.n_heads else "heads"
-            raise ValueError(
-                f"head {site.head} is out of range: {self.shape.name} has {kind} 0 to {count - 1}"
-            )
-
-    def _lacks(self, what: str) -> str:
+    def lacks(self, what: str) -> str:
+        """The sentence that says that the model has no such component."""
         why = ""
         if what.startswith("resid_mid") and self.shape.parallel_blocks:
             why = ": attention and MLP run side by side in it"
         return f"{self.shape.name} has no {what}{why}"
-
-
-def grouped_to_heads(values: torch.Tensor, n_heads: int, axis: int) -> torch.Tensor:
-    """Values of key-value heads, repeated for the query heads that read them."""
-    return values.repeat_interleave(n_heads // values.shape[axis], dim=axis)

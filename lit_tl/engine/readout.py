@@ -1,5 +1,6 @@
 """From a residual to logits: a model's own final norm and unembedding, soft-cap and scale."""
 
+import contextlib
 import dataclasses
 import functools
 from typing import Any, Callable, Optional
@@ -7,8 +8,8 @@ from typing import Any, Callable, Optional
 import torch
 from jaxtyping import Float
 
-from lit_tl.engine.fair_lock import FairLock
 from lit_tl.engine.freezing import frozen_parameters
+from lit_tl.engine.tree_state import FairLock
 
 _NORMS = (
     "norm",
@@ -52,19 +53,24 @@ class Readout:
         self, h: Float[torch.Tensor, "*batch d_model"]
     ) -> Float[torch.Tensor, "*batch d_in"]:
         """The input of the unembedding, in the weights' dtype, with a graph where `h` has one."""
-        with self.lock, frozen_parameters(self.norm, self.project):
-            normed: torch.Tensor = self.project(self.norm(self._whole(h)))
+        whole = self._whole(h)
+        with self.lock, self._frozen() if torch.is_grad_enabled() else contextlib.nullcontext():
+            normed: torch.Tensor = self.project(self.norm(whole))
         return normed.reshape(*h.shape[:-1], -1)
 
     def logits(
         self, h: Float[torch.Tensor, "*batch d_model"]
     ) -> Float[torch.Tensor, "*batch d_vocab"]:
         """Logits of residuals, float32, with a graph where `h` has one."""
-        with self.lock, frozen_parameters(self.norm, self.project, self.unembedding):
-            logits: torch.Tensor = self.finish(
-                self.unembedding(self.project(self.norm(self._whole(h))))
-            )
+        whole = self._whole(h)
+        with self.lock, self._frozen() if torch.is_grad_enabled() else contextlib.nullcontext():
+            product = self.unembedding(self.project(self.norm(whole)))
+            logits: torch.Tensor = self.finish(product)
         return logits.float().reshape(*h.shape[:-1], logits.shape[-1])
+
+    def _frozen(self) -> contextlib.AbstractContextManager[None]:
+        """A graph leaves the model's own parameters out."""
+        return frozen_parameters(self.norm, self.project, self.unembedding)
 
     def _whole(self, h: torch.Tensor) -> torch.Tensor:
         """One example of all rows, which is the shape that hooks on the modules expect."""

@@ -1,4 +1,4 @@
-"""What is kept of a value inside its hook."""
+"""What is made of values: inside their hooks, and of grouped heads."""
 
 import torch
 
@@ -19,3 +19,8 @@ def norms(vectors: torch.Tensor, seen: Seen) -> torch.Tensor:
     """Euclidean norms over the last axis, float32."""
     del seen
     return vectors.float().norm(dim=-1)
+
+
+def grouped_to_heads(values: torch.Tensor, n_heads: int, axis: int) -> torch.Tensor:
+    """Values of key-value heads, repeated for the query heads that read them."""
+    return values.repeat_interleave(n_heads // values.shape[axis], dim=axis)

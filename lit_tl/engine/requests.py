@@ -109,7 +109,7 @@ class Batch:
     @property
     def lengths(self) -> list[int]:
         """Tokens of each prompt."""
-        return [len(prompt) for prompt in self.prompts]
+        return [len(prompt.ids) for prompt in self.prompts]
 
     def need_logits(self) -> Float[torch.Tensor, "batch pos d_vocab"]:
         """The logits.

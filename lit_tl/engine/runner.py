@@ -10,12 +10,10 @@ import torch
 from lit_tl.engine import generation, progress
 from lit_tl.engine.adapt import adapt
 from lit_tl.engine.batches import plan_batches
-from lit_tl.engine.fingerprint import state_of
 from lit_tl.engine.freezing import frozen_parameters
 from lit_tl.engine.interventions import FromRun, Intervention
-from lit_tl.engine.locks import lock_of
-from lit_tl.engine.passes import Pass, Placed
-from lit_tl.engine.plain_tree import plain_adapter
+from lit_tl.engine.passes import Pass, Placed, points_of
+from lit_tl.engine.plain_tree import make_twin
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point
 from lit_tl.engine.readout import Readout
@@ -23,10 +21,12 @@ from lit_tl.engine.requests import Batch, Gradients, Observe, at_least_float32
 from lit_tl.engine.selection import select
 from lit_tl.engine.sites import Component, Site
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
+from lit_tl.engine.tree_state import hooks_of_users, state_of, tree_state
 
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_TOKEN_BUDGET = 2048
 Keep = Literal["all", "none"]
+_FUSED_HAS = {"embed", "resid_pre", "resid_post", "unembed_in"}
 
 
 class _ReadoutDiffers(Exception):
@@ -67,25 +67,18 @@ class Runner:
         tokenizer: Any = None,
     ):
         self._adapter = adapt(model, tokenizer=tokenizer)
+        self.model = self._adapter.module
+        """The model that was given."""
+        self.shape: ModelShape = self._adapter.shape
+        """What is fixed when a model is loaded."""
+        self.tokenizer = self._adapter.tokenizer
+        """Hugging Face's tokenizer, or None."""
+        self.encode = self._adapter.encode
+        """From a text to token ids; see `ModelAdapter.encode`."""
         self.batch_size, self.token_budget = batch_size, token_budget
         self.interventions = tuple(interventions)
         for intervention in self.interventions:
-            self._adapter.points(intervention.site)
-
-    @property
-    def model(self) -> Any:
-        """The model that was given."""
-        return self._adapter.module
-
-    @property
-    def shape(self) -> ModelShape:
-        """What is fixed when a model is loaded."""
-        return self._adapter.shape
-
-    @property
-    def tokenizer(self) -> Any:
-        """Hugging Face's tokenizer, or None."""
-        return self._adapter.tokenizer
+            points_of(self._adapter, intervention.site)
 
     @property
     def device(self) -> torch.device:
@@ -99,21 +92,18 @@ class Runner:
 
     def layers(self, component: Component) -> tuple[int, ...]:
         """The layers that have a component; empty where the model has none."""
-        return self._adapter.layers(component)
-
-    def encode(self, text: str, *, prepend_bos: bool) -> list[int]:
-        """Token ids of a text, not cut to the context."""
-        return self._adapter.encode(text, prepend_bos=prepend_bos)
+        every = (Point(layer, component) for layer in range(self.shape.n_layers))
+        return tuple(point.layer for point in every if point in self._adapter.points)
 
     def state(self) -> str:
         """What changes when the model computes something else; see `fingerprint.state_of`."""
-        with lock_of(self.model):
+        with tree_state(self.model).lock:
             return state_of(self.model, self.interventions)
 
     def embedding_table(self) -> torch.Tensor:
         """The site `embed` of every token, `[d_vocab, d_model]` float32, on the CPU."""
         ids = torch.arange(self.shape.d_vocab, device=self.device)[None]
-        with lock_of(self.model), torch.no_grad():
+        with tree_state(self.model).lock, torch.no_grad():
             return self._adapter.embed(ids)[0].float().cpu()
 
     def run(
@@ -155,7 +145,7 @@ class Runner:
         every = (*self.interventions, *interventions)
         request = _Request(observe or {}, every, gradients, logits, keep_cache)
         placed = self._place(every)
-        lengths = [len(prompt) for prompt in prompts]
+        lengths = [len(prompt.ids) for prompt in prompts]
         finished = 0
         size = batch_size or self.batch_size
         for index in plan_batches(lengths, batch_size=size, token_budget=self.token_budget):
@@ -185,22 +175,30 @@ class Runner:
         `keep_cache` and the same interventions; see `generation.continue_greedily`."""
         placed = self._place((*self.interventions, *interventions))
         tree = self._tree(placed, ())
-        with lock_of(tree.module), torch.no_grad():
+        with tree_state(tree.module).lock, torch.no_grad():
             return generation.continue_greedily(
                 tree, batch, placed, max_new_tokens=max_new_tokens, batch_size=self.batch_size
             )
 
-    def _tree(self, placed: Mapping[Point, Any], points: Sequence[Point]) -> ModelAdapter:
-        """The module tree for a pass: the fused one where it has all the points."""
+    def _tree(
+        self, placed: Mapping[Point, Sequence[Placed]], sites: Sequence[Site]
+    ) -> ModelAdapter:
+        """The module tree for a pass: the fused one where it has all that is asked for."""
         bridge = self._adapter
         if not isinstance(bridge, TransformerLensAdapter):
             return bridge
-        fused_has = {"embed", "resid_pre", "resid_post", "unembed_in"}
-        edges = any(p.intervention.reader for here in placed.values() for p in here)
-        if edges or any(point.component not in fused_has for point in (*placed, *points)):
+        edges = any(each.intervention.reader for here in placed.values() for each in here)
+        components = {point.component for point in placed} | {site.component for site in sites}
+        if edges or not components <= _FUSED_HAS:
             return bridge
-        with lock_of(bridge.module):
-            return plain_adapter(bridge) or bridge
+        state = tree_state(bridge.module)
+        with state.lock:
+            if hooks_of_users(bridge.module):
+                return bridge
+            parameters = tuple(map(id, bridge.module.parameters()))
+            if state.twin_of != parameters:
+                state.twin, state.twin_of = make_twin(bridge), parameters
+        return state.twin or bridge
 
     def _run(
         self,
@@ -209,16 +207,10 @@ class Runner:
         placed: Mapping[Point, list[Placed]],
         index: Optional[Sequence[int]] = None,
     ) -> Batch:
-        points = [
-            point
-            for wanted in request.observe.values()
-            for point in self._adapter.points(wanted.site, wanted.layers)
-        ]
-        if request.gradients is not None:
-            points += [p for site in request.gradients.at for p in self._adapter.points(site)]
-        tree = self._tree(placed, points)
+        sites = [wanted.site for wanted in request.observe.values()]
+        tree = self._tree(placed, [*sites, *(request.gradients.at if request.gradients else ())])
         batch = Batch(index=range(len(prompts)) if index is None else index, prompts=prompts)
-        with lock_of(tree.module):
+        with tree_state(tree.module).lock:
             try:
                 cut = request.gradients is not None
                 return _one_pass(tree, batch, request, placed, cut_unembed=cut)
@@ -231,7 +223,7 @@ class Runner:
         from_runs = self._values_of_runs(interventions)
         for intervention in interventions:
             self._check_reader(intervention)
-            for point in self._adapter.points(intervention.site):
+            for point in points_of(self._adapter, intervention.site):
                 layer = None if point.layer < 0 else point.layer
                 here = dataclasses.replace(intervention, site=intervention.site.at(layer))
                 given = tuple(
@@ -247,7 +239,7 @@ class Runner:
         reader, last = intervention.reader, self.shape.n_layers - 1
         if reader is None:
             return
-        self._adapter.points(reader)
+        points_of(self._adapter, reader)
         if reader.component == "resid_post" and reader.layer != last:
             raise ValueError(
                 f"{intervention.site} -> {reader}: resid_post[{last}] is what the final norm of "
@@ -263,7 +255,7 @@ class Runner:
         for intervention in interventions:
             for value in intervention.values:
                 if isinstance(value, FromRun):
-                    for point in self._adapter.points(intervention.site):
+                    for point in points_of(self._adapter, intervention.site):
                         layer = None if point.layer < 0 else point.layer
                         wanted[value].add(intervention.site.at(layer))
         found = {}
@@ -287,7 +279,7 @@ def _one_pass(
 ) -> Batch:
     """Fill in what a batch brings."""
     gradients = request.gradients
-    at = {} if gradients is None else {site: tree.points(site) for site in gradients.at}
+    at = {} if gradients is None else {site: points_of(tree, site) for site in gradients.at}
     run = Pass(
         tree,
         batch.prompts,
@@ -300,9 +292,10 @@ def _one_pass(
         stack.enter_context(torch.set_grad_enabled(gradients is not None))
         if gradients is not None:
             stack.enter_context(frozen_parameters(tree.module))
-        with tree.hooked(run.handlers()):
+        handlers, ids = run.handlers(), pad(batch.prompts)
+        with tree.hooked(handlers):
             logits, batch.cache = tree.forward(
-                pad(batch.prompts).to(tree.device),
+                ids,
                 keep_cache=request.keep_cache,
                 last_position_only=request.logits == "none" and gradients is None,
             )
@@ -368,7 +361,8 @@ def _read(
 
 def pad(prompts: Sequence[Prompt]) -> torch.Tensor:
     """The prompts' ids `[batch, pos]`, right-padded with id 0."""
-    ids = torch.zeros(len(prompts), max(len(prompt) for prompt in prompts), dtype=torch.long)
+    width = max(len(prompt.ids) for prompt in prompts)
+    ids = torch.zeros(len(prompts), width, dtype=torch.long)
     for row, prompt in zip(ids, prompts, strict=True):
-        row[: len(prompt)] = torch.tensor(prompt.ids)
+        row[: len(prompt.ids)] = torch.tensor(prompt.ids)
     return ids

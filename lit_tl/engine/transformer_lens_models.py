@@ -8,9 +8,10 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 import torch
 
 from lit_tl.engine.hugging_face_models import input_hook, place_is_position
-from lit_tl.engine.locks import lock_of
 from lit_tl.engine.protocol import Handler, ModelAdapter, ModelShape, Point
 from lit_tl.engine.readout import Readout, capped
+from lit_tl.engine.sites import AXES, WITHOUT_LAYER
+from lit_tl.engine.tree_state import tree_state
 
 _NAMES = {
     "embed": "hook_embed",
@@ -66,7 +67,7 @@ class TransformerLensAdapter(ModelAdapter):
         cfg = model.cfg
         self.module = model
         self.tokenizer = model.tokenizer
-        self._points = model.hook_dict
+        self._hook_points = model.hook_dict
         self._ids_shape: tuple[int, ...] = ()
         self.shape = ModelShape(
             name=str(cfg.model_name),
@@ -76,7 +77,7 @@ class TransformerLensAdapter(ModelAdapter):
             d_model=int(cfg.d_model),
             d_vocab=int(cfg.d_vocab),
             context=int(cfg.n_ctx) if cfg.n_ctx else None,
-            parallel_blocks="blocks.0.hook_resid_mid" not in self._points,
+            parallel_blocks="blocks.0.hook_resid_mid" not in self._hook_points,
         )
 
     @property
@@ -103,24 +104,29 @@ class TransformerLensAdapter(ModelAdapter):
             d_model=self.shape.d_model,
             n_layers=self.shape.n_layers,
             name=self.shape.name,
-            lock=lock_of(self.module),
+            lock=tree_state(self.module).lock,
         )
 
-    def has(self, point: Point) -> bool:
+    @functools.cached_property
+    def points(self) -> frozenset[Point]:
         """See `ModelAdapter`."""
-        if point.component == "unembed_in":
-            return True
-        return self._name(point) in self._points
+        layers = range(self.shape.n_layers)
+        names = [name for name in AXES if name not in WITHOUT_LAYER]
+        inside = [Point(layer, name) for layer in layers for name in names]
+        outside = [Point(-1, name) for name in (*WITHOUT_LAYER, "pos_embed")]
+        named = [point for point in (*inside, *outside) if point.component != "unembed_in"]
+        found = {point for point in named if self._name(point) in self._hook_points}
+        return frozenset(found) | {Point(-1, "unembed_in")}
 
     def branches(self, point: Point) -> bool:
         """Whether a hook on the point reaches the MLP alone, and not the stream that goes on beside
         it: the bridge's `resid_mid` is the input of the MLP's norm."""
         if point.component != "resid_mid":
             return False
-        own = self._points[self._name(point)]
+        own = self._hook_points[self._name(point)]
         prefix = f"blocks.{point.layer}."
         readers = ("ln2.hook_in", "mlp.hook_in")
-        return any(self._points.get(prefix + reader) is own for reader in readers)
+        return any(self._hook_points.get(prefix + reader) is own for reader in readers)
 
     def _name(self, point: Point) -> str:
         if point.component == "router":
@@ -130,7 +136,7 @@ class TransformerLensAdapter(ModelAdapter):
 
     def _router_name(self, layer: int) -> str:
         prefix = f"blocks.{layer}.mlp."
-        for name in self._points:
+        for name in self._hook_points:
             if name.startswith(prefix) and name.endswith(_ROUTER_MARK):
                 return name.removesuffix(_ROUTER_MARK) + "hook_out"
         return f"{prefix}hook_router"
@@ -186,7 +192,7 @@ class TransformerLensAdapter(ModelAdapter):
         self, ids: torch.Tensor, *, keep_cache: bool, last_position_only: bool
     ) -> tuple[torch.Tensor, Optional[Any]]:
         """See `ModelAdapter`."""
-        self._ids_shape = tuple(ids.shape)
+        self._ids_shape, ids = tuple(ids.shape), ids.to(self.device)
         with contextlib.ExitStack() as stack:
             if last_position_only:
                 stack.enter_context(input_hook(self.module.unembed, _last_position))

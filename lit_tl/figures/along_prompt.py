@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from lit_tl.figures.tokens import readable
+from lit_tl.figures.lens import readable
 
 
 def token_bars(result: xr.Dataset) -> go.Figure:

@@ -1,13 +1,18 @@
 """Figures of what lenses read: layers by positions, tokens over layers, means over a data set."""
 
+import html
+
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
 
-from lit_tl.figures.tokens import readable
-
 _MOST_TOKENS_WRITTEN = 48
+
+
+def readable(token: str) -> str:
+    """A token with its blanks visible, safe in Plotly's HTML."""
+    return html.escape(token.replace(" ", "·").replace("\n", "↵").replace("\t", "⇥") or "∅")
 
 
 def lens_grids(result: xr.Dataset) -> go.Figure:

@@ -25,11 +25,12 @@ class LensChoice:
 
     lenses: Mapping[str, Lens]
     note: str
+    best: str = dataclasses.field(init=False)
+    """The kind to read with when nothing is said: tuned, or else Jacobian, or else logit."""
 
-    @property
-    def best(self) -> str:
-        """The kind to read with when nothing is said: tuned, or else Jacobian, or else logit."""
-        return next(kind for kind in ("tuned", "jacobian", "logit") if kind in self.lenses)
+    def __post_init__(self) -> None:
+        best = next(kind for kind in ("tuned", "jacobian", "logit") if kind in self.lenses)
+        object.__setattr__(self, "best", best)
 
 
 def choose_lenses(model: Any, wanted: str) -> LensChoice:

@@ -6,6 +6,8 @@ from typing import Optional
 import numpy as np
 import numpy.typing as npt
 
+from lit_tl.lens.sweeps import strided
+
 
 @dataclasses.dataclass
 class TokenFormatter:
@@ -81,15 +83,3 @@ class TrajectoryLabels:
             for row in range(n_rows)
         ]
         return "<br>".join(rows) + "<extra></extra>", customdata
-
-
-def strided(count: int, stride: int) -> list[int]:
-    """Every `stride`-th of so many, and the last.
-
-    Raises:
-        ValueError: `stride` is below 1.
-    """
-    if stride < 1:
-        raise ValueError(f"stride is {stride}: give 1 or more")
-    kept = list(range(0, count, stride))
-    return kept if not kept or kept[-1] == count - 1 else [*kept, count - 1]

@@ -10,7 +10,7 @@ import torch
 
 
 def _of(log_probs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    return log_probs.gather(-1, tokens[..., None])[..., 0]
+    return log_probs.gather(-1, tokens.expand(log_probs.shape[:-1])[..., None])[..., 0]
 
 
 def cross_entropy(log_probs: torch.Tensor, *, targets: torch.Tensor, **rest: Any) -> torch.Tensor:
@@ -87,6 +87,13 @@ def top_tokens(
     """The likeliest tokens and their probabilities, `[..., pos, count]`."""
     values, ids = log_probs.topk(count, dim=-1)
     return ids, values.exp()
+
+
+def ids_and_probabilities(log_probs: torch.Tensor, count: int, **rest: Any) -> torch.Tensor:
+    """The likeliest tokens beside their probabilities, `[..., pos, count, 2]`, float64, which holds
+    ids exactly."""
+    values, ids = log_probs.topk(count, dim=-1)
+    return torch.stack([ids.double(), values.exp().double()], dim=-1)
 
 
 def largest_changes(

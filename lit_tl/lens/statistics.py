@@ -2,9 +2,8 @@
 torch."""
 
 import dataclasses
-import importlib
 import math
-from typing import Any, Literal, Mapping, Optional
+from typing import Any, Literal, Mapping, Optional, get_args
 
 Units = Literal["nats", "bits"]
 NATS_PER: Mapping[Units, float] = {"nats": 1.0, "bits": math.log(2.0)}
@@ -48,11 +47,6 @@ class Declared:
     needs: tuple[str, ...] = ()
     colorscale: str = "RdBu_r"
 
-    @property
-    def measure(self) -> Any:
-        """The function of log-probabilities."""
-        return getattr(importlib.import_module("lit_tl.lens.measures"), self.function)
-
 
 _LN2 = math.log(2.0)
 _SHARE: Mapping[str, Any] = {"unit": "probability", "low": 0.0, "high": 1.0, "colorscale": "Teal"}
@@ -85,6 +79,8 @@ _FUNCTIONS: Mapping[str, str] = {
 }
 
 
-def of_page(statistic: Statistic) -> Declared:
-    """The declaration of what the page calls so."""
-    return DECLARED[_FUNCTIONS.get(statistic, statistic.lower().replace(" ", "_"))]
+OF_PAGE: Mapping[str, Declared] = {
+    name: DECLARED[_FUNCTIONS.get(name, name.lower().replace(" ", "_"))]
+    for name in get_args(Statistic)
+}
+"""By what the page calls them."""

@@ -24,12 +24,6 @@ def check_component(component: str) -> None:
         raise ValueError(f"residual_component={component!r} does not exist: choose from {names}")
 
 
-def lens_index(component: str, layer: int) -> int:
-    """Which translator reads a layer's component: the one of the layer's input, and for the layer's
-    output the next layer's."""
-    return layer + 1 if component == "resid_post" else layer
-
-
 def as_runner(model: Union[Runner, Any]) -> Runner:
     """A runner, or the runner of a TransformerLens or Hugging Face model.
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from lit_tl.lens.labels import TrajectoryLabels, strided
+from lit_tl.lens.labels import TrajectoryLabels
+from lit_tl.lens.sweeps import strided
 
 
 @dataclasses.dataclass

@@ -42,14 +42,9 @@ class Unembed(torch.nn.Module):
 
     def __init__(self, model: Any):
         super().__init__()
-        # In a list, so that the model's parameters do not become the lens's: it neither trains nor
-        # saves them.
-        self._readouts = [as_runner(model).readout]
-
-    @property
-    def readout(self) -> Readout:
-        """The model's modules; see `lit_tl.engine.readout.Readout`."""
-        return self._readouts[0]
+        # A readout is no module, so that the model's parameters do not become the lens's.
+        self.readout: Readout = as_runner(model).readout
+        """The model's own modules; see `lit_tl.engine.readout.Readout`."""
 
     def forward(
         self, h: Float[torch.Tensor, "*batch d_model"]

@@ -8,14 +8,14 @@ from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.analyses.contract import Analysis
-from lit_tl.analyses.subject import Subject
-from lit_tl.analyses.tables import table
-from lit_tl.lit.asking import loaded, reads_text_with_ours, wrapped
-from lit_tl.lit.forms import form_of, read_form
-from lit_tl.lit.snippets import snippet
+from lit_tl.analyses.contract import Analysis, Example, Subject, table
+from lit_tl.lit.asking import reads_text_with_ours, wrapped
+from lit_tl.lit.forms import form_of
+from lit_tl.lit.model import HookedTransformerLIT
+from lit_tl.settings import Settings
 
 MAX_FIGURE_BYTES = 8_000_000
+_READ = ("text", "answer", "foil", "target")
 
 
 class AnalysisInterpreter(lit_components.Interpreter):
@@ -54,35 +54,38 @@ class AnalysisInterpreter(lit_components.Interpreter):
         config: Optional[Mapping[str, Any]] = None,
     ) -> list[Any]:
         """One drawing: of the first input, with the second as its counterpart, and the data set."""
-        return [self.draw(inputs, model, dataset, config or {})]
+        inner = wrapped(model)
+        if inner is None:
+            raise ValueError(f"{self.analysis.name} looks into TransformerLens models alone")
+        return [self.draw(inputs, inner, dataset, config or {})]
 
     def draw(
         self,
         inputs: Sequence[Mapping[str, Any]],
-        model: lit_model.Model,
+        model: HookedTransformerLIT,
         dataset: lit_dataset.Dataset,
         config: Mapping[str, Any],
-        other_model: Optional[lit_model.Model] = None,
+        other_model: Optional[HookedTransformerLIT] = None,
     ) -> dict[str, Any]:
         """A drawing as JSON: Plotly's figure, a table, the prompt's tokens, a note, and Python.
 
         Args:
             inputs: the prompt, and where there is one, its counterpart.
-            model: of ours.
+            model: to look into.
             dataset: whose examples an analysis of data looks at.
             config: settings, by name.
-            other_model: of ours, to compare with.
+            other_model: to compare with.
 
         Raises:
             ValueError: a setting is not allowed, or the figure is too large for a page.
         """
-        settings = read_form(self.analysis.settings, config)
+        settings = self.analysis.settings.read(config)
         of_data = "examples" in self.analysis.uses
         subject = Subject(
-            model=loaded(model),
+            model=model.loaded,
             example=inputs[0] if inputs else None,
             counterpart=inputs[1] if len(inputs) > 1 else None,
-            other_model=None if other_model is None else loaded(other_model),
+            other_model=None if other_model is None else other_model.loaded,
             examples=list(dataset.examples) if of_data else (),
         )
         result = self.analysis.answer(subject, settings)
@@ -91,17 +94,76 @@ class AnalysisInterpreter(lit_components.Interpreter):
             megabytes = len(text) / 1e6
             raise ValueError(
                 f"the figure has {megabytes:.0f} MB, too much for a page: choose less, or a "
-                "shorter "
-                "prompt"
+                "shorter prompt"
             )
         columns, rows = table(result)
-        inner = wrapped(model)
-        assert inner is not None
         return {
             "figure": json.loads(text),
             "columns": columns,
             "rows": rows,
-            "tokens": [] if of_data or not inputs else subject.model.tokens(inputs[0]),
+            "tokens": result.attrs.get("tokens", []),
             "note": result.attrs.get("note", ""),
-            "python": snippet(inner, self.analysis, subject, settings, wrapped(other_model)),
+            "python": snippet(model, self.analysis, subject, settings, other_model),
         }
+
+
+def snippet(
+    model: HookedTransformerLIT,
+    analysis: Analysis,
+    subject: Subject,
+    settings: Settings,
+    other_model: Optional[HookedTransformerLIT] = None,
+) -> str:
+    """Python that draws the same figure.
+
+    Models are loaded as they were loaded here; for a model that was made elsewhere, that line is
+    left open.
+
+    Args:
+        model: of the page.
+        analysis: what was drawn.
+        subject: of what.
+        settings: with which settings.
+        other_model: that the figure compares with.
+    """
+    changed, of_model = settings.changed(), model.config.changed()
+    lines = ["import lit_tl", "", f"model = {_load(model, of_model)}"]
+    arguments = [repr(analysis.name), "model"]
+    if "example" in analysis.uses and subject.example is not None:
+        arguments.append(repr(_read(subject.example)))
+    if "counterpart" in analysis.uses and subject.counterpart is not None:
+        arguments.append(f"counterpart={_read(subject.counterpart)!r}")
+    if "other_model" in analysis.uses and other_model is not None:
+        lines.append(f"other_model = {_load(other_model, other_model.config.changed())}")
+        arguments.append("other_model=other_model")
+    if "examples" in analysis.uses:
+        most = getattr(settings, "max_prompts", len(subject.examples))
+        arguments.append(f"examples={[_read(example) for example in subject.examples[:most]]!r}")
+    arguments.append(_keywords(changed))
+    drawn = ", ".join(filter(None, arguments))
+    return "\n".join([*lines, f"figure = lit_tl.draw({drawn})", "figure.show()", ""])
+
+
+def _read(example: Example) -> dict[str, str]:
+    return {
+        name: example[name]
+        for name in _READ
+        if isinstance(example.get(name), str) and example[name]
+    }
+
+
+def _load(model: HookedTransformerLIT, changed: Mapping[str, Any]) -> str:
+    config = f"lit_tl.HookedTransformerLITConfig({_keywords(changed)})" if changed else ""
+    if model.loaded_with is None:
+        inside = ", ".join(filter(None, ["...", config]))
+        return f"lit_tl.HookedTransformerLIT({inside})  # ...: your model object"
+    given = model.loaded_with
+    rest = {
+        key: value for key, value in given.items() if key != "model_name" and value != "float32"
+    }
+    inside = ", ".join(filter(None, [repr(given["model_name"]), config, _keywords(rest)]))
+    return f"lit_tl.HookedTransformerLIT.from_pretrained({inside})"
+
+
+def _keywords(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in values.items())

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from lit_nlp.api import model as lit_model
 
 from lit_tl.analyses.attention_patterns import HEAD_SCORES, head_scores
-from lit_tl.engine.protocol import grouped_to_heads
-from lit_tl.engine.reductions import norms
+from lit_tl.engine.reductions import grouped_to_heads, norms
 from lit_tl.engine.requests import Observe
 from lit_tl.engine.sites import Site
 from lit_tl.lit.asking import ExampleInterpreter, fields_of, loaded

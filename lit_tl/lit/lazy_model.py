@@ -1,20 +1,75 @@
 """A model whose predictions are made field by field, when somebody looks at them."""
 
+import contextlib
 import hashlib
 import itertools
 import json
+import sys
 import threading
-from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Collection, Hashable, Iterable, Iterator, Mapping, Optional, Sequence
 
+import cachetools
 import numpy as np
 from lit_nlp.api import model as lit_model
 
-from lit_tl.engine.byte_cache import ByteCache
-from lit_tl.engine.fair_lock import FairLock
+from lit_tl.engine.tree_state import FairLock
 from lit_tl.lit import freed_memory
 from lit_tl.lit.model import HookedTransformerLIT
 
 _SERIAL = itertools.count()
+
+
+class PredictionCache:
+    """Fields of predictions, bounded in bytes: those that were not used for longest go first.
+
+    Args:
+        max_bytes: the bound.
+
+    Raises:
+        ValueError: the bound is below 0.
+    """
+
+    def __init__(self, max_bytes: int):
+        if max_bytes < 0:
+            raise ValueError(f"a cache of {max_bytes} bytes is not possible: give 0 or more")
+        self._kept: "cachetools.LRUCache[Any, Any]" = cachetools.LRUCache(
+            max_bytes, getsizeof=size_in_bytes
+        )
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        """What is kept now."""
+        return int(self._kept.currsize)
+
+    def get(self, key: Hashable) -> Any:
+        """The value in a tuple, or None where there is none."""
+        with self._lock:
+            return self._kept.get(key)
+
+    def put(self, key: Hashable, value: Any) -> None:
+        """Keep a value, unless it alone is past the bound."""
+        with self._lock, contextlib.suppress(ValueError):
+            self._kept[key] = (value,)
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            self._kept.clear()
+
+
+def size_in_bytes(value: Any) -> int:
+    """About how much memory a prediction takes: arrays by their numbers, containers by their
+    parts."""
+    if isinstance(value, np.ndarray):
+        return int(value.nbytes) + 128
+    if isinstance(value, (list, tuple)):
+        return sys.getsizeof(value) + sum(size_in_bytes(part) for part in value)
+    if isinstance(value, dict):
+        return sys.getsizeof(value) + sum(
+            size_in_bytes(key) + size_in_bytes(part) for key, part in value.items()
+        )
+    return sys.getsizeof(value)
 
 
 class LazyModel(lit_model.ModelWrapper):
@@ -28,7 +83,7 @@ class LazyModel(lit_model.ModelWrapper):
     reads.
     """
 
-    def __init__(self, model: HookedTransformerLIT, cache: ByteCache):
+    def __init__(self, model: HookedTransformerLIT, cache: PredictionCache):
         super().__init__(model)
         self._cache = cache
         self._serial = next(_SERIAL)

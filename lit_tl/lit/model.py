@@ -9,7 +9,7 @@ import torch
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.analyses.subject import LoadedModel
+from lit_tl.analyses.contract import LoadedModel
 from lit_tl.engine.interventions import Intervention
 from lit_tl.engine.requests import Batch, Gradients, Targets
 from lit_tl.engine.runner import Runner

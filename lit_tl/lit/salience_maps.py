@@ -9,7 +9,7 @@ from lit_nlp.api import dtypes as lit_dtypes
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.analyses.subject import LoadedModel
+from lit_tl.analyses.contract import LoadedModel
 from lit_tl.engine.targets import answer_against_foil, choose_targets
 from lit_tl.lit.asking import ExampleInterpreter, loaded
 from lit_tl.lit.forms import form_of, read_form

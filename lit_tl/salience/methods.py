@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Float
 
 from lit_tl.engine.prompts import Prompt
-from lit_tl.engine.protocol import grouped_to_heads
-from lit_tl.engine.reductions import norms
+from lit_tl.engine.reductions import grouped_to_heads, norms
 from lit_tl.engine.requests import Gradients, Observe, Targets
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.sites import Site

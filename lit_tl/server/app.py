@@ -14,9 +14,8 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import caching, serialize, utils
 from werkzeug import wrappers
 
-from lit_tl.engine.byte_cache import ByteCache
 from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
-from lit_tl.lit.lazy_model import LazyModel
+from lit_tl.lit.lazy_model import LazyModel, PredictionCache
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.lit.sequence_salience import SalienceSibling
 from lit_tl.names import safe_label
@@ -45,7 +44,7 @@ class LitTlApp(lit_app.LitApp):
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         **kw: Any,
     ):
-        self._predictions = ByteCache(cache_bytes)
+        self._predictions = PredictionCache(cache_bytes)
         self._client_root: str = kw["client_root"]
         super().__init__(models, datasets, **kw)
         self._answer_analysis = self.make_handler(self._get_analysis)
@@ -138,14 +137,12 @@ class LitTlApp(lit_app.LitApp):
         if not isinstance(interpreter, AnalysisInterpreter):
             raise ValueError(f"there is no analysis {analysis!r} on this server")
         inputs = [example["data"] for example in data.get("inputs") or []]
-        other = self._models[other_model] if other_model else None
-        drawing = interpreter.draw(
-            inputs,
-            self._models[model],
-            self._datasets[dataset_name],
-            data.get("config") or {},
-            other,
-        )
+        asked = [self._models[name] for name in (model, other_model) if name or name == model]
+        if not all(isinstance(each, LazyModel) for each in asked):
+            raise ValueError(f"{analysis} looks into TransformerLens models alone")
+        own, other = [*(each.wrapped for each in asked), None][:2]
+        config = data.get("config") or {}
+        drawing = interpreter.draw(inputs, own, self._datasets[dataset_name], config, other)
         return [drawing]
 
     def _create_model(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:

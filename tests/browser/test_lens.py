@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.analyses.lens_reading import read
+from lit_tl.analyses.lens_grid import read
 from lit_tl.data.tasks import read_task
 from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
 

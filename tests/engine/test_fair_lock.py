@@ -3,7 +3,7 @@
 import threading
 import time
 
-from lit_tl.engine.fair_lock import FairLock
+from lit_tl.engine.tree_state import FairLock
 
 
 def test_only_one_thread_is_inside() -> None:

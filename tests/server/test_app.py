@@ -10,7 +10,7 @@ import pytest
 from werkzeug.test import Client
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.lit.lazy_model import LazyModel
+from lit_tl.lit.lazy_model import LazyModel, PredictionCache
 from lit_tl.server import build
 
 
@@ -244,9 +244,7 @@ def test_opening_a_page_computes_no_attention_and_no_gradient(
 def test_a_changed_weight_or_hook_is_not_answered_from_the_cache(
     bundled: HookedTransformerLIT,
 ) -> None:
-    from lit_tl.engine.byte_cache import ByteCache
-
-    model = LazyModel(bundled, ByteCache(2**20))
+    model = LazyModel(bundled, PredictionCache(2**20))
     example = [{"text": "The capital of France is"}]
     (before,) = model.fetch(example, ["loss"])
     handle = bundled.model.add_hook("blocks.1.hook_resid_post", lambda value, hook: value * 0.5)

