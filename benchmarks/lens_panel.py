@@ -82,14 +82,14 @@ def main(argv: list[str]) -> None:
         lit_tl.draw("Lens", model, {"text": short}, lens="logit").to_json()
 
     def sweep() -> None:
-        found = PredictionTrajectory.from_lens_and_model(
+        reading = PredictionTrajectory.from_lens_and_model(
             LogitLens.from_model(model.model), model.model, tokens[0].numpy()
         )
-        found.entropy()
+        reading.entropy()
 
     def tuned() -> None:
-        found = PredictionTrajectory.from_lens_and_model(lens, model.model, tokens[0].numpy())
-        found.entropy()
+        reading = PredictionTrajectory.from_lens_and_model(lens, model.model, tokens[0].numpy())
+        reading.entropy()
 
     lens = TunedLens.from_model(model.model)
     base = cpu_seconds(arithmetic)

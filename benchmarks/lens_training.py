@@ -100,12 +100,12 @@ def train(side: str) -> None:
     for batch in ids[1:]:
         step(batch)
     seconds = time.perf_counter() - started
-    told = {
+    content = {
         "tokens_per_second": _STEPS.value * _BATCH * _LENGTH / seconds,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "losses": losses,
     }
-    print(json.dumps(told))
+    print(json.dumps(content))
 
 
 def profile() -> None:
@@ -113,22 +113,22 @@ def profile() -> None:
     step = ours()
     ids = torch.randint(0, D_VOCAB, (_BATCH, _LENGTH))
     step(ids)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as results:
         step(ids)
     print(
-        found.key_averages().table(
+        results.key_averages().table(
             sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40
         )
     )
 
 
-def compare(side: str, mine: list[dict], plain: list[dict]) -> None:
+def compare(side: str, own: list[dict], plain: list[dict]) -> None:
     """Print a side's ratios to the plain loop."""
-    worst = max(abs(a - b) for a, b in zip(plain[0]["losses"], mine[0]["losses"]))
+    worst = max(abs(a - b) for a, b in zip(plain[0]["losses"], own[0]["losses"]))
     pairs = [
-        its["tokens_per_second"] / other["tokens_per_second"] for its, other in zip(mine, plain)
+        run["tokens_per_second"] / other["tokens_per_second"] for run, other in zip(own, plain)
     ]
-    memory = max(run["peak_mb"] for run in mine) / max(run["peak_mb"] for run in plain)
+    memory = max(run["peak_mb"] for run in own) / max(run["peak_mb"] for run in plain)
     print(f"{side} over plain: losses of the first step differ by {worst:.1e} nats at most")
     print(
         f"    tokens/s {statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f}); "
@@ -145,29 +145,29 @@ def main(argv: list[str]) -> None:
     if _SIDE.value:
         train(_SIDE.value)
         return
-    found: dict[str, list[dict]] = {side: [] for side in _SIDES}
+    results: dict[str, list[dict]] = {side: [] for side in _SIDES}
     for _ in range(_ROUNDS.value):
-        for side in found:
+        for side in results:
             line = [
                 sys.executable,
                 str(pathlib.Path(__file__).resolve()),
                 f"--side={side}",
                 f"--steps={_STEPS.value}",
             ]
-            done = subprocess.run(line, capture_output=True, text=True, check=True)
-            found[side].append(json.loads(done.stdout.splitlines()[-1]))
+            finished = subprocess.run(line, capture_output=True, text=True, check=True)
+            results[side].append(json.loads(finished.stdout.splitlines()[-1]))
     print(
         f"{machine()}; {_ROUNDS.value} processes of {_STEPS.value} steps of {_BATCH} x "
         f"{_LENGTH} tokens each"
     )
-    for side, runs in found.items():
+    for side, runs in results.items():
         speeds = [run["tokens_per_second"] for run in runs]
         print(
             f"{side:8s} tokens/s {' '.join(f'{speed:.1f}' for speed in speeds)}   peak "
             f"{max(run['peak_mb'] for run in runs):.0f} MB"
         )
     for side in _SIDES[1:]:
-        compare(side, found[side], found["plain"])
+        compare(side, results[side], results["plain"])
 
 
 if __name__ == "__main__":

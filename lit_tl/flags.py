@@ -62,12 +62,12 @@ def read(
         if declared.is_required and not given[declared.name]:
             raise UsageError(f"--{declared.name} is missing: {declared.text}")
     try:
-        found = settings.read({name: value for name, value in given.items() if value is not None})
+        result = settings.read({name: value for name, value in given.items() if value is not None})
     except SettingError as error:
         raise UsageError(f"--{error}") from error
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return found, {flag.name: flag.value for flag in more}
+    return result, {flag.name: flag.value for flag in more}
 
 
 def help_text(settings: type[Settings], others: Iterable[Any] = ()) -> str:

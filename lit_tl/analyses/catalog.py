@@ -27,12 +27,12 @@ def catalog(more: Iterable[Analysis] = ()) -> dict[str, Analysis]:
     Raises:
         CatalogError: two have one name.
     """
-    found: dict[str, Analysis] = {}
+    collected: dict[str, Analysis] = {}
     for analysis in (*BUILT_IN, *more):
-        if analysis.name in found:
+        if analysis.name in collected:
             raise CatalogError(f"two analyses are called {analysis.name!r}: rename one of them")
-        found[analysis.name] = analysis
-    return found
+        collected[analysis.name] = analysis
+    return collected
 
 
 def find(name: str, analyses: Mapping[str, Analysis]) -> Analysis:
@@ -75,7 +75,7 @@ def analyses_in(source: str) -> list[Analysis]:
             raise CatalogError(
                 f"there is no module {source!r}: give a module or a .py file"
             ) from error
-    found = [value for value in vars(module).values() if isinstance(value, Analysis)]
-    if not found:
+    collected = [value for value in vars(module).values() if isinstance(value, Analysis)]
+    if not collected:
         raise CatalogError(f"{source} defines no analysis: decorate a function with @analysis")
-    return found
+    return collected

@@ -40,7 +40,7 @@ def analyze(
     Raises:
         ValueError: there is no such analysis or setting, or the subject does not suit it.
     """
-    found = find(analysis, catalog()) if isinstance(analysis, str) else analysis
+    chosen = find(analysis, catalog()) if isinstance(analysis, str) else analysis
     subject = Subject(
         model=model,
         example=example,
@@ -48,13 +48,13 @@ def analyze(
         other_model=other_model,
         examples=examples,
     )
-    return found.answer(subject, found.settings.read(settings))
+    return chosen.answer(subject, chosen.settings.read(settings))
 
 
 def draw(analysis: Named, *args: Any, **kwargs: Any) -> go.Figure:
     """The figure of an analysis; arguments are those of `analyze`."""
-    found = find(analysis, catalog()) if isinstance(analysis, str) else analysis
-    return found.figure(analyze(found, *args, **kwargs))
+    chosen = find(analysis, catalog()) if isinstance(analysis, str) else analysis
+    return chosen.figure(analyze(chosen, *args, **kwargs))
 
 
 def to_csv(result: xr.Dataset) -> str:

@@ -36,11 +36,11 @@ def kind_of(model: LoadedModel, kind: LensKind) -> str:
         ValueError: the model has no such lens.
     """
     choice = model.lenses
-    found = choice.best if kind == "best" else kind
-    if found not in choice.lenses:
+    chosen = choice.best if kind == "best" else kind
+    if chosen not in choice.lenses:
         has = ", ".join(choice.lenses)
-        raise ValueError(f"this model has no {found} lens, but {has}: give one with --lens")
-    return found
+        raise ValueError(f"this model has no {chosen} lens, but {has}: give one with --lens")
+    return chosen
 
 
 def read(

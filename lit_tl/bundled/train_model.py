@@ -139,8 +139,8 @@ def rate(step: int, config: TrainConfig) -> float:
     """The share of the learning rates: a linear warm-up, then a cosine down to a fiftieth."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+    finished = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * finished))
 
 
 def build_optimizers(

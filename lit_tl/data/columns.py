@@ -76,11 +76,11 @@ def prompt_data(where: str, records: Numbered, *, read: int = 0) -> PromptData:
     if not records:
         raise DataError(f"{where} holds no prompts")
     examples, columns = typed(where, records)
-    kept = distinct(examples)
-    left = max(read, len(records)) - len(kept)
+    unique = distinct(examples)
+    left = max(read, len(records)) - len(unique)
     more = f" ({left} more are repeated or past the limit)" if left > 0 else ""
-    description = f"{len(kept)} prompts from {where}{more}"
-    return PromptData(examples=kept, columns=columns, description=description)
+    description = f"{len(unique)} prompts from {where}{more}"
+    return PromptData(examples=unique, columns=columns, description=description)
 
 
 def prompts_in_memory(prompts: Union[str, Iterable[Union[str, Mapping[str, Any]]]]) -> PromptData:

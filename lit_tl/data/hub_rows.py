@@ -64,7 +64,7 @@ def files_of(folder: str, split: str) -> list[str]:
                 f"{folder} declares several configs in its README.md: give a file, or the "
                 "folder, of one"
             ) from error
-        read = {pathlib.Path(str(file)).resolve() for its in files.values() for file in its}
+        read = {pathlib.Path(str(file)).resolve() for paths in files.values() for file in paths}
         left = [
             path
             for path in sorted(pathlib.Path(folder).iterdir())

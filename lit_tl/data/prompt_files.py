@@ -29,8 +29,8 @@ def read_text_lines(path: str, max_examples: int = DEFAULT_MAX_EXAMPLES) -> Prom
     """
     lines = [(number, {"text": line}) for number, line in numbered_lines(path) if line.strip()]
     distinct = {record["text"]: (number, record) for number, record in reversed(lines)}
-    kept = sorted(distinct.values(), key=lambda entry: entry[0])
-    return prompt_data(path, at_most(kept, max_examples), read=len(lines))
+    unique = sorted(distinct.values(), key=lambda entry: entry[0])
+    return prompt_data(path, at_most(unique, max_examples), read=len(lines))
 
 
 def read_json_lines(path: str, max_examples: int = DEFAULT_MAX_EXAMPLES) -> PromptData:
@@ -57,12 +57,12 @@ def read_json_lines(path: str, max_examples: int = DEFAULT_MAX_EXAMPLES) -> Prom
                 raise DataError(f'{where}: no text: each line must be like {{"text": "..."}}')
             records.append((number, record))
     data = prompt_data(path, records)
-    kept = at_most(data.examples, max_examples)
-    if len(kept) == len(data.examples):
+    unique = at_most(data.examples, max_examples)
+    if len(unique) == len(data.examples):
         return data
-    left = len(records) - len(kept)
-    description = f"{len(kept)} prompts from {path} ({left} more are repeated or past the limit)"
-    return PromptData(examples=kept, columns=data.columns, description=description)
+    left = len(records) - len(unique)
+    description = f"{len(unique)} prompts from {path} ({left} more are repeated or past the limit)"
+    return PromptData(examples=unique, columns=data.columns, description=description)
 
 
 def read_table(
@@ -179,11 +179,11 @@ def text_column_of(names: list[str], asked: str, where: str) -> str:
         if asked not in names:
             raise DataError(f"{where} has no column {asked!r}: it has {', '.join(names)}")
         return asked
-    found = next((name for name in _TEXT_COLUMNS if name in names), None)
-    if found is None:
+    column = next((name for name in _TEXT_COLUMNS if name in names), None)
+    if column is None:
         usual = " or ".join(_TEXT_COLUMNS[:2])
         raise DataError(
             f"{where} has no column called {usual}: name one of {', '.join(names)} as the text "
             "column"
         )
-    return found
+    return column

@@ -100,11 +100,11 @@ def _resume(tree: ModelAdapter, batch: Batch, steps: int, placed: PlacedByPoint)
 
 def _everywhere(placed: PlacedByPoint) -> dict[Point, list[Placed]]:
     """The interventions that hold at all positions."""
-    kept = {
+    held = {
         point: [each for each in here if each.intervention.site.positions is None]
         for point, here in placed.items()
     }
-    return {point: here for point, here in kept.items() if here}
+    return {point: here for point, here in held.items() if here}
 
 
 @contextlib.contextmanager

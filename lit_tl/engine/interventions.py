@@ -249,8 +249,8 @@ def parse_intervention(text: str, arrays: Mapping[str, Array] = {}) -> Intervent
     site = Site.parse(match["site"])
     reader = None if match["reader"] is None else Site.parse(match["reader"])
     for kind, form in _FORMS.items():
-        if found := re.fullmatch(form, match["rest"]):
-            return _make(kind, site, reader, found.groupdict(), arrays)
+        if change := re.fullmatch(form, match["rest"]):
+            return _make(kind, site, reader, change.groupdict(), arrays)
     raise ValueError(f"{text!r}: {match['rest']!r} is not a change that can be made at a site")
 
 

@@ -258,15 +258,15 @@ class Runner:
                     for point in points_of(self._adapter, intervention.site):
                         layer = None if point.layer < 0 else point.layer
                         wanted[value].add(intervention.site.at(layer))
-        found = {}
+        values = {}
         for run, sites in wanted.items():
             ordered = sorted(sites, key=str)
             observe = {str(site): Observe(site) for site in ordered}
             request = _Request(observe, (), None, "none", False)
             batch = self._run([Prompt(ids=run.ids)], request, {})
             for site in ordered:
-                found[run, site] = batch.observed[str(site)][0]
-        return found
+                values[run, site] = batch.observed[str(site)][0]
+        return values
 
 
 def _one_pass(
@@ -325,8 +325,8 @@ def _backward(
     log_probs = at_least_float32(read).log_softmax(-1)
     total = (log_probs.gather(-1, tokens[:, None])[:, 0] * weights).sum()
     points = list(dict.fromkeys(point for of_site in at.values() for point in of_site))
-    found = torch.autograd.grad(total, [run.leaves[point] for point in points], allow_unused=True)
-    by_point = dict(zip(points, found, strict=True))
+    values = torch.autograd.grad(total, [run.leaves[point] for point in points], allow_unused=True)
+    by_point = dict(zip(points, values, strict=True))
     gradients = {}
     for site, of_site in at.items():
         for point in of_site:

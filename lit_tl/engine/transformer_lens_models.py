@@ -115,8 +115,8 @@ class TransformerLensAdapter(ModelAdapter):
         inside = [Point(layer, name) for layer in layers for name in names]
         outside = [Point(-1, name) for name in (*WITHOUT_LAYER, "pos_embed")]
         named = [point for point in (*inside, *outside) if point.component != "unembed_in"]
-        found = {point for point in named if self._name(point) in self._hook_points}
-        return frozenset(found) | {Point(-1, "unembed_in")}
+        present = {point for point in named if self._name(point) in self._hook_points}
+        return frozenset(present) | {Point(-1, "unembed_in")}
 
     def branches(self, point: Point) -> bool:
         """Whether a hook on the point reaches the MLP alone, and not the stream that goes on beside

@@ -60,13 +60,13 @@ def load_lens_artifacts(
     safetensors_file = str(pathlib.PurePath(ckpt_file).with_suffix(".safetensors"))
     if folder.is_dir():
         config = folder / config_file
-        found = [
+        present = [
             folder / name for name in (ckpt_file, safetensors_file) if (folder / name).is_file()
         ]
-        if not config.is_file() or not found:
+        if not config.is_file() or not present:
             missing = config_file if not config.is_file() else ckpt_file
             raise LensError(f"the folder {resource_id} holds no lens: there is no {missing} in it")
-        return config, found[0]
+        return config, present[0]
     if folder.is_file():
         raise LensError(
             f"{resource_id} is a file: give the folder that holds {config_file} and {ckpt_file}"
@@ -180,12 +180,12 @@ def read_config(path: pathlib.Path) -> dict[str, Any]:
         LensError: it is no JSON object.
     """
     try:
-        told = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise LensError(f"{path} is not JSON: {error}") from error
-    if not isinstance(told, dict):
+    if not isinstance(content, dict):
         raise LensError(f"{path} is not a JSON object")
-    return told
+    return content
 
 
 DAMAGED = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
@@ -230,7 +230,7 @@ def read_tensors(path: pathlib.Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def check_unembedding(told: Mapping[str, Any], unembed: Any, *, strict: bool) -> None:
+def check_unembedding(content: Mapping[str, Any], unembed: Any, *, strict: bool) -> None:
     """Compare the hashes in a config, the full one where there is one, with the model's
     unembedding.
 
@@ -238,21 +238,21 @@ def check_unembedding(told: Mapping[str, Any], unembed: Any, *, strict: bool) ->
         LensError: they differ, and `strict`.
     """
     # The full hash is of float32 numbers, which a model in half precision has rounded.
-    whole = told.get("unembed_full_hash") and unembed.readout.weight.dtype in (
+    whole = content.get("unembed_full_hash") and unembed.readout.weight.dtype in (
         torch.float32,
         torch.float64,
     )
     name = "unembed_full_hash" if whole else "unembed_hash"
-    recorded = told.get(name)
+    recorded = content.get(name)
     if recorded is not None and not isinstance(recorded, str):
         raise LensError(f"the lens's config has {name} {recorded!r}, which is no hash")
-    mine = unembed.full_hash() if name == "unembed_full_hash" else unembed.unembedding_hash()
-    if recorded is None or recorded == mine:
+    own_hash = unembed.full_hash() if name == "unembed_full_hash" else unembed.unembedding_hash()
+    if recorded is None or recorded == own_hash:
         return
     sentence = (
         f"this lens was fitted to another unembedding than that of {unembed.readout.name}: "
         f"{name} is {recorded[:12]}..., "
-        f"the model's is {mine[:12]}..."
+        f"the model's is {own_hash[:12]}..."
     )
     if strict:
         raise LensError(f"{sentence}; load it with strict=False to go on with it")
@@ -304,7 +304,7 @@ def check_finite(tensors: Mapping[str, torch.Tensor], path: pathlib.Path) -> Non
 def write(
     folder: pathlib.Path,
     tensors: Mapping[str, torch.Tensor],
-    told: Mapping[str, Any],
+    content: Mapping[str, Any],
     *,
     ckpt: str,
     config: str,
@@ -322,10 +322,10 @@ def write(
         replace(folder / ckpt, lambda file: file.write(safetensors.torch.save(plain)))
     else:
         save_tensors(folder / ckpt, plain)
-    write_json(folder / config, told)
+    write_json(folder / config, content)
 
 
-def save_tensors(path: pathlib.Path, told: Any) -> None:
+def save_tensors(path: pathlib.Path, content: Any) -> None:
     """Write tensors and plain values, which `torch.load(weights_only=True)` reads, whole or not at
     all.
 
@@ -335,7 +335,7 @@ def save_tensors(path: pathlib.Path, told: Any) -> None:
 
     def save(file: IO[bytes]) -> None:
         try:
-            torch.save(told, file)
+            torch.save(content, file)
         except RuntimeError as error:  # torch's zip writer says so where a write failed
             raise (
                 error.__context__
@@ -346,13 +346,13 @@ def save_tensors(path: pathlib.Path, told: Any) -> None:
     replace(path, save)
 
 
-def write_json(path: pathlib.Path, told: Mapping[str, Any]) -> None:
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object, whole or not at all.
 
     Raises:
         OSError: the file can't be written.
     """
-    replace(path, lambda file: file.write(json.dumps(told, indent=2).encode() + b"\n"))
+    replace(path, lambda file: file.write(json.dumps(content, indent=2).encode() + b"\n"))
 
 
 def replace(path: pathlib.Path, write_to: Callable[[IO[bytes]], Any]) -> None:

@@ -58,10 +58,10 @@ def published(run: Mapping[str, Any], where: Published) -> dict[str, Any]:
     }
     if settings.get("start_from") not in (None, "ridge", "zero"):
         settings["start_from"] = pathlib.PurePath(settings["start_from"]).name
-    told = {name: value for name, value in run.items() if name != "first_skipped"}
-    if "model" in told:
-        told["model"] = {**told["model"], "name": where.model}
-    return {**told, "settings": settings}
+    values = {name: value for name, value in run.items() if name != "first_skipped"}
+    if "model" in values:
+        values["model"] = {**values["model"], "name": where.model}
+    return {**values, "settings": settings}
 
 
 def card(config: Mapping[str, Any], run: Mapping[str, Any], where: Published) -> str:
@@ -122,14 +122,16 @@ def _of_run(run: Mapping[str, Any], where: Published) -> list[str]:
 def _command(settings: Mapping[str, Any], where: Published, data: str) -> str:
     """What trains such a lens: the flags that are not at their defaults."""
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
-    said = {
+    given = {
         name: value for name, value in settings.items() if name not in _PLACES and name in defaults
     }
-    changed = {name: value for name, value in said.items() if value != defaults[name]}
-    told = {"model": where.model, "data": data, "output": "lens"} | {
+    changed = {name: value for name, value in given.items() if value != defaults[name]}
+    values = {"model": where.model, "data": data, "output": "lens"} | {
         n: v for n, v in changed.items() if n != "model"
     }
-    flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in told.items()]
+    flags = [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in values.items()
+    ]
     return shlex.join(["python", "-m", "lit_tl.lens", "train", *flags])
 
 

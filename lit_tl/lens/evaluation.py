@@ -53,13 +53,13 @@ class Evaluation:
 
     def rows(self) -> list[dict[str, Any]]:
         """One for each layer and lens, and last the model."""
-        found = [
+        entries = [
             (name, layer, measured)
             for name, measured in self.lenses.items()
             for layer in range(len(measured.kl))
         ]
         last = max((len(measured.kl) for measured in self.lenses.values()), default=0)
-        rows = [self._row(name, layer, layer, measured) for name, layer, measured in found]
+        rows = [self._row(name, layer, layer, measured) for name, layer, measured in entries]
         return sorted(rows, key=lambda row: row["layer"]) + [
             self._row("model", last, 0, self.model)
         ]
@@ -197,15 +197,15 @@ def _means(
     """KL and cross-entropy of each row, for each lens and layer and then the model: `[measure,
     n]`."""
     prepared = loss.prepare(Truth(final=rows[-1].float()))
-    found: list[torch.Tensor] = []
+    entries: list[torch.Tensor] = []
     with torch.no_grad():
         for lens in lenses.values():
             for layer, h in enumerate(rows[:-1]):
-                found += loss.kl_and_cross_entropy(
+                entries += loss.kl_and_cross_entropy(
                     lens.transform_hidden(h.float(), layer), prepared, labels
                 )
-        found += loss.kl_and_cross_entropy(rows[-1].float(), prepared, labels)
-    return torch.stack(found)
+        entries += loss.kl_and_cross_entropy(rows[-1].float(), prepared, labels)
+    return torch.stack(entries)
 
 
 def _evaluation(
@@ -217,12 +217,12 @@ def _evaluation(
     error = np.sqrt(spread / (sequences - 1)) if sequences > 1 else np.full_like(spread, np.nan)
 
     def measured(part: slice) -> Measured:
-        value, its_error = mean[part].reshape(-1, 2), error[part].reshape(-1, 2)
+        value, value_error = mean[part].reshape(-1, 2), error[part].reshape(-1, 2)
         return Measured(
             kl=value[:, 0],
             cross_entropy=value[:, 1],
-            kl_error=its_error[:, 0],
-            cross_entropy_error=its_error[:, 1],
+            kl_error=value_error[:, 0],
+            cross_entropy_error=value_error[:, 1],
         )
 
     step = 2 * n_layers

@@ -54,19 +54,19 @@ class LinearReadout:
         ones = torch.ones(1, 1, 1, device=weight.device)
         scale = float(readout.finish(ones))
         bias = getattr(readout.unembedding, "b_U", getattr(readout.unembedding, "bias", None))
-        found = cls(unembed, weight, None if bias is None else bias.detach(), scale)
+        linear = cls(unembed, weight, None if bias is None else bias.detach(), scale)
         generator = torch.Generator().manual_seed(0)
         probe = torch.randn(4, readout.d_model, generator=generator).to(
             weight.device
         ) * torch.tensor([[1.0], [5.0], [50.0], [500.0]]).to(weight.device)
         with torch.no_grad():
-            expected, got = unembed(probe), found.logits(found.input(probe))
+            expected, computed = unembed(probe), linear.logits(linear.input(probe))
         tolerance = 1e-4 if weight.dtype in (torch.float32, torch.float64) else 3e-2
         if not torch.allclose(
-            expected, got, rtol=tolerance, atol=tolerance * float(expected.abs().max())
+            expected, computed, rtol=tolerance, atol=tolerance * float(expected.abs().max())
         ):
             return None
-        return found._in(dtype or weight.dtype)
+        return linear._in(dtype or weight.dtype)
 
     def _in(self, dtype: torch.dtype) -> "LinearReadout":
         if dtype not in (torch.bfloat16, torch.float16):

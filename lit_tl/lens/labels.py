@@ -59,9 +59,9 @@ class TrajectoryLabels:
         Raises:
             ValueError: `stride` is below 1.
         """
-        kept = strided(len(self.label_strings), stride)
-        hover = None if self.hover_over_entries is None else self.hover_over_entries[kept]
-        return TrajectoryLabels(self.label_strings[kept], hover)
+        rows = strided(len(self.label_strings), stride)
+        hover = None if self.hover_over_entries is None else self.hover_over_entries[rows]
+        return TrajectoryLabels(self.label_strings[rows], hover)
 
     def template_and_customdata(
         self, col_width_limit: int = 10

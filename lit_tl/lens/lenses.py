@@ -81,18 +81,18 @@ class TunedLensConfig:
         missing = {"base_model_name_or_path", "d_model", "num_hidden_layers"} - set(config_dict)
         if missing:
             raise artifacts.LensError(f"the lens's config has no {sorted(missing)[0]}")
-        told = {name: value for name, value in config_dict.items() if name in names}
+        values = {name: value for name, value in config_dict.items() if name in names}
         for name, kind in (
             ("d_model", int),
             ("num_hidden_layers", int),
             ("bias", bool),
             ("base_model_name_or_path", str),
         ):
-            if not isinstance(told.get(name, True if kind is bool else None), kind):
+            if not isinstance(values.get(name, True if kind is bool else None), kind):
                 raise artifacts.LensError(
-                    f"the lens's config has {name} {told[name]!r}, which is no {kind.__name__}"
+                    f"the lens's config has {name} {values[name]!r}, which is no {kind.__name__}"
                 )
-        config = cls(**told)
+        config = cls(**values)
         if config.lens_type != "linear_tuned_lens":
             raise artifacts.LensError(
                 f"lens_type {config.lens_type!r} is not known: linear_tuned_lens is"
@@ -120,14 +120,14 @@ class TunedLens(Lens):
     def __init__(self, unembed: Unembed, config: TunedLensConfig):
         super().__init__(unembed)
         readout = unembed.readout
-        for name, mine, its in (
+        for name, own, of_model in (
             ("d_model", config.d_model, readout.d_model),
             ("num_hidden_layers", config.num_hidden_layers, readout.n_layers),
         ):
-            if mine != its:
+            if own != of_model:
                 raise artifacts.LensError(
                     f"a lens of {config.base_model_name_or_path} does not fit {readout.name}: "
-                    f"{name} is {mine}, the model has {its}"
+                    f"{name} is {own}, the model has {of_model}"
                 )
         self.config = config
         self.translators = torch.nn.ModuleList(
@@ -192,9 +192,9 @@ class TunedLens(Lens):
                 message says which.
         """
         config_path, ckpt_path = artifacts.load_lens_artifacts(lens_resource_id, **kwargs)
-        told = artifacts.read_config(config_path)
-        lens = cls(unembed, TunedLensConfig.from_dict(told))
-        artifacts.check_unembedding(told, unembed, strict=strict)
+        values = artifacts.read_config(config_path)
+        lens = cls(unembed, TunedLensConfig.from_dict(values))
+        artifacts.check_unembedding(values, unembed, strict=strict)
         artifacts.fill(lens.translators, artifacts.read_tensors(ckpt_path), ckpt_path)
         return lens.to(map_location or unembed.readout.weight.device)
 
@@ -208,11 +208,11 @@ class TunedLens(Lens):
         `unembed_full_hash` beside it, but not where the model is in half precision, whose numbers
         may be rounded ones.
         """
-        told = self.config.to_dict() | {"unembed_hash": self.unembed.unembedding_hash()}
+        values = self.config.to_dict() | {"unembed_hash": self.unembed.unembedding_hash()}
         if self.unembed.readout.weight.dtype in (torch.float32, torch.float64):
-            told["unembed_full_hash"] = self.unembed.full_hash()
+            values["unembed_full_hash"] = self.unembed.full_hash()
         artifacts.write(
-            pathlib.Path(path), self.translators.state_dict(), told, ckpt=ckpt, config=config
+            pathlib.Path(path), self.translators.state_dict(), values, ckpt=ckpt, config=config
         )
 
     def transform_hidden(self, h: Hidden, idx: int) -> Hidden:

@@ -365,7 +365,7 @@ class Trajectory:
                     values[name].append(value.cpu())
             for name in reduces:
                 parts[name].append(torch.cat(values[name], dim=axis))
-        return {name: torch.cat(found, dim=axis + 1).numpy() for name, found in parts.items()}
+        return {name: torch.cat(pieces, dim=axis + 1).numpy() for name, pieces in parts.items()}
 
     def _known(self, name: str, chunk: slice, like: torch.Tensor) -> Optional[torch.Tensor]:
         ids = getattr(self, name)
@@ -382,8 +382,8 @@ def strided(count: int, stride: int) -> list[int]:
     """
     if stride < 1:
         raise ValueError(f"stride is {stride}: give 1 or more")
-    kept = list(range(0, count, stride))
-    return kept if not kept or kept[-1] == count - 1 else [*kept, count - 1]
+    rows = list(range(0, count, stride))
+    return rows if not rows or rows[-1] == count - 1 else [*rows, count - 1]
 
 
 def masked_ids(ids: "npt.NDArray[np.int64]", mask_input: bool) -> Optional[torch.Tensor]:

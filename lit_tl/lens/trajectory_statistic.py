@@ -56,13 +56,13 @@ class TrajectoryStatistic:
             ValueError: `stride` is below 1.
         """
         assert self._layer_labels is not None
-        kept = strided(self.num_layers, stride)
+        rows = strided(self.num_layers, stride)
         labels = None if self.trajectory_labels is None else self.trajectory_labels.stride(stride)
         return dataclasses.replace(
             self,
-            stats=self.stats[..., kept, :],
+            stats=self.stats[..., rows, :],
             trajectory_labels=labels,
-            _layer_labels=self._layer_labels[kept],
+            _layer_labels=self._layer_labels[rows],
         )
 
     def heatmap(

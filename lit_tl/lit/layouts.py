@@ -26,8 +26,8 @@ def _tabs(names: tuple[str, ...], *, compact: bool) -> dict[str, list[str]]:
     tabs: dict[str, list[str]] = {}
     for name in names:
         ours = [panel for panel in panels() if panel.tab == name and (panel.compact or not compact)]
-        theirs = [] if compact and ours else _OF_LIT.get(name, [])
-        tabs[name] = [*(panel.tag for panel in ours), *theirs]
+        lit_modules = [] if compact and ours else _OF_LIT.get(name, [])
+        tabs[name] = [*(panel.tag for panel in ours), *lit_modules]
     return tabs
 
 

@@ -139,9 +139,9 @@ class LazyModel(lit_model.ModelWrapper):
         for entry in chunk:
             _, key, result = entry
             for name in wanted:
-                found = self._cache.get((key, name))
-                if found is not None:
-                    result[name] = found[0]
+                cached = self._cache.get((key, name))
+                if cached is not None:
+                    result[name] = cached[0]
             if missing := tuple(name for name in wanted if name not in result):
                 misses.setdefault(missing, []).append(entry)
         for names, entries in misses.items():
@@ -191,10 +191,10 @@ class Request:
         with self._lock:
             if name not in self._done[index]:
                 together = self.fields_with(name)
-                for done, fetched in zip(
+                for values, fetched in zip(
                     self._done, self.model.fetch(self.inputs, together), strict=True
                 ):
-                    done.update(fetched)
+                    values.update(fetched)
         return self._done[index][name]
 
     def fields_with(self, name: str) -> list[str]:

@@ -76,13 +76,13 @@ class Explained:
 
 def gradients(explained: Explained) -> tuple[Embeddings, Embeddings]:
     """The gradient of the target with respect to the token embeddings, and the token embeddings."""
-    found: list[tuple[Embeddings, Embeddings]] = []
+    results: list[tuple[Embeddings, Embeddings]] = []
 
     def take(index: list[int], gradient: np.ndarray, embeddings: np.ndarray) -> None:
-        found.append((gradient[0], embeddings[0]))
+        results.append((gradient[0], embeddings[0]))
 
     explained.gradients_of([explained.prompt], take)
-    return found[0]
+    return results[0]
 
 
 def grad_l2(explained: Explained) -> Scores:

@@ -46,10 +46,10 @@ def index_page(client_root: str) -> str:
         f'<script type="module" src="{PREFIX[1:]}plugin.js" data-main="\\1" '
         f'onerror="{late}"></script>'
     )
-    page, found = _MAIN_SCRIPT.subn(
+    page, count = _MAIN_SCRIPT.subn(
         lambda match: f"{without}\n  {match.expand(plugin)}", page, count=1
     )
-    if not found:
+    if not count:
         sentence = (
             "lit_tl\\'s panels are off, because this LIT client starts otherwise than "
             "they know: install lit-nlp 1.3.1."

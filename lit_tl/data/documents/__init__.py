@@ -61,9 +61,11 @@ def open_documents(source: str, *, text_column: str, split: str, bad_lines: BadL
     if path.is_dir():
         files = [pathlib.Path(file) for file in hub_rows.files_of(str(path), split)]
         if files and all(_suffix(file) in (*_JSON_LINES, *_PLAIN) for file in files):
-            told = {"data_set": public_name(str(path)), "split": split}
+            described = {"data_set": public_name(str(path)), "split": split}
             return LineFiles(
-                f"{path}[{split}]", told, [_lines(file, text_column, bad_lines) for file in files]
+                f"{path}[{split}]",
+                described,
+                [_lines(file, text_column, bad_lines) for file in files],
             )
     return Rows(
         str(path) if path.is_dir() else name,

@@ -51,9 +51,9 @@ class LineFile(Documents):
         for raw in self._lines(now):
             if not now["documents"] and not now["skipped"]:
                 self._refuse_a_list(raw)
-            with counted_if_bad(self._bad_lines, now) as found:
-                found.append(self._text(raw, now["line"] + 1))
-            text = "".join(found)
+            with counted_if_bad(self._bad_lines, now) as texts_of_line:
+                texts_of_line.append(self._text(raw, now["line"] + 1))
+            text = "".join(texts_of_line)
             now["line"] += 1
             now["offset"] = now.get("offset", 0) + len(raw)
             if text:
@@ -126,11 +126,11 @@ class LineFile(Documents):
         try:
             json.loads(start)  # a line that is a whole list is one bad line
         except (ValueError, RecursionError) as error:
-            told = (
+            described = (
                 f"{self.where} is a list in JSON: make JSON lines of it, "
                 f'{{"{self._column}": "..."}} on each line'
             )
-            raise DataError(told) from error
+            raise DataError(described) from error
 
     def _text(self, raw: bytes, number: int) -> str:
         where = f"{self.where}:{number}"
@@ -151,8 +151,8 @@ class LineFiles(Documents):
         files: in their order.
     """
 
-    def __init__(self, where: str, told: dict[str, Any], files: Sequence[LineFile]):
-        self.where, self._told, self._files = where, told, files
+    def __init__(self, where: str, described: dict[str, Any], files: Sequence[LineFile]):
+        self.where, self._told, self._files = where, described, files
 
     def groups(self, place: Place = START) -> Iterator[Group]:
         """See `Documents`."""

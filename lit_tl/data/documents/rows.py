@@ -85,13 +85,16 @@ class Rows(Documents):
     def identity(self) -> dict[str, Any]:
         """Name, config, split, and what the library knows of the version."""
         data = hub_rows.stream(self._name, self._config, self._split)
-        told = {
+        described = {
             "data_set": public_name(self._name),
             "config": self._config,
             "split": self._split,
             "text_column": self._column,
         }
-        return told | {"version": str(data.info.version), "fingerprint": _fingerprint(self._name)}
+        return described | {
+            "version": str(data.info.version),
+            "fingerprint": _fingerprint(self._name),
+        }
 
 
 def public_name(name: str) -> str:
@@ -107,8 +110,8 @@ def _fingerprint(name: str) -> str:
         files = sorted(
             path for path in folder.rglob("*") if path.is_file() and path.suffix in _DATA_SUFFIXES
         )
-        told = [(str(path.relative_to(folder)), file_hash(path)) for path in files]
-        return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
+        described = [(str(path.relative_to(folder)), file_hash(path)) for path in files]
+        return hashlib.blake2b(json.dumps(described).encode(), digest_size=16).hexdigest()
     import huggingface_hub
 
     with hub_rows.said_plainly(name, name):

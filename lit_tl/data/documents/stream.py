@@ -56,12 +56,14 @@ def text_of(record: Any, column: str, where: str) -> str:
         raise DataError(f'{where}: not a JSON object: each line must be like {{"{column}": "..."}}')
     text = record.get(column)
     if not isinstance(text, str):
-        found = (
+        problem = (
             f"it is {type(text).__name__}"
             if column in record
             else f"there are {', '.join(map(repr, record)) or 'none'}"
         )
-        raise DataError(f"{where}: no text under {column!r}: {found} (--text_column names another)")
+        raise DataError(
+            f"{where}: no text under {column!r}: {problem} (--text_column names another)"
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -57,9 +57,9 @@ def run(config: Config) -> Optional[str]:
     from lit_tl.lens.training.processes import pick_device, processes
 
     device = pick_device(config.device)
-    with processes(device) as mine:
+    with processes(device) as this_process:
         model, tokenizer = load_frozen(config, device)
-        return _Measuring(config, output, documents, device, mine, model, tokenizer).run()
+        return _Measuring(config, output, documents, device, this_process, model, tokenizer).run()
 
 
 def _product_dtype(precision: Precision) -> Any:
@@ -100,8 +100,8 @@ class _Measuring:
         from lit_tl.lens.training.loss import row_loss
         from lit_tl.lens.training.run import encoder
 
-        told = {"data": self.documents.identity(), "model": record.weights_hash(self.model)}
-        self.processes.agree(self.config.of_all() | told)
+        content = {"data": self.documents.identity(), "model": record.weights_hash(self.model)}
+        self.processes.agree(self.config.of_all() | content)
         source = self._source()
         lenses = self._lenses(source)
         if self.config.fsdp:
@@ -117,7 +117,7 @@ class _Measuring:
         with tqdm.tqdm(
             total=total, unit=" tokens", unit_scale=True, disable=not self.processes.is_first
         ) as bar:
-            found = evaluate(
+            result = evaluate(
                 self.model,
                 lenses,
                 row_loss(lenses["logit"].unembed, dtype=_product_dtype(self.config.precision)),
@@ -129,17 +129,17 @@ class _Measuring:
             )
         if not self.processes.is_first:
             return None
-        self._write(found, chunks)
+        self._write(result, chunks)
         short = (
             ""
             if wanted is None or chunks.given == wanted
             else f" (the text ended before the {self.config.tokens:,} of --tokens)"
         )
-        done = (
-            f"{self.output}: eval.json, eval.csv and eval.html, over {found.tokens:,} "
+        summary = (
+            f"{self.output}: eval.json, eval.csv and eval.html, over {result.tokens:,} "
             f"predicted tokens{short}"
         )
-        return "\n".join([found.table(), *shifted, *skipped(self.output / "eval.json"), done])
+        return "\n".join([result.table(), *shifted, *skipped(self.output / "eval.json"), summary])
 
     def _source(self) -> str:
         if self.config.lens != "auto":
@@ -187,27 +187,31 @@ class _Measuring:
 
         batch = self.config.per_gpu_batch_size or max(1, 2048 // length)
         while taken := list(itertools.islice(sequences, batch * self.processes.world_size)):
-            mine = taken[self.processes.rank :: self.processes.world_size]
-            rows = torch.stack(mine) if mine else torch.empty(0, length, dtype=torch.int32)
+            this_process = taken[self.processes.rank :: self.processes.world_size]
+            rows = (
+                torch.stack(this_process)
+                if this_process
+                else torch.empty(0, length, dtype=torch.int32)
+            )
             yield rows.long().to(self.device)
 
-    def _write(self, found: Any, chunks: Any) -> None:
+    def _write(self, result: Any, chunks: Any) -> None:
         from lit_tl.lens import artifacts
         from lit_tl.lens.training import record
 
-        told = {
+        content = {
             "settings": dataclasses.asdict(self.config),
             "versions": record.versions(),
             "data": self.documents.identity(),
-            "tokens": found.tokens,
+            "tokens": result.tokens,
             "skipped_lines": chunks.place.get("skipped", 0),
             "first_skipped": chunks.place.get("first_skipped", ""),
-            "measured": found.rows(),
+            "measured": result.rows(),
         }
-        artifacts.write_json(self.output / "eval.json", told)
-        artifacts.replace(self.output / "eval.csv", lambda file: file.write(found.csv().encode()))
-        figure = found.figure(
-            f"Lenses of {self.config.model} on {found.tokens:,} tokens of "
+        artifacts.write_json(self.output / "eval.json", content)
+        artifacts.replace(self.output / "eval.csv", lambda file: file.write(result.csv().encode()))
+        figure = result.figure(
+            f"Lenses of {self.config.model} on {result.tokens:,} tokens of "
             f"{pathlib.Path(self.documents.where).name}"
         )
         page = figure.to_html(include_plotlyjs=True)

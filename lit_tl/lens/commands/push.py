@@ -48,13 +48,13 @@ def run(config: Config) -> str:
     if not folder.is_dir():
         raise ValueError(f"--lens {config.lens} is no folder: give the --output of training")
     config_path, ckpt_path = artifacts.load_lens_artifacts(str(folder.resolve()))
-    told = artifacts.read_config(config_path)
+    content = artifacts.read_config(config_path)
     artifacts.check_finite(artifacts.read_tensors(ckpt_path), ckpt_path)
-    where = _where(config, TunedLensConfig.from_dict(told).base_model_name_or_path)
+    where = _where(config, TunedLensConfig.from_dict(content).base_model_name_or_path)
     run = read_run(folder)
-    text = card(told, run, where)
+    text = card(content, run, where)
     files: dict[str, Any] = {
-        "config.json": _json({**told, "base_model_name_or_path": where.model}),
+        "config.json": _json({**content, "base_model_name_or_path": where.model}),
         ckpt_path.name: ckpt_path,
         **({"train.json": _json(published(run, where))} if run else {}),
         "README.md": text.encode(),
@@ -62,8 +62,8 @@ def run(config: Config) -> str:
     files = {f"lens/{where.name}/{name}": content for name, content in files.items()}
     if config.dry_run:
         sizes = {
-            name: len(found) if isinstance(found, bytes) else found.stat().st_size
-            for name, found in files.items()
+            name: len(entry) if isinstance(entry, bytes) else entry.stat().st_size
+            for name, entry in files.items()
         }
         listed = "\n".join(f"  {name}  {size:,} bytes" for name, size in sizes.items())
         return f"{text}\nwould upload to {config.repo_type} {config.repo_id}:\n{listed}"
@@ -104,8 +104,8 @@ def _where(config: Config, model: str) -> Any:
     )
 
 
-def _json(told: Any) -> bytes:
-    return json.dumps(told, indent=2).encode() + b"\n"
+def _json(content: Any) -> bytes:
+    return json.dumps(content, indent=2).encode() + b"\n"
 
 
 def _upload(config: Config, where: Any, files: dict[str, Any], text: str) -> str:
@@ -125,7 +125,7 @@ def _upload(config: Config, where: Any, files: dict[str, Any], text: str) -> str
         operations = [add(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
         if config.repo_type == "model" and not api.file_exists(config.repo_id, "README.md"):
             operations.append(add(path_in_repo="README.md", path_or_fileobj=text.encode()))
-        done = api.create_commit(
+        commit = api.create_commit(
             config.repo_id,
             operations,
             commit_message=f"Tuned lens {where.name}",
@@ -142,7 +142,7 @@ def _upload(config: Config, where: Any, files: dict[str, Any], text: str) -> str
         raise ValueError(str(error).strip().splitlines()[0]) from error
     except connection_errors() as error:
         raise ValueError("the Hugging Face Hub can't be reached; nothing was uploaded") from error
-    return str(done.pr_url or done.commit_url)
+    return str(commit.pr_url or commit.commit_url)
 
 
 def _no_access(config: Config) -> str:

@@ -35,26 +35,28 @@ def run(config: Config) -> Optional[str]:
     from lit_tl.lens.training.processes import pick_device, processes
 
     device = pick_device(config.device)
-    with processes(device) as mine:
+    with processes(device) as this_process:
         model, tokenizer = load_frozen(config, device)
         source = training.ModelAndText(model=model, tokenizer=tokenizer, documents=documents)
         with ctrl_c.raises_inside():  # the bar's line and a W&B run are ended in order
-            training.train(config, source, device=device, processes=mine)
-        if not mine.is_first:
+            training.train(config, source, device=device, processes=this_process)
+        if not this_process.is_first:
             return None
-    done = (
+    summary = (
         f"{output}: the lens, train.json and losses.html are written. Look through it: "
         f"--lens {output} with lit_tl.launch"
     )
-    return "\n".join([*skipped(output / "train.json"), done])
+    return "\n".join([*skipped(output / "train.json"), summary])
 
 
 def skipped(record: pathlib.Path) -> list[str]:
     """A line on the lines of the data that held no text, if there were any."""
-    told = json.loads(record.read_text("utf-8"))
-    if not told["skipped_lines"]:
+    content = json.loads(record.read_text("utf-8"))
+    if not content["skipped_lines"]:
         return []
-    return [f"{told['skipped_lines']} lines were skipped, the first at {told['first_skipped']}"]
+    return [
+        f"{content['skipped_lines']} lines were skipped, the first at {content['first_skipped']}"
+    ]
 
 
 def open_text(config: Any) -> Any:

@@ -60,37 +60,37 @@ class Checkpoints:
             CheckpointError: it can't be written; those before are as they were.
         """
         path = self.folder / f"step_{step:08d}.pt"
-        told = {"format": _FORMAT, "step": step, "settings": self._settings, **state}
+        content = {"format": _FORMAT, "step": step, "settings": self._settings, **state}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for left in self.folder.glob(".step_*.pt.*"):  # of a run that was killed while it wrote
                 left.unlink(missing_ok=True)
-            artifacts.save_tensors(path, told)
+            artifacts.save_tensors(path, content)
         except OSError as error:
-            kept = (
+            remark = (
                 f"; {self._files()[-1]} is whole, and the same command goes on from it"
                 if self._files()
                 else ""
             )
-            raise CheckpointError(f"the checkpoint {error}{kept}") from error
+            raise CheckpointError(f"the checkpoint {error}{remark}") from error
         for old in self._files()[: -self._keep] if self._keep else []:
             old.unlink(missing_ok=True)
         return path
 
     def _files(self) -> list[pathlib.Path]:
-        found = self.folder.glob("step_*.pt") if self.folder.is_dir() else []
-        return sorted(path for path in found if re.fullmatch(r"step_\d{8}\.pt", path.name))
+        files = self.folder.glob("step_*.pt") if self.folder.is_dir() else []
+        return sorted(path for path in files if re.fullmatch(r"step_\d{8}\.pt", path.name))
 
-    def _compare(self, path: pathlib.Path, theirs: Mapping[str, Any]) -> None:
+    def _compare(self, path: pathlib.Path, other: Mapping[str, Any]) -> None:
         names = [
             name
-            for name in {**theirs, **self._settings}
-            if theirs.get(name) != self._settings.get(name)
+            for name in {**other, **self._settings}
+            if other.get(name) != self._settings.get(name)
         ]
         if names:
             name = names[0]
             raise CheckpointError(
-                f"{path} is of a run with {name} {_short(theirs.get(name))}, and this one has "
+                f"{path} is of a run with {name} {_short(other.get(name))}, and this one has "
                 f"{_short(self._settings.get(name))}: "
                 f"give the same {name}, or another --output or --checkpoint_dir"
             )

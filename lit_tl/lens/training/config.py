@@ -126,9 +126,9 @@ class TrainConfig(WorkOnText):
 
     def results(self) -> dict[str, Any]:
         """The settings on which the lens depends, with what stands for those that were not said."""
-        said = {
+        given = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.metadata["result"]
         }
-        return said | {"token_shift": self.shift, "warmup_steps": self.warmup}
+        return given | {"token_shift": self.shift, "warmup_steps": self.warmup}

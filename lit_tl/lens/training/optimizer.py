@@ -57,10 +57,10 @@ def restore(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
     )  # ZeRO's own, to which it gives Adam's count of steps on the CPU: fused Adam
     for (
         parameter,
-        its,
+        entry,
     ) in inner.state.items():  # wants it where the parameter is (pytorch/pytorch issue 124133)
-        if "step" in its:
-            its["step"] = its["step"].to(parameter.device)
+        if "step" in entry:
+            entry["step"] = entry["step"].to(parameter.device)
 
 
 def make_schedule(

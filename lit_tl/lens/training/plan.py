@@ -69,7 +69,7 @@ class Plan:
             start_sequences=start,
         )
 
-    def told(self, config: TrainConfig) -> str:
+    def in_words(self, config: TrainConfig) -> str:
         """In words."""
         steps = (
             f"{config.num_steps} steps of {config.tokens_per_step:,} tokens in sequences "

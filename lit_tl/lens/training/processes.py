@@ -43,7 +43,7 @@ class Processes:
             raise holder[1]
         return holder[0]
 
-    def agree(self, told: Mapping[str, Any]) -> None:
+    def agree(self, values: Mapping[str, Any]) -> None:
         """Check that all processes are told the same.
 
         Raises:
@@ -51,16 +51,16 @@ class Processes:
         """
         if self.world_size == 1:
             return
-        theirs: list[Any] = [None] * self.world_size
+        gathered: list[Any] = [None] * self.world_size
         torch.distributed.all_gather_object(
-            theirs, {name: repr(value) for name, value in told.items()}
+            gathered, {name: repr(value) for name, value in values.items()}
         )
-        for rank, its in enumerate(theirs):
-            for name in {**theirs[0], **its}:
-                if its.get(name) != theirs[0].get(name):
+        for rank, other in enumerate(gathered):
+            for name in {**gathered[0], **other}:
+                if other.get(name) != gathered[0].get(name):
                     raise ValueError(
-                        f"processes 0 and {rank} differ in {name}: {theirs[0].get(name)} and "
-                        f"{its.get(name)}; "
+                        f"processes 0 and {rank} differ in {name}: {gathered[0].get(name)} and "
+                        f"{other.get(name)}; "
                         "give all machines the same command, model and data"
                     )
 

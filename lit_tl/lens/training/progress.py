@@ -19,11 +19,11 @@ class Progress:
         loss: its name, for the lines.
     """
 
-    def __init__(self, plan: Plan, num_steps: int, *, done: int, loss: str):
+    def __init__(self, plan: Plan, num_steps: int, *, finished: int, loss: str):
         self._num_steps, self._loss = num_steps, loss
         self._every = max(1, num_steps // 20)
         per_step = plan.sequences * plan.length
-        before = (plan.start_sequences * plan.length if done else 0) + done * per_step
+        before = (plan.start_sequences * plan.length if finished else 0) + finished * per_step
         self._bar = tqdm.tqdm(
             total=plan.tokens_asked(num_steps),
             initial=before,

@@ -17,8 +17,8 @@ _PACKAGES = ("torch", "transformers", "transformer-lens", "tokenizers", "numpy",
 
 def versions() -> dict[str, str]:
     """Of everything that numbers depend on."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"lit_tl": lit_tl.__version__, "python": platform.python_version(), **found}
+    modules = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"lit_tl": lit_tl.__version__, "python": platform.python_version(), **modules}
 
 
 def weights_hash(model: Any) -> str:
@@ -46,7 +46,7 @@ def write(
     folder: pathlib.Path,
     *,
     config: Any,
-    told: Mapping[str, Any],
+    content: Mapping[str, Any],
     losses: Sequence[Sequence[float]],
     loss_name: str,
 ) -> None:
@@ -62,7 +62,7 @@ def write(
     try:
         artifacts.write_json(
             folder / "train.json",
-            {"settings": settings, "versions": versions(), **told, "losses": losses},
+            {"settings": settings, "versions": versions(), **content, "losses": losses},
         )
         artifacts.replace(folder / "losses.html", lambda file: file.write(page.encode()))
     except OSError as error:

@@ -88,7 +88,7 @@ def train(
         raise OutOfData(
             f"{source.documents.where} holds {most:,} tokens at the very most, and the run "
             f"asks for {asked:,} "
-            f"({plan.told(config)}): give more text, or a smaller --num_steps, "
+            f"({plan.in_words(config)}): give more text, or a smaller --num_steps, "
             "--tokens_per_step or --start_tokens"
         )
     identity = {
@@ -137,18 +137,20 @@ def train(
         listeners.close(failed)
     if processes.is_first:
         lens.save(output)
-        told = {
+        content = {
             **identity,
             "plan": dataclasses.asdict(plan),
             **_counts(trainer),
             "processes": processes.world_size,
         }
-        told |= {
+        content |= {
             "products": products,
             "device": record.device_name(device),
             "seconds": round(trainer.seconds, 1),
         }
-        record.write(output, config=config, told=told, losses=trainer.losses, loss_name=config.loss)
+        record.write(
+            output, config=config, content=content, losses=trainer.losses, loss_name=config.loss
+        )
     return lens
 
 
@@ -188,16 +190,16 @@ def encoder(tokenizer: Any, d_vocab: int) -> Encode:
     prefix = [] if first is None else [int(first)]
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
-        found = tokenizer(
+        encoded = tokenizer(
             list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
         )["input_ids"]
-        highest = max((max(ids, default=0) for ids in found), default=0)
+        highest = max((max(ids, default=0) for ids in encoded), default=0)
         if highest >= d_vocab:
             raise ValueError(
                 f"the tokenizer has token {highest}, but the model has {d_vocab} embeddings: "
                 "they do not belong together"
             )
-        return [prefix + ids for ids in found]
+        return [prefix + ids for ids in encoded]
 
     return encode
 
@@ -246,12 +248,14 @@ def _listeners(
         )
     if quiet:
         return Listeners(None, wandb)
-    done = 0 if state is None else len(state["losses"])
-    progress = Progress(plan, config.num_steps, done=done, loss=config.loss)
+    finished = 0 if state is None else len(state["losses"])
+    progress = Progress(plan, config.num_steps, finished=finished, loss=config.loss)
     begins = (
-        f"going on from the checkpoint of step {done}" if done else f"start: {config.start_from}"
+        f"going on from the checkpoint of step {finished}"
+        if finished
+        else f"start: {config.start_from}"
     )
-    progress.say(f"{config.model} on {source.model.device}, {plan.told(config)}; {begins}")
+    progress.say(f"{config.model} on {source.model.device}, {plan.in_words(config)}; {begins}")
     return Listeners(progress, wandb)
 
 

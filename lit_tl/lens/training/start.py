@@ -57,8 +57,8 @@ def ridge(
         if reduce is not None:
             reduce(gram)
             reduce(moment)
-        for layer, its_gram, its_moment in zip(layers, gram, moment, strict=True):
-            _set(lens.translators[layer], its_gram, its_moment, penalty, bias_only)
+        for layer, layer_gram, layer_moment in zip(layers, gram, moment, strict=True):
+            _set(lens.translators[layer], layer_gram, layer_moment, penalty, bias_only)
 
 
 def _share(report: Callable[[int], None], not_last: bool, count: int) -> Callable[[int], None]:

@@ -126,7 +126,7 @@ class Trainer:
         start.ridge(
             self.lens,
             self.model,
-            self._mine(taken),
+            self._own_batches(taken),
             shift=self.config.start_shift,
             reduce=self.processes.sum,
             report=lambda tokens: self.listener.read(tokens * self.processes.world_size),
@@ -148,12 +148,12 @@ class Trainer:
         raise OutOfData(
             f"the text ended in {when}, after {place.get('documents', 0):,} documents{skipped} "
             f"with {self.chunks.tokens:,} tokens: "
-            f"the run asks for {asked:,} ({self.plan.told(self.config)}); begin anew with more "
+            f"the run asks for {asked:,} ({self.plan.in_words(self.config)}); begin anew with more "
             "text, or with a smaller "
             "--num_steps, --tokens_per_step or --start_tokens"
         )
 
-    def _mine(self, taken: torch.Tensor) -> list[torch.Tensor]:
+    def _own_batches(self, taken: torch.Tensor) -> list[torch.Tensor]:
         """This process's batches, as many as the others have: the last may be short, or empty. The
         processes take turns, so that the order of sums does not depend on how many there are."""
         batches, world = list(taken.long().split(self.plan.batch)), self.processes.world_size
@@ -168,7 +168,7 @@ class Trainer:
             module: of `module()`.
             taken: the same on all processes.
         """
-        batches = self._mine(taken)
+        batches = self._own_batches(taken)
         total = torch.zeros(len(self.lens), device=self._device)
         for number, ids in enumerate(batches):
             last = number + 1 == len(batches)
@@ -205,7 +205,7 @@ class Trainer:
     def _look_again(self, module: torch.nn.Module, taken: torch.Tensor) -> None:
         """The last step's losses are of the lens before it: see that the lens behind it has some
         too."""
-        ids = self._mine(taken)[0]
+        ids = self._own_batches(taken)[0]
         with torch.no_grad():
             losses = module(*self._pairs(all_residuals(self.model, ids), ids))
         self.processes.sum(losses)
