@@ -54,7 +54,8 @@ class Readout:
     ) -> Float[torch.Tensor, "*batch d_in"]:
         """The input of the unembedding, in the weights' dtype, with a graph where `h` has one."""
         whole = self._whole(h)
-        with self.lock, self._frozen() if torch.is_grad_enabled() else contextlib.nullcontext():
+        frozen = self._frozen() if self._trainable() else contextlib.nullcontext()
+        with self.lock, frozen:
             normed: torch.Tensor = self.project(self.norm(whole))
         return normed.reshape(*h.shape[:-1], -1)
 
@@ -63,10 +64,18 @@ class Readout:
     ) -> Float[torch.Tensor, "*batch d_vocab"]:
         """Logits of residuals, float32, with a graph where `h` has one."""
         whole = self._whole(h)
-        with self.lock, self._frozen() if torch.is_grad_enabled() else contextlib.nullcontext():
+        frozen = self._frozen() if self._trainable() else contextlib.nullcontext()
+        with self.lock, frozen:
             product = self.unembedding(self.project(self.norm(whole)))
             logits: torch.Tensor = self.finish(product)
         return logits.float().reshape(*h.shape[:-1], logits.shape[-1])
+
+    def _trainable(self) -> bool:
+        """Whether a graph that is made now would take in parameters of the model."""
+        modules = (self.norm, self.project, self.unembedding)
+        return torch.is_grad_enabled() and any(
+            parameter.requires_grad for module in modules for parameter in module.parameters()
+        )
 
     def _frozen(self) -> contextlib.AbstractContextManager[None]:
         """A graph leaves the model's own parameters out."""

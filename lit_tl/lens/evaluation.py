@@ -13,7 +13,7 @@ import torch
 
 from lit_tl.figures.training import by_layer
 from lit_tl.lens.lenses import Lens
-from lit_tl.lens.streams import all_residuals
+from lit_tl.lens.streams import all_residuals, as_runner
 from lit_tl.lens.training.loss import RowLoss, Truth
 from lit_tl.lens.training.processes import ALONE, Processes
 from lit_tl.lens.training.start import aligned
@@ -150,11 +150,12 @@ def evaluate(
     Raises:
         ValueError: there is no token to predict, or what is measured is not finite.
     """
+    runner = as_runner(model)
     n_layers = next(iter(lenses.values())).unembed.readout.n_layers
     sums = torch.zeros(2 * len(lenses) * n_layers + 2, 2, dtype=torch.float64)
     counts = torch.zeros(2, dtype=torch.float64)
     for ids in batches:
-        residuals = all_residuals(model, ids if len(ids) else ids.new_zeros(1, ids.shape[1]))
+        residuals = all_residuals(runner, ids if len(ids) else ids.new_zeros(1, ids.shape[1]))
         if not len(ids):
             continue
         length = ids.shape[1] - abs(token_shift)

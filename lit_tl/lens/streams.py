@@ -5,12 +5,15 @@ from typing import Any, Literal, Union, get_args
 import torch
 from jaxtyping import Float, Int
 
-from lit_tl.engine.requests import Observe, Reduce, Seen
+from lit_tl.engine.requests import Observe, Seen
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.sites import Site
 
 ResidualComponent = Literal["resid_pre", "resid_mid", "resid_post"]
 """TransformerLens' names: before attention, between attention and MLP, after the MLP."""
+
+
+_INPUTS, _OUTPUTS = Site("resid_pre"), Site("resid_post")
 
 
 def check_component(component: str) -> None:
@@ -79,17 +82,17 @@ def all_residuals(
     n_layers = runner.shape.n_layers
     stack: list[torch.Tensor] = []
 
-    def put(offset: int) -> Reduce:
-        def into_stack(residual: torch.Tensor, seen: Seen) -> None:
-            if not stack:
-                stack.append(residual.new_empty(n_layers + 1, *residual.shape))
-            stack[0][seen.layer + offset] = residual  # to the first layer's device
+    def put_input(residual: torch.Tensor, seen: Seen) -> None:
+        if not stack:
+            stack.append(residual.new_empty(n_layers + 1, *residual.shape))
+        stack[0][seen.layer] = residual  # to the first layer's device
 
-        return into_stack
+    def put_final(residual: torch.Tensor, seen: Seen) -> None:
+        stack[0][seen.layer + 1] = residual
 
     observe = {
-        "inputs": Observe(Site("resid_pre"), put(0)),
-        "final": Observe(Site("resid_post", layer=n_layers - 1), put(1)),
+        "inputs": Observe(_INPUTS, put_input),
+        "final": Observe(_OUTPUTS, put_final, layers=[n_layers - 1]),
     }
     runner.run_ids(input_ids, observe=observe, logits="none")
     return stack[0]

@@ -9,6 +9,7 @@ from typing import Any, Iterator, Mapping, NoReturn, Optional, Protocol, runtime
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from lit_tl.engine.runner import Runner
 from lit_tl.lens.lenses import TunedLens
 from lit_tl.lens.streams import all_residuals
 from lit_tl.lens.training import optimizer as optimizers
@@ -67,6 +68,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self.losses: list[list[float]] = []
         self._started, self._seconds_before = time.monotonic(), 0.0
+        self._runner = Runner(self.model)
         self._device = self.lens.unembed.readout.weight.device
         for translator in self.lens.translators:
             translator.weight.requires_grad_(not self.config.bias_only)
@@ -125,7 +127,7 @@ class Trainer:
         taken = self._take(sequences, self.plan.start_sequences, "the start")
         start.ridge(
             self.lens,
-            self.model,
+            self._runner,
             self._own_batches(taken),
             shift=self.config.start_shift,
             reduce=self.processes.sum,
@@ -177,7 +179,7 @@ class Trainer:
                 if isinstance(module, DistributedDataParallel) and not last
                 else contextlib.nullcontext()
             )
-            residuals = all_residuals(self.model, ids)
+            residuals = all_residuals(self._runner, ids)
             with together:
                 losses = module(*self._pairs(residuals, ids))
                 (losses.sum() / len(batches)).backward()
@@ -207,7 +209,7 @@ class Trainer:
         too."""
         ids = self._own_batches(taken)[0]
         with torch.no_grad():
-            losses = module(*self._pairs(all_residuals(self.model, ids), ids))
+            losses = module(*self._pairs(all_residuals(self._runner, ids), ids))
         self.processes.sum(losses)
         self._refuse_infinite(losses.tolist(), "after the last step")
 
