@@ -12,7 +12,7 @@ demo: setup
 	$(PY) -m lit_tl.launch --port $(PORT)
 
 test: setup check
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: setup client-tools
 	$(PY) -m ruff check .

@@ -70,76 +70,78 @@ class Clock:
             self.mark()
 
 
+class Comparison:
+    """The bundled model, text to train on, and text to measure with."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.model, tokenizer = load_causal_lm("lit-tl-tiny", device="cpu")
+        self._encode, self._folder = encoder(tokenizer, 2048), folder
+        for name, seed, count in (("train", 11, 60_000), ("check", 12, 3_000)):
+            write_text(folder / name, seed, count)
+            (folder / name).rename(folder / f"{name}.jsonl")
+        self._check = list(torch.stack(self._rows("check", 192)).split(16))
+
+    def plain(self, lr: float) -> Curve:
+        """The paper's plain loop at a learning rate."""
+        rows = self._rows("train", _PLAIN_STEPS.value * _PLAIN_TOKENS // _LENGTH)
+        loop = PlainLoop(self.model, _PLAIN_STEPS.value, lr)
+        clock = Clock(self._nearness(loop.lens), 10)
+        loop.run(
+            list(torch.stack(rows).split(_PLAIN_TOKENS // _LENGTH)),
+            lambda step: clock.step(step, [], 0.0),
+        )
+        return clock.curve
+
+    def lit_tl(self) -> Curve:
+        """lit_tl's trainer with its own defaults."""
+        config = TrainConfig(
+            model="lit-tl-tiny",
+            data="-",
+            output="-",
+            max_seq_len=_LENGTH,
+            tokens_per_step=_TOKENS,
+            num_steps=_STEPS.value,
+            start_tokens=_START_TOKENS,
+        )
+        lens = TunedLens.from_model(self.model)
+        clock = Clock(self._nearness(lens), 10)
+        Trainer(
+            config=config,
+            plan=Plan.of(config, context=512, d_model=128, world_size=1),
+            model=self.model,
+            lens=lens,
+            chunks=self._chunks("train"),
+            processes=ALONE,
+            product_dtype=None,
+            listener=clock,
+        ).run()
+        return clock.curve
+
+    def _chunks(self, name: str) -> Chunks:
+        documents = open_documents(
+            f"{self._folder}/{name}.jsonl", text_column="text", split="", bad_lines="refuse"
+        )
+        return Chunks(documents, self._encode, length=_LENGTH, shuffle_buffer=1024, seed=0)
+
+    def _rows(self, name: str, count: int) -> list[torch.Tensor]:
+        return [row.long() for row, _ in zip(self._chunks(name), range(count))]
+
+    def _nearness(self, lens: TunedLens) -> Callable[[], float]:
+        loss = row_loss(lens.unembed)
+        return lambda: float(
+            evaluate(self.model, {"lens": lens}, loss, self._check).lenses["lens"].kl.mean()
+        )
+
+
 def main(argv: list[str]) -> None:
     """Train each way, print, and draw."""
     del argv
-    model, tokenizer = load_causal_lm("lit-tl-tiny", device="cpu")
-    encode = encoder(tokenizer, 2048)
     with tempfile.TemporaryDirectory() as folder:
-        texts = {"train": (11, 60_000), "check": (12, 3_000)}
-        for name, (seed, count) in texts.items():
-            write_text(pathlib.Path(folder) / name, seed, count)
-            pathlib.Path(folder, name).rename(pathlib.Path(folder, f"{name}.jsonl"))
-
-        def chunks(name: str) -> Chunks:
-            documents = open_documents(
-                f"{folder}/{name}.jsonl", text_column="text", split="", bad_lines="refuse"
-            )
-            return Chunks(documents, encode, length=_LENGTH, shuffle_buffer=1024, seed=0)
-
-        check = list(
-            torch.stack([row.long() for row, _ in zip(chunks("check"), range(192))]).split(16)
-        )
-
-        def nearness(lens: TunedLens) -> Callable[[], float]:
-            loss = row_loss(lens.unembed)
-            return lambda: float(
-                evaluate(model, {"lens": lens}, loss, check).lenses["lens"].kl.mean()
-            )
-
-        def plain(lr: float) -> Curve:
-            rows = [
-                row.long()
-                for row, _ in zip(
-                    chunks("train"), range(_PLAIN_STEPS.value * _PLAIN_TOKENS // _LENGTH)
-                )
-            ]
-            loop = PlainLoop(model, _PLAIN_STEPS.value, lr)
-            clock = Clock(nearness(loop.lens), 10)
-            loop.run(
-                list(torch.stack(rows).split(_PLAIN_TOKENS // _LENGTH)),
-                lambda step: clock.step(step, [], 0.0),
-            )
-            return clock.curve
-
-        def ours() -> Curve:
-            config = TrainConfig(
-                model="lit-tl-tiny",
-                data="-",
-                output="-",
-                max_seq_len=_LENGTH,
-                tokens_per_step=_TOKENS,
-                num_steps=_STEPS.value,
-                start_tokens=_START_TOKENS,
-            )
-            lens = TunedLens.from_model(model)
-            clock = Clock(nearness(lens), 10)
-            Trainer(
-                config=config,
-                plan=Plan.of(config, context=512, d_model=128, world_size=1),
-                model=model,
-                lens=lens,
-                chunks=chunks("train"),
-                processes=ALONE,
-                product_dtype=None,
-                listener=clock,
-            ).run()
-            return clock.curve
-
+        comparison = Comparison(pathlib.Path(folder))
         curves = {
-            "lit_tl": ours(),
-            "plain loop": plain(LEARNING_RATE),
-            "plain loop, 10 x the learning rate": plain(10 * LEARNING_RATE),
+            "lit_tl": comparison.lit_tl(),
+            "plain loop": comparison.plain(LEARNING_RATE),
+            "plain loop, 10 x the learning rate": comparison.plain(10 * LEARNING_RATE),
         }
     print(machine())
     for name, curve in curves.items():

@@ -10,104 +10,17 @@ import random
 import re
 from typing import Callable, Iterator
 
+from lit_tl.bundled import phrases
 from lit_tl.data import lexicon, paired
 
 Grammar = Callable[[random.Random], str]
-
-_OPENINGS = (
-    "When",
-    "After",
-    "While",
-    "Once",
-    "As soon as",
-    "Because",
-    "Although",
-    "If",
-    "Just after",
-    "Not long after",
-    "Yesterday, when",
-    "One morning, after",
-    "Last year, while",
-    "On a {adjective} day, when",
-    "Near the end of the {event}, when",
-    "I remember that",
-    "They said that when",
-    "Every time",
-    "Last night",
-    "Now",
-)
-_ASIDES = (
-    "",
-    "",
-    "",
-    " together",
-    " for lunch",
-    " with a {adjective} {thing}",
-    " after the {event}",
-    " very early",
-    " to see the {thing}",
-    " for the first time",
-)
-_LINKS = (
-    ", ",
-    ", ",
-    ", then ",
-    ", so ",
-    ", and ",
-    ", and then ",
-    ", where ",
-    ", and after that ",
-    ". Then ",
-    ". Later ",
-    ". There ",
-    ". In the end ",
-)
-_PRELUDES = (
-    "It was a {adjective} day.",
-    "The {thing} was {adjective}.",
-    "There was a {adjective} {thing} near the {place}.",
-    "I will tell you a {adjective} story.",
-    "Everyone was {adjective} that day.",
-    "We saw a {thing}.",
-)
-_MEETINGS = (
-    "{a} and {b} went to the {place}",
-    "{a} and {b} met at the {place}",
-    "{a} and {b} were at the {place}",
-    "{a} and {b} had lunch near the {place}",
-    "{a} met {b} at the {place}",
-    "{a} saw {b} near the {place}",
-    "{a} and {b} came home from the {place}",
-    "{a} and {b} sat in the {place}",
-)
-_TRANSFERS = (
-    "{s} gave a {gift} to {o}",
-    "{s} handed the {gift} to {o}",
-    "{s} showed a {gift} to {o}",
-    "{s} wanted to give the {gift} to {o}",
-    "{s} sent a {adjective} {gift} to {o}",
-    "{s} bought a {gift} for {o}",
-    "{s} passed the {gift} to {o}",
-    "{s} said hello to {o}",
-    "{s} told a story to {o}",
-    "{s} was kind to {o}",
-    "{s} offered the {adjective} {gift} to {o}",
-)
-_ENDINGS = (
-    ".",
-    " and left.",
-    " before dinner.",
-    ", and they were happy.",
-    " in the evening.",
-    " and went home.",
-)
 
 
 def _ioi(rng: random.Random) -> str:
     names = lexicon.train_part(lexicon.MALE_NAMES) + lexicon.train_part(lexicon.FEMALE_NAMES)
     if rng.random() < 0.3:
         example = paired.ioi(rng.choice((1, 2)), rng.getrandbits(32), heldout=False)[-1]
-        return example.text + example.answer + rng.choice(_ENDINGS)
+        return example.text + example.answer + rng.choice(phrases.ENDINGS)
     sentences = []
     heldout = {
         *lexicon.heldout_part(lexicon.MALE_NAMES),
@@ -126,12 +39,15 @@ def _ioi(rng: random.Random) -> str:
             "event": rng.choice(lexicon.EVENTS),
             "thing": rng.choice(lexicon.THINGS)[0],
         }
-        meeting = (rng.choice(_MEETINGS) + rng.choice(_ASIDES)).format(a=a, b=b, **words)
-        transfer = rng.choice(_TRANSFERS).format(s=s, o=o, **words)
-        opening = rng.choice(_OPENINGS).format(**words) if rng.random() < 0.8 else "Then"
-        prelude = rng.choice(_PRELUDES).format(**words) + " " if rng.random() < 0.4 else ""
+        meeting = (rng.choice(phrases.MEETINGS) + rng.choice(phrases.ASIDES)).format(
+            a=a, b=b, **words
+        )
+        transfer = rng.choice(phrases.TRANSFERS).format(s=s, o=o, **words)
+        opening = rng.choice(phrases.OPENINGS).format(**words) if rng.random() < 0.8 else "Then"
+        prelude = rng.choice(phrases.PRELUDES).format(**words) + " " if rng.random() < 0.4 else ""
         sentences.append(
-            f"{prelude}{opening} {meeting}{rng.choice(_LINKS)}{transfer}{rng.choice(_ENDINGS)}"
+            f"{prelude}{opening} {meeting}{rng.choice(phrases.LINKS)}{transfer}"
+            f"{rng.choice(phrases.ENDINGS)}"
         )
     return " ".join(sentences)
 

@@ -139,6 +139,14 @@ def select_first(page: Any) -> str:
     return str(editor.input_value())
 
 
+def until(page: Any, condition: Callable[[], bool]) -> None:
+    """Wait for a condition that Playwright's own waits cannot say."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
     assert CHROMIUM, ADVICE
@@ -152,7 +160,7 @@ def browser() -> Iterator[object]:
 
 @pytest.fixture
 def watched(browser: object) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": 1600, "height": 1000})
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
     context.set_default_timeout(60_000)
     watched = Watched(context.new_page())
     yield watched

@@ -35,8 +35,7 @@ def panel(watched: Watched, server: LitServer) -> Any:
 
 def choose(panel: Any, name: str, value: str) -> None:
     panel.locator("label.control", has_text=name).locator("select").last.select_option(value)
-    panel.page.wait_for_timeout(1200)
-    panel.locator(".plot .heatmaplayer image").first.wait_for()
+    panel.locator(".figure[aria-busy=false] .plot .heatmaplayer image").first.wait_for()
 
 
 def rows_of(panel: Any) -> list[list[str]]:

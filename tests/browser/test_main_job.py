@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
+from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab, until
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def test_the_projector_draws_points(watched: Watched, server: LitServer, project
     assert len(points) == 100
     assert len({tuple(round(value, 6) for value in point) for point in points}) > 50
     module.locator("canvas").first.wait_for()
-    watched.page.wait_for_timeout(1500)
-    drawn = module.locator("canvas").first.screenshot()
-    assert len(drawn) > 4000, "a scatter plot and not an empty canvas"
+    canvas = module.locator("canvas").first
+    # A scatter plot, and not an empty canvas.
+    until(watched.page, lambda: len(canvas.screenshot()) > 4000)
     watched.check()
 
 
@@ -97,7 +97,10 @@ def test_an_edited_text_gets_new_predictions(watched: Watched, server: LitServer
     watched.check()
 
 
-def test_a_second_model_is_loaded_through_lits_dialog(watched: Watched, server: LitServer) -> None:
+def test_a_second_model_is_loaded_through_lits_dialog(
+    watched: Watched, start_server: Callable[..., LitServer]
+) -> None:
+    server = start_server()
     open_page(watched.page, server)
     page = watched.page
     page.get_by_text("Configure").first.click()
@@ -111,6 +114,8 @@ def test_a_second_model_is_loaded_through_lits_dialog(watched: Watched, server: 
     line = dialog.locator("#config-line-for-second")
     line.wait_for()
     if "second" not in dialog.locator("#state").inner_text():
+        # The dialog's lower rows are out of reach at this size. Until that is mended, this click
+        # is an event.
         line.locator("lit-checkbox .checkbox-label").dispatch_event("click")
     dialog.get_by_text("Submit").click()
     select_first(watched.page)
@@ -122,7 +127,10 @@ def test_a_second_model_is_loaded_through_lits_dialog(watched: Watched, server: 
     watched.check()
 
 
-def test_a_table_is_loaded_through_lits_dialog(watched: Watched, server: LitServer) -> None:
+def test_a_table_is_loaded_through_lits_dialog(
+    watched: Watched, start_server: Callable[..., LitServer]
+) -> None:
+    server = start_server()
     with open(f"{server.folder}/mine.csv", "w") as file:
         file.write(
             "prompt,answer,kind\nThe capital of Spain is, Madrid,city\nThe capital of Peru is, "
@@ -155,6 +163,8 @@ def test_a_token_clicked_in_sequence_salience_shows_where_it_came_from(
     select_first(watched.page)
     tab(watched.page, "Sequence Salience")
     module = page.locator("sequence-salience-module")
+    # LIT draws the choice of a target, and the chips and methods beneath it, where no pointer
+    # reaches them at this size. Until that is mended, these clicks are events.
     module.locator(".interstitial-target-option").first.dispatch_event("click")
     chips = module.locator("sequence-salience-chips .salient-token")
     chips.first.wait_for()
@@ -168,17 +178,16 @@ def test_a_token_clicked_in_sequence_salience_shows_where_it_came_from(
         return scores
 
     def colours() -> list[str]:
-        page.wait_for_timeout(500)
         return [chip.evaluate("e => getComputedStyle(e).backgroundColor") for chip in chips.all()]
 
     scores = scores_after(lambda: chips.last.dispatch_event("click"))
     assert list(scores) == ["grad_l2"], "no method is computed that nobody looks at"
     assert len(scores["grad_l2"]) >= chips.count() > 5
+    until(page, lambda: len(set(colours())) > 2)  # tokens differ in their scores
     first = colours()
-    assert len(set(first)) > 2, "tokens differ in their scores"
     other = module.get_by_text("integrated_gradients", exact=True)
     assert list(scores_after(lambda: other.dispatch_event("click"))) == ["integrated_gradients"]
-    assert colours() != first
+    until(page, lambda: colours() != first)
     module.get_by_text("grad_l2", exact=True).dispatch_event("click")
-    assert colours() == first
+    until(page, lambda: colours() == first)
     watched.check()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from playwright.sync_api import expect
 
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.attention_patterns import head_scores
@@ -78,19 +79,13 @@ def test_a_chosen_token_is_what_salience_explains(page: Any) -> None:
     maps = page.locator("salience-map-module lit-token-chips").first.locator(".salient-token")
     maps.first.wait_for()
 
-    def later_tokens_are_white() -> bool:
-        return maps.nth(6).evaluate("e => getComputedStyle(e).backgroundColor") in (
-            "rgb(255, 255, 255)",
-            "rgba(0, 0, 0, 0)",
-        )
-
-    page.wait_for_timeout(500)
-    assert later_tokens_are_white(), "nothing after a token explains it"
+    white = re.compile(r"rgb\(255, 255, 255\)|rgba\(0, 0, 0, 0\)")
+    # Nothing after a token explains it.
+    expect(maps.nth(6)).to_have_css("background-color", white)
     tab(page, "Predictions")
     panel.get_by_text("Clear").click()
     tab(page, "Salience")
-    page.wait_for_timeout(1500)
-    assert not later_tokens_are_white()
+    expect(maps.nth(6)).not_to_have_css("background-color", white)
 
 
 def test_the_head_with_the_highest_score_comes_first(
@@ -265,14 +260,25 @@ def test_two_models_and_a_pinned_prompt_stand_side_by_side(
 def test_panels_are_there_whichever_reply_comes_first(
     watched: Watched, server: LitServer, late: str
 ) -> None:
+    held_back = re.compile(r"/lit_tl/panels/|/lit_tl/bridge" if late == "panels" else r"/get_info")
     order: list[str] = []
-    pattern = re.compile(r"/lit_tl/panels/|/lit_tl/bridge" if late == "panels" else r"/get_info")
+    held: list[Any] = []
+    loaded: list[bool] = []
 
-    def slowly(route: Any) -> None:
-        watched.page.wait_for_timeout(1500)
-        route.continue_()
+    def hold(route: Any) -> None:
+        if loaded:
+            route.continue_()
+        else:
+            held.append(route)
 
-    watched.page.route(pattern, slowly)
+    def load(page: Any) -> None:
+        del page
+        loaded.append(True)
+        while held:
+            held.pop().continue_()
+
+    watched.page.route(held_back, hold)
+    watched.page.on("load", load)
     watched.page.on("requestfinished", lambda request: order.append(request.url))
     open_page(watched.page, server, "?models=first&dataset=ioi")
     select_first(watched.page)

@@ -10,12 +10,11 @@ import pytest
 from werkzeug.test import Client
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.lit.lazy_model import LazyModel, PredictionCache
 from lit_tl.server import build
+from tests.server.conftest import ask, ids_of
 
 
-@pytest.fixture(scope="module")
-def client(bundled: HookedTransformerLIT) -> Client:
+def make_client(bundled: HookedTransformerLIT) -> Client:
     settings = build.BuildConfig()
     data = build.load_datasets(
         {"ioi": "ioi", "mine": ["a text", "日本 🙂"]}, settings, build.StartLog(quiet=True)
@@ -23,18 +22,16 @@ def client(bundled: HookedTransformerLIT) -> Client:
     return Client(build.build_app({"tiny": bundled}, data, settings))
 
 
-def ask(
-    client: Client, path: str, inputs: list | None = None, config: dict | None = None, **query: str
-) -> Any:
-    response = client.post(
-        path, query_string=query, json={"inputs": inputs or [], "config": config}
-    )
-    assert response.status_code == 200, response.text
-    return response.json
+@pytest.fixture(scope="module")
+def client(bundled: HookedTransformerLIT) -> Client:
+    """For tests that only ask."""
+    return make_client(bundled)
 
 
-def ids_of(client: Client, name: str) -> list[str]:
-    return [example["id"] for example in ask(client, "/get_dataset", dataset_name=name)]
+@pytest.fixture
+def own_client(bundled: HookedTransformerLIT) -> Client:
+    """For a test that adds a model or data."""
+    return make_client(bundled)
 
 
 def test_info_names_what_is_there(client: Client) -> None:
@@ -144,23 +141,23 @@ def test_salience_and_projections_answer(client: Client) -> None:
     assert np.array([point["z"] for point in points]).shape == (100, 3)
 
 
-def test_a_model_and_data_are_loaded_through_lits_dialogs(client: Client) -> None:
-    spec = ask(client, "/get_info")["initSpecs"]["models"]["TransformerLens"]
+def test_a_model_and_data_are_loaded_through_lits_dialogs(own_client: Client) -> None:
+    spec = ask(own_client, "/get_info")["initSpecs"]["models"]["TransformerLens"]
     config = {name: field["default"] for name, field in spec.items()} | {"new_name": "second"}
-    info, names = ask(client, "/create_model", config=config, model_name="TransformerLens")
+    info, names = ask(own_client, "/create_model", config=config, model_name="TransformerLens")
     assert names == ["second", "_second_tokenizer", "_second_salience"]
     assert "second" in info["models"]
     (row,) = ask(
-        client,
+        own_client,
         "/get_preds",
-        ids_of(client, "ioi")[:1],
+        ids_of(own_client, "ioi")[:1],
         model="second",
         dataset_name="ioi",
         requested_fields="loss",
     )
     assert row["loss"] > 0
     config = {"task": "capital", "seed": 3, "count": 10, "new_name": "capitals"}
-    info, name = ask(client, "/create_dataset", config=config, dataset_name="paired task")
+    info, name = ask(own_client, "/create_dataset", config=config, dataset_name="paired task")
     assert info["datasets"][name]["size"] <= 10
 
 
@@ -210,97 +207,6 @@ def test_long_replies_are_compressed_when_the_browser_takes_it(client: Client) -
     assert len(packed.data) < len(plain.data) / 3
 
 
-def test_opening_a_page_computes_no_attention_and_no_gradient(
-    bundled: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[str, ...]] = []
-    original = HookedTransformerLIT.predict
-
-    def watch(self: HookedTransformerLIT, inputs: Any, *, fields: Any = None) -> Any:
-        asked.append(tuple(fields))
-        return original(self, inputs, fields=fields)
-
-    monkeypatch.setattr(HookedTransformerLIT, "predict", watch)
-    settings = build.BuildConfig()
-    fresh = Client(
-        build.build_app(
-            {"tiny": bundled},
-            build.load_datasets(["ioi"], settings, build.StartLog(quiet=True)),
-            settings,
-        )
-    )
-    ids = ids_of(fresh, "ioi")
-    query = {"model": "tiny", "dataset_name": "ioi"}
-    ask(fresh, "/get_preds", ids, requested_types="Scalar,MulticlassPreds", **query)
-    ask(fresh, "/get_preds", ids, requested_types="Embeddings", **query)
-    ask(fresh, "/get_metrics", ids, metrics="", **query)
-    first = len(asked)
-    assert first == 13, "a hundred prompts in batches of eight, each once for all three requests"
-    assert not any(name in bundled.heavy_fields() for names in asked for name in names)
-    ask(fresh, "/get_interpretations", ids[:1], interpreter="Grad L2 Norm", **query)
-    assert asked[first:] == [("target", "token_gradients", "token_embeddings")]
-
-
-def test_a_changed_weight_or_hook_is_not_answered_from_the_cache(
-    bundled: HookedTransformerLIT,
-) -> None:
-    model = LazyModel(bundled, PredictionCache(2**20))
-    example = [{"text": "The capital of France is"}]
-    (before,) = model.fetch(example, ["loss"])
-    handle = bundled.model.add_hook("blocks.1.hook_resid_post", lambda value, hook: value * 0.5)
-    try:
-        (hooked,) = model.fetch(example, ["loss"])
-    finally:
-        bundled.model.reset_hooks()
-    assert handle is None
-    assert hooked["loss"] != before["loss"]
-    assert model.fetch(example, ["loss"])[0] == before
-    weight = next(iter(bundled.model.parameters()))
-    kept = weight.detach().clone()
-    weight.data.mul_(1.5)
-    try:
-        assert model.fetch(example, ["loss"])[0] != before, "written through .data"
-    finally:
-        weight.data.copy_(kept)
-    before_hook = model.state()
-    handle = bundled.model.blocks[1].register_forward_hook(lambda module, given, output: None)
-    assert model.state() == before_hook, "libraries hook plain modules by themselves"
-    handle.remove()
-
-
-def test_a_projection_does_not_outlive_the_weights_it_was_made_with(
-    bundled: HookedTransformerLIT,
-) -> None:
-    data = build.load_datasets(
-        {"capital": "capital@count=8"}, settings := build.BuildConfig(), build.StartLog(quiet=True)
-    )
-    own = Client(build.build_app({"tiny": bundled}, data, settings))
-    config = {
-        "dataset_name": "capital",
-        "model_name": "tiny",
-        "field_name": "embedding_layer_3_last",
-        "proj_kw": {"n_components": 3},
-    }
-
-    def points() -> np.ndarray:
-        query = {"model": "tiny", "dataset_name": "capital", "interpreter": "pca"}
-        return np.array(
-            [
-                row["z"]
-                for row in ask(own, "/get_interpretations", ids_of(own, "capital"), config, **query)
-            ]
-        )
-
-    before = points()
-    bundled.model.add_hook("blocks.3.hook_resid_post", lambda value, hook: value * 2)
-    try:
-        doubled = points()
-    finally:
-        bundled.model.reset_hooks()
-    assert np.allclose(np.abs(doubled), 2 * np.abs(before), rtol=1e-3, atol=1e-3)
-    assert np.allclose(points(), before)
-
-
 def test_bodies_that_are_no_requests_are_answered_in_a_sentence(client: Client) -> None:
     for body in ("null", "[]", "5", '{"inputs": 3}'):
         response = client.post(
@@ -322,12 +228,12 @@ def test_bodies_that_are_no_requests_are_answered_in_a_sentence(client: Client) 
         )
 
 
-def test_names_given_on_the_page_are_made_fit_for_addresses(client: Client) -> None:
+def test_names_given_on_the_page_are_made_fit_for_addresses(own_client: Client) -> None:
     config = {"task": "capital", "seed": 4, "count": 5, "new_name": "a:b & c"}
-    info, name = ask(client, "/create_dataset", config=config, dataset_name="paired task")
+    info, name = ask(own_client, "/create_dataset", config=config, dataset_name="paired task")
     assert name == "a-b---c"
     assert name in info["datasets"]
-    again = client.post(
+    again = own_client.post(
         "/create_dataset?dataset_name=paired task", json={"config": {**config, "new_name": name}}
     )
     assert "is taken: choose another" in again.json["error"]

@@ -136,17 +136,22 @@ function mount(root, host) {
     const example = looked?.example;
     if (!looked || !example) {
       latest.drop();
+      content.setAttribute('aria-busy', 'false');
       place.empty(
         looked?.pinned ? 'Pin a prompt to compare it here.' : 'Select a prompt to draw it.',
       );
       return;
     }
     const now = settings();
+    content.setAttribute('aria-busy', 'true');
     const pinned = now.against === 'pinned prompt' ? host.pinned() : null;
     const against = {counterpart: pinned, otherModel: now.against === 'other model'};
     latest.run(() => Promise.all([host.analyze(name, now, looked, against), plotly()]), {
       loading: () => place.loading(`Computing ${name}.`),
-      failed: place.failed,
+      failed: (sentence) => {
+        content.setAttribute('aria-busy', 'false');
+        place.failed(sentence);
+      },
       done: ([drawing, Plotly]) => void draw(drawing, Plotly, example),
     });
   }
@@ -177,6 +182,7 @@ function mount(root, host) {
     );
     place.done(...(note ? [el('p', {}, note)] : []), plot);
     await paint(Plotly, plot, figure);
+    content.setAttribute('aria-busy', 'false');
     /** @type {any} */ (plot).removeAllListeners?.('plotly_click');
     /** @type {any} */ (plot).on(
       'plotly_click',

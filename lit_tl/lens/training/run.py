@@ -59,6 +59,9 @@ class Listeners:
                 listener.close(failed)
 
 
+_NO_ONE = Listeners(None, None)
+
+
 def train(
     config: TrainConfig,
     source: ModelAndText,
@@ -73,6 +76,16 @@ def train(
     Goes on from the newest checkpoint where one is there; writes them where
     `config.checkpoint_freq` is set.
 
+    Args:
+        config: every setting of the run.
+        source: the frozen model, its tokenizer and the documents.
+        device: where the lens and its optimizer live.
+        processes: this process among those that share the run.
+        quiet: print no progress.
+
+    Returns:
+        The trained lens, on `device`.
+
     Raises:
         OutOfData: the text ended before the run did.
         CheckpointError: a checkpoint is damaged, of other settings, or can't be written.
@@ -83,14 +96,7 @@ def train(
     plan = Plan.of(
         config, context=source.context, d_model=lens.config.d_model, world_size=processes.world_size
     )
-    asked, most = plan.tokens_asked(config.num_steps), source.documents.most_tokens()
-    if most is not None and most < asked:
-        raise OutOfData(
-            f"{source.documents.where} holds {most:,} tokens at the very most, and the run "
-            f"asks for {asked:,} "
-            f"({plan.in_words(config)}): give more text, or a smaller --num_steps, "
-            "--tokens_per_step or --start_tokens"
-        )
+    _check_text_length(config, plan, source)
     identity = {
         "data": source.documents.identity(),
         "model": {
@@ -98,13 +104,10 @@ def train(
             "weights": record.weights_hash(source.model),
         },
     }
-    folder = (
-        pathlib.Path(config.checkpoint_dir).expanduser()
-        if config.checkpoint_dir
-        else output / "checkpoints"
-    )
     settings = config.results() | {"max_seq_len": plan.length} | identity
-    checkpoints = Checkpoints(folder, settings, keep=config.checkpoint_keep)
+    checkpoints = Checkpoints(
+        _checkpoint_folder(config, output), settings, keep=config.checkpoint_keep
+    )
     products = _name(product_dtype(config.precision, device))
     processes.agree(config.of_all() | settings | {"products": products})
     state = processes.from_first(checkpoints.newest)
@@ -112,11 +115,7 @@ def train(
         products = state["products"]  # also on a machine that would choose others
     if config.fsdp:
         shard(source.model, device, cpu_offload=config.cpu_offload)
-    listeners = (
-        _listeners(config, plan, source, state, quiet)
-        if processes.is_first
-        else Listeners(None, None)
-    )
+    listeners = _listeners(config, plan, source, state, quiet) if processes.is_first else _NO_ONE
     trainer = Trainer(
         config=config,
         plan=plan,
@@ -137,21 +136,28 @@ def train(
         listeners.close(failed)
     if processes.is_first:
         lens.save(output)
-        content = {
-            **identity,
-            "plan": dataclasses.asdict(plan),
-            **_counts(trainer),
-            "processes": processes.world_size,
-        }
-        content |= {
-            "products": products,
-            "device": record.device_name(device),
-            "seconds": round(trainer.seconds, 1),
-        }
+        content = identity | _content(trainer, processes) | {"products": products}
         record.write(
             output, config=config, content=content, losses=trainer.losses, loss_name=config.loss
         )
     return lens
+
+
+def _check_text_length(config: TrainConfig, plan: Plan, source: ModelAndText) -> None:
+    """Refuse text that is certainly too short, before anything is computed."""
+    asked, most = plan.tokens_asked(config.num_steps), source.documents.most_tokens()
+    if most is not None and most < asked:
+        raise OutOfData(
+            f"{source.documents.where} holds {most:,} tokens at the very most, and the run "
+            f"asks for {asked:,} ({plan.in_words(config)}): give more text, or a smaller "
+            "--num_steps, --tokens_per_step or --start_tokens"
+        )
+
+
+def _checkpoint_folder(config: TrainConfig, output: pathlib.Path) -> pathlib.Path:
+    if config.checkpoint_dir:
+        return pathlib.Path(config.checkpoint_dir).expanduser()
+    return output / "checkpoints"
 
 
 def _name(dtype: Optional[torch.dtype]) -> Optional[str]:
@@ -259,11 +265,15 @@ def _listeners(
     return Listeners(progress, wandb)
 
 
-def _counts(trainer: Trainer) -> dict[str, Any]:
+def _content(trainer: Trainer, processes: Processes) -> dict[str, Any]:
     place = trainer.chunks.place
     return {
+        "plan": dataclasses.asdict(trainer.plan),
         "tokens": trainer.chunks.given * trainer.plan.length,
         "documents": place.get("documents", 0),
         "skipped_lines": place.get("skipped", 0),
         "first_skipped": place.get("first_skipped", ""),
+        "processes": processes.world_size,
+        "device": record.device_name(next(trainer.lens.parameters()).device),
+        "seconds": round(trainer.seconds, 1),
     }

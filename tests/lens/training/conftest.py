@@ -1,5 +1,6 @@
 """Short runs of training."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -87,3 +88,33 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
     finally:
         process.kill()
     return process.returncode, out, err
+
+
+TRAIN = {"model": "lit-tl-tiny", **SHORT}
+
+
+@pytest.fixture(scope="session")
+def whole(text_file: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """What the short run leaves when nothing stops it, on one process."""
+    folder = tmp_path_factory.mktemp("whole")
+    settings = {**TRAIN, "data": text_file, "per_gpu_batch_size": 8, "output": folder}
+    code, _, err = finish(start_command("train", *arguments(settings)))
+    assert code == 0, err
+    return folder
+
+
+def flags(text_file: pathlib.Path, output: pathlib.Path, **settings: Any) -> list[str]:
+    return arguments(
+        {**TRAIN, "data": text_file, "per_gpu_batch_size": 8, "output": output, **settings}
+    )
+
+
+def same_lens(first: pathlib.Path, second: pathlib.Path) -> bool:
+    return all(
+        (first / name).read_bytes() == (second / name).read_bytes()
+        for name in ("params.pt", "config.json")
+    )
+
+
+def losses(folder: pathlib.Path) -> torch.Tensor:
+    return torch.tensor(json.loads((folder / "train.json").read_text())["losses"])
