@@ -9,12 +9,10 @@ from plotly.colors import sample_colorscale
 
 
 def loss_curves(losses: Sequence[Sequence[float]], name: str) -> go.Figure:
-    """Each layer's loss over the steps, `[step][layer]` in nats."""
-    values = np.asarray(losses, dtype=float).reshape(len(losses), -1)
+    """Each layer's loss over the steps, `[step][layer]` in nats, of at least one step."""
+    values = np.asarray(losses, dtype=float)
     n_layers = values.shape[1]
-    colours = (
-        sample_colorscale("Viridis", np.linspace(0, 0.9, n_layers).tolist()) if n_layers else []
-    )
+    colours = sample_colorscale("Viridis", np.linspace(0, 0.9, n_layers).tolist())
     figure = go.Figure()
     for layer in range(n_layers):
         figure.add_scatter(

@@ -1,0 +1,79 @@
+"""How often the model runs while somebody looks at the page. The application is served from this
+process, so that its forward passes can be counted."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from werkzeug.serving import make_server
+
+import lit_tl
+from lit_tl import HookedTransformerLIT
+from lit_tl.data.tasks import read_task
+from lit_tl.engine import runner
+from lit_tl.server import build
+from tests.browser.conftest import Watched, open_page, select_first, tab
+
+
+class Counted:
+    """The address of a server, and the prompts of each pass of its model."""
+
+    def __init__(self, url: str, passes: list[int], model: HookedTransformerLIT):
+        self.url, self.passes, self.model = url, passes, model
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
+    passes: list[int] = []
+    run = runner._one_pass
+
+    def count(tree: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        passes.append(len(batch.prompts))
+        return run(tree, batch, *args, **kwargs)
+
+    monkeypatch.setattr(runner, "_one_pass", count)
+    settings = build.BuildConfig()
+    data = build.load_datasets(["ioi"], settings, build.StartLog(quiet=True))
+    model = HookedTransformerLIT.from_pretrained("lit-tl-tiny")
+    app = build.build_app({"tiny": model}, data, settings)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield Counted(f"http://127.0.0.1:{server.server_port}/", passes, model)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_page_runs_each_batch_once_and_a_figure_shown_twice_costs_one_pass(
+    watched: Watched, counted: Counted
+) -> None:
+    page: Any = watched.page
+    open_page(page, counted)
+    page.wait_for_load_state("networkidle")
+    assert sorted(counted.passes) == [4, *[8] * 12], "a hundred prompts, each batch once"
+
+    select_first(page)
+    page.wait_for_load_state("networkidle")
+    tab(page, "Figures")
+    panel = page.locator("lit-tl-figure-module")
+    drawn = panel.locator(".figure[aria-busy=false] .plot .main-svg").first
+
+    def show(name: str) -> int:
+        before = len(counted.passes)
+        panel.locator("select").first.select_option(name)
+        drawn.wait_for()
+        return len(counted.passes) - before
+
+    drawn.wait_for()  # the lens, which is chosen first
+    assert show("Head scores") == 1
+    assert show("Lens") == 0
+    assert show("Head scores") == 0
+    watched.check()
+
+    example = read_task("ioi").examples[0]
+    before = len(counted.passes)
+    first = lit_tl.draw("Head scores", counted.model, example, score="entropy")
+    assert lit_tl.draw("Head scores", counted.model, example, score="entropy") == first
+    assert len(counted.passes) == before + 1
