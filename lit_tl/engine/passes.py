@@ -19,12 +19,23 @@ _DIFFERENCE = 1e-3
 
 
 def points_of(
-    adapter: ModelAdapter, site: Site, layers: Optional[Sequence[int]] = None
+    adapter: ModelAdapter,
+    site: Site,
+    layers: Optional[Sequence[int]] = None,
+    *,
+    read_only: bool = True,
 ) -> list[Point]:
     """The points of a site in a model: one, or of each layer that has the component.
 
+    Args:
+        adapter: of the model.
+        site: where.
+        layers: only these, where the site names none.
+        read_only: whether points will do whose value the model does not go on with.
+
     Raises:
-        ValueError: the model has no such layer, component or head there.
+        ValueError: the model has no such layer, component or head there, or does not go on with its
+            value.
     """
     n_layers = adapter.shape.n_layers
     if site.component in WITHOUT_LAYER:
@@ -48,6 +59,12 @@ def points_of(
         raise ValueError(adapter.lacks(str(missing[0]) if missing else site.component))
     if site.head is not None:
         _check_head(adapter.shape, site)
+    for point in points:
+        if not read_only and adapter.is_read_only(point):
+            raise ValueError(
+                f"{point} of {adapter.shape.name} can be observed, but neither changed nor "
+                "differentiated: the model chooses its experts before it gives this value out"
+            )
     return points
 
 

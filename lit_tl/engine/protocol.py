@@ -127,6 +127,10 @@ class ModelAdapter(abc.ABC):
     def encode(self, text: str, *, prepend_bos: bool) -> list[int]:
         """Token ids of a text, not cut to the context."""
 
+    def is_read_only(self, point: Point) -> bool:
+        """Whether what the model goes on with does not come from the value at the point."""
+        return False
+
     def branches(self, point: Point) -> bool:
         """Whether a hook on the point reaches one reader alone, and not the stream beside it."""
         return False

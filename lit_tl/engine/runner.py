@@ -78,7 +78,7 @@ class Runner:
         self.batch_size, self.token_budget = batch_size, token_budget
         self.interventions = tuple(interventions)
         for intervention in self.interventions:
-            points_of(self._adapter, intervention.site)
+            points_of(self._adapter, intervention.site, read_only=False)
 
     @property
     def device(self) -> torch.device:
@@ -223,7 +223,7 @@ class Runner:
         from_runs = self._values_of_runs(interventions)
         for intervention in interventions:
             self._check_reader(intervention)
-            for point in points_of(self._adapter, intervention.site):
+            for point in points_of(self._adapter, intervention.site, read_only=False):
                 layer = None if point.layer < 0 else point.layer
                 here = dataclasses.replace(intervention, site=intervention.site.at(layer))
                 given = tuple(
@@ -279,7 +279,11 @@ def _one_pass(
 ) -> Batch:
     """Fill in what a batch brings."""
     gradients = request.gradients
-    at = {} if gradients is None else {site: points_of(tree, site) for site in gradients.at}
+    at = (
+        {}
+        if gradients is None
+        else {site: points_of(tree, site, read_only=False) for site in gradients.at}
+    )
     run = Pass(
         tree,
         batch.prompts,

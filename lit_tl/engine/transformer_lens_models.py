@@ -116,7 +116,18 @@ class TransformerLensAdapter(ModelAdapter):
         outside = [Point(-1, name) for name in (*WITHOUT_LAYER, "pos_embed")]
         named = [point for point in (*inside, *outside) if point.component != "unembed_in"]
         present = {point for point in named if self._name(point) in self._hook_points}
-        return frozenset(present) | {Point(-1, "unembed_in")}
+        # A mixture's MLP hooks show its input and output: the experts' neurons have none.
+        mixtures = {point.layer for point in present if point.component == "router"}
+        neurons = {Point(layer, name) for layer in mixtures for name in ("mlp_pre", "mlp_post")}
+        return frozenset(present - neurons) | {Point(-1, "unembed_in")}
+
+    def is_read_only(self, point: Point) -> bool:
+        """See `ModelAdapter`. A router that is more than a linear map gives out its logits beside
+        the experts that it has chosen by them."""
+        if point.component != "router":
+            return False
+        router = self.module.get_submodule(self._name(point).rpartition(".")[0])
+        return not isinstance(getattr(router, "original_component", router), torch.nn.Linear)
 
     def branches(self, point: Point) -> bool:
         """Whether a hook on the point reaches the MLP alone, and not the stream that goes on beside
