@@ -84,8 +84,8 @@ def main(argv: list[str]) -> None:
         stock = stock_bytes(model, text)
         print(
             f"{length} tokens: {again.bytes / 1e6:.2f} MB, stock JSON {stock / 1e6:.0f} MB, "
-            f"{stock / again.bytes:.0f} x less; "
-            f"{cold:.2f} s with the model's run, {warm:.2f} s after it"
+            f"{stock / again.bytes:.0f} x less; {cold:.2f} s with the model's run, {warm:.2f} s "
+            "after it"
         )
 
 

@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lit_tl.lit.config import HookedTransformerLITConfig
     from lit_tl.lit.model import HookedTransformerLIT
-    from lit_tl.notebook import draw, serve, widget
+    from lit_tl.notebook import analyze, draw, serve, widget
 
 __version__ = "0.1.0"
-__all__ = ["HookedTransformerLIT", "HookedTransformerLITConfig", "draw", "serve", "widget"]
+__all__ = [
+    "HookedTransformerLIT",
+    "HookedTransformerLITConfig",
+    "analyze",
+    "draw",
+    "serve",
+    "widget",
+]
 
 _HOMES = {
     "HookedTransformerLIT": "lit_tl.lit.model",
     "HookedTransformerLITConfig": "lit_tl.lit.config",
+    "analyze": "lit_tl.notebook",
     "draw": "lit_tl.notebook",
     "serve": "lit_tl.notebook",
     "widget": "lit_tl.notebook",

@@ -94,8 +94,7 @@ def read_flags(argv: Sequence[str]) -> tuple[LaunchConfig, dict[str, Any]]:
     if "data_dir" in names:
         raise flags.UsageError(
             "--data_dir is not supported: LIT's caches on disk are pickles, which can run code "
-            "when "
-            "they are read"
+            "when they are read"
         )
     if "server_type" in names:
         raise flags.UsageError(

@@ -1,9 +1,10 @@
-"""The page and its figures from Python: `lit_tl.serve`, `lit_tl.widget`, `lit_tl.draw`."""
+"""The page, its figures and their numbers from Python."""
 
 import contextlib
 from typing import Any, Optional, Sequence
 
 import plotly.graph_objects as go
+import xarray as xr
 
 from lit_tl.analyses import drawing
 from lit_tl.analyses.contract import Analysis, Example, LoadedModel
@@ -12,8 +13,10 @@ from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.server import build
 from lit_tl.server.serving import Server, bind
 
+_LOADED = "_lit_tl_loaded"
 
-def draw(
+
+def analyze(
     analysis: drawing.Named,
     model: Any,
     example: Optional[Example] = None,
@@ -22,6 +25,37 @@ def draw(
     other_model: Any = None,
     examples: Sequence[Example] = (),
     **settings: Any,
+) -> xr.Dataset:
+    """The numbers of an analysis. Asking again costs no pass.
+
+    Args:
+        analysis: as the page calls it, or an `Analysis` of your own.
+        model: a `HookedTransformerLIT`, or a TransformerLens model.
+        example: `{"text": ...}`, with `answer` and `foil` where the analysis needs them.
+        counterpart: a second prompt, to compare with.
+        other_model: a second model, to compare with.
+        examples: a data set, for analyses of one.
+        **settings: as on the page; what is left out has its default.
+
+    Returns:
+        The answer, with named axes, coordinates, and attributes such as `unit` and `note`.
+
+    Raises:
+        ValueError: there is no such analysis or setting, or the subject does not suit it.
+    """
+    return drawing.analyze(
+        analysis,
+        _loaded(model),
+        example,
+        counterpart=counterpart,
+        other_model=None if other_model is None else _loaded(other_model),
+        examples=examples,
+        **settings,
+    )
+
+
+def draw(
+    analysis: drawing.Named, model: Any, example: Optional[Example] = None, **subject: Any
 ) -> go.Figure:
     """The figure that the page draws, in a notebook. Drawing it again costs no pass.
 
@@ -29,30 +63,26 @@ def draw(
         analysis: as the page calls it, or an `Analysis` of your own.
         model: a `HookedTransformerLIT`, or a TransformerLens model.
         example: `{"text": ...}`, with `answer` and `foil` where the figure needs them.
-        counterpart: a second prompt, to compare with.
-        other_model: a second model, to compare with.
-        examples: a data set, for figures of one.
-        **settings: as on the page; what is left out has its default.
+        **subject: what else `analyze` takes: another prompt, model or data set, and settings.
 
     Raises:
-        ValueError: there is no such analysis or setting, or it does not suit the prompt.
+        ValueError: there is no such analysis or setting, or the subject does not suit it.
     """
-    other = None if other_model is None else _loaded(other_model)
-    return drawing.draw(
-        analysis,
-        _loaded(model),
-        example,
-        counterpart=counterpart,
-        other_model=other,
-        examples=examples,
-        **settings,
-    )
+    chosen = drawing.chosen(analysis)
+    return chosen.figure(analyze(chosen, model, example, **subject))
 
 
 def _loaded(model: Any) -> LoadedModel:
     if isinstance(model, LoadedModel):
         return model
-    return model.loaded if isinstance(model, HookedTransformerLIT) else LoadedModel(Runner(model))
+    if isinstance(model, HookedTransformerLIT):
+        return model.loaded
+    # With the model itself, so that its results go when it does.
+    attributes: dict[str, Any] = vars(model)
+    if _LOADED not in attributes:
+        attributes[_LOADED] = LoadedModel(Runner(model))
+    loaded: LoadedModel = attributes[_LOADED]
+    return loaded
 
 
 def serve(

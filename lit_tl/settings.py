@@ -188,7 +188,8 @@ class Settings:
         for name in values:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+                listed = f"choose {_listed(tuple(known))}" if known else ""
+                meant = f"did you mean {near[0]!r}?" if near else listed
                 raise SettingError(
                     f"{name} is not a setting: {meant if known else 'there is none'}"
                 )

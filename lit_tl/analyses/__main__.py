@@ -86,7 +86,10 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
         figure = analysis.figure(result)
         as_page = output.suffix == ".html"
         text = figure.to_html(include_plotlyjs=True) if as_page else figure.to_json()
-    output.write_text(text, "utf-8")
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise ValueError(f"--output {output} can't be written: {error.strerror}") from error
     return f"{output}: {analysis.name}. {result.attrs.get('note', '')}".strip()
 
 

@@ -67,7 +67,10 @@ def analyses_in(source: str) -> list[Analysis]:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise CatalogError(f"{source} can't be run: {type(error).__name__}: {error}") from error
     else:
         try:
             module = importlib.import_module(source)

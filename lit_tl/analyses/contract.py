@@ -13,6 +13,7 @@ all. Everything else follows from the declaration: LIT's interpreter, the panel'
 command line, tables, `lit_tl.draw`, "copy as Python" and the cache of results.
 """
 
+import collections.abc
 import contextlib
 import dataclasses
 import functools
@@ -37,8 +38,8 @@ from lit_tl.settings import Settings
 Example = Mapping[str, Any]
 """A prompt as `text`, and where there are any: `answer`, `foil`, `target`, `tokens`, ..."""
 RESULT_CACHE_BYTES = 64 * 2**20
-READ_FIELDS = ("text", "tokens", "token_embeddings", "answer", "foil", "target", "target_mask")
-"""All that a model reads of an example."""
+_OF_LIT = frozenset({"_id", "_meta"})
+"""What LIT's page adds to an example."""
 
 
 class LoadedModel:
@@ -104,6 +105,9 @@ class Subject:
         counterpart: a second prompt, to compare with.
         other_model: a second model.
         examples: a data set.
+
+    Raises:
+        ValueError: an example is not a mapping.
     """
 
     model: LoadedModel
@@ -111,6 +115,13 @@ class Subject:
     counterpart: Optional[Example] = None
     other_model: Optional[LoadedModel] = None
     examples: Sequence[Example] = ()
+
+    def __post_init__(self) -> None:
+        for example in (self.example, self.counterpart):
+            if example is not None:
+                _check_example(example)
+        for example in self.examples:
+            _check_example(example)
 
     def need_example(self) -> Example:
         """The prompt.
@@ -131,10 +142,15 @@ class Subject:
         return digest.hexdigest()
 
 
+def _check_example(example: Any) -> None:
+    if not isinstance(example, collections.abc.Mapping):
+        raise ValueError(f"an example is a mapping such as {{'text': '...'}}, and not {example!r}")
+
+
 def _content(example: Optional[Example]) -> bytes:
     if example is None:
         return b"none\0"
-    read = [example.get(name) for name in READ_FIELDS]
+    read = {name: value for name, value in sorted(example.items()) if name not in _OF_LIT}
     return json.dumps(read, default=_as_text).encode() + b"\0"
 
 
@@ -176,15 +192,15 @@ class Analysis:
             ValueError: the subject lacks something, or a setting does not fit it.
         """
         subject = self._used(subject)
-        key = (self.name, settings, subject.key())
+        key = (self.function, settings, subject.key())
         with subject.model.results_lock:
             known = subject.model.results.get(key)
         if known is not None:
-            yield known
+            yield known.copy(deep=True)  # whoever changes a result changes their own
             return
         result = None
         for result in self.function(subject, settings):
-            yield result
+            yield result.copy(deep=True)
         if result is None:
             raise ValueError(f"{self.name} gave no result")
         with subject.model.results_lock, contextlib.suppress(ValueError):  # too large to be kept

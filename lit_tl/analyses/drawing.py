@@ -1,16 +1,24 @@
-"""An analysis from Python: its numbers, and its figure."""
+"""An analysis from Python: its numbers, and its table."""
 
 import csv
 import io
 from typing import Any, Optional, Sequence, Union
 
-import plotly.graph_objects as go
 import xarray as xr
 
 from lit_tl.analyses.catalog import catalog, find
 from lit_tl.analyses.contract import Analysis, Example, LoadedModel, Subject, table
 
 Named = Union[str, Analysis]
+
+
+def chosen(analysis: Named) -> Analysis:
+    """The analysis of a name, or the analysis that is given.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    return find(analysis, catalog()) if isinstance(analysis, str) else analysis
 
 
 def analyze(
@@ -40,7 +48,7 @@ def analyze(
     Raises:
         ValueError: there is no such analysis or setting, or the subject does not suit it.
     """
-    chosen = find(analysis, catalog()) if isinstance(analysis, str) else analysis
+    selected = chosen(analysis)
     subject = Subject(
         model=model,
         example=example,
@@ -48,13 +56,7 @@ def analyze(
         other_model=other_model,
         examples=examples,
     )
-    return chosen.answer(subject, chosen.settings.read(settings))
-
-
-def draw(analysis: Named, *args: Any, **kwargs: Any) -> go.Figure:
-    """The figure of an analysis; arguments are those of `analyze`."""
-    chosen = find(analysis, catalog()) if isinstance(analysis, str) else analysis
-    return chosen.figure(analyze(chosen, *args, **kwargs))
+    return selected.answer(subject, selected.settings.read(settings))
 
 
 def to_csv(result: xr.Dataset) -> str:

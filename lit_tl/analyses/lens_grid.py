@@ -49,10 +49,14 @@ def read(
     """A trajectory of one example, without targets.
 
     Raises:
-        ValueError: the model has no such lens, or no such residual.
+        ValueError: the model has no such lens, or no such residual, or the example comes with
+            embeddings.
     """
     lens = model.lenses.lenses[kind_of(model, kind)]
-    ids = np.array(model.prompter.prompt(example).ids)
+    prompt = model.prompter.prompt(example)
+    if prompt.token_embeddings is not None:
+        raise ValueError("a lens reads tokens: leave token_embeddings out")
+    ids = np.array(prompt.ids)
     return PredictionTrajectory.from_lens_and_model(
         lens, model.runner, ids, residual_component=component
     )
@@ -113,6 +117,7 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
     statistic = OF_PAGE[settings.statistic]
     against = _against(subject, example, settings)
     _check(settings, statistic, example, against)
+    note = _note(against, settings, statistic)
     kinds = [settings.lens] + ([] if settings.beside == "nothing" else [settings.beside])
     readings = [_reading(model, kind, example, settings, statistic, against) for kind in kinds]
     axes = ("lens", "layer", "position")
@@ -140,7 +145,7 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
             "colorscale": statistic.colorscale,
             "low": statistic.low,
             "high": statistic.high,
-            "note": " ".join(filter(None, [model.lenses.note, _note(subject, settings)])),
+            "note": " ".join(filter(None, [model.lenses.note, note])),
         },
     )
 
@@ -157,12 +162,15 @@ Against = Optional[tuple[LoadedModel, Example]]
 def _against(subject: Subject, example: Example, settings: LensGridSettings) -> Against:
     if settings.against == "pinned prompt":
         if subject.counterpart is None:
-            raise ValueError("no prompt is pinned: pin one to set this against it")
+            raise ValueError(
+                "no prompt is pinned: pin one to set this against it (in Python: counterpart=...)"
+            )
         return subject.model, subject.counterpart
     if settings.against == "other model":
         if subject.other_model is None:
             raise ValueError(
-                "there is no other model to set this against: load one in the Configure dialog"
+                "there is no other model to set this against: load one in the Configure dialog "
+                "(in Python: other_model=...)"
             )
         return subject.other_model, example
     return None
@@ -180,12 +188,12 @@ def _check(
         )
 
 
-def _note(subject: Subject, settings: LensGridSettings) -> str:
+def _note(against: Against, settings: LensGridSettings, statistic: Declared) -> str:
+    if against is None or "other" not in statistic.needs:
+        return ""
     if settings.against == "pinned prompt":
         return "Against the pinned prompt, position by position."
-    if settings.against == "other model" and subject.other_model is not None:
-        return f"Against {subject.other_model.runner.shape.name}."
-    return ""
+    return f"Against {against[0].runner.shape.name}."
 
 
 def _reading(

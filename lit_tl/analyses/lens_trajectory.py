@@ -22,9 +22,8 @@ class LensTrajectorySettings(LensSettings):
     position: int = setting(-1, "After which token; -1 is the last.")
     tokens: str = setting(
         "",
-        "The tokens to draw, with commas between them. Empty: the model's likeliest, and at "
-        "the end "
-        "the data's answer and foil.",
+        "The tokens to draw, with commas between them. Empty: the model's likeliest, and at the "
+        "end the data's answer and foil.",
     )
 
 
@@ -36,9 +35,8 @@ def lens_trajectory(subject: Subject, settings: LensTrajectorySettings) -> Itera
     n = trajectory.num_tokens
     if not -n <= settings.position < n:
         raise ValueError(
-            f"position {settings.position} is out of range: this prompt has tokens 0 to "
-            f"{n - 1}, or "
-            "-1 for the last"
+            f"position {settings.position} is out of range: this prompt has tokens 0 to {n - 1}, "
+            "or -1 for the last"
         )
     position = settings.position % n
     ids = _tokens(model, example, trajectory, position, settings.tokens)
@@ -75,7 +73,10 @@ def _tokens(
     first_token = model.prompter.first_token
     if named.strip():
         tokens = [first_token(part) for part in named.split(",") if part]
-        return list(dict.fromkeys(token for token in tokens if token is not None))
+        chosen = list(dict.fromkeys(token for token in tokens if token is not None))
+        if not chosen:
+            raise ValueError(f"tokens is {named!r}: name tokens with commas between them")
+        return chosen
     ids = likeliest(trajectory, position, _LIKELIEST)
     if position == trajectory.num_tokens - 1:
         of_data = (first_token(example.get(name)) for name in ("answer", "foil"))

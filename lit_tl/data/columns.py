@@ -134,9 +134,8 @@ def _column(path: str, name: str, values: Sequence[tuple[int, Any]]) -> Column:
     first, kind = values[0][0], _kind(values[0][1])
     if name in _LIST_FIELDS and kind != _LIST_FIELDS[name]:
         raise DataError(
-            f"{path}:{first}: {name!r} is {kind}, but models read it as {_LIST_FIELDS[name]}: "
-            "give it "
-            "another name"
+            f"{path}:{first}: {name!r} is {kind}, but models read it as {_LIST_FIELDS[name]}: give "
+            "it another name"
         )
     for number, value in values:
         _check(path, number, name, value)

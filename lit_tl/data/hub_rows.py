@@ -25,8 +25,8 @@ def said_plainly(name: str, where: str) -> Iterator[None]:
         raise
     except connection_errors() as error:
         raise DataError(
-            f"{name}: the Hugging Face Hub can't be reached; check the network, or give a "
-            "local file"
+            f"{name}: the Hugging Face Hub can't be reached; check the network, or give a local "
+            "file"
         ) from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise DataError(f"{where} can't be read: {str(error).strip().splitlines()[0]}") from error

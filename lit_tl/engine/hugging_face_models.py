@@ -67,11 +67,6 @@ class HuggingFaceAdapter(ModelAdapter):
         """See `ModelAdapter`."""
         return readout_of_hugging_face(self.module, self.shape.name, tree_state(self.module).lock)
 
-    @property
-    def writes_attention_out(self) -> bool:
-        """See `ModelAdapter`."""
-        return False
-
     @functools.cached_property
     def blocks(self) -> torch.nn.ModuleList:
         """The blocks.

@@ -89,8 +89,7 @@ class Intervention(abc.ABC):
         if self.site.component not in WRITERS or self.reader.component not in READERS:
             raise ValueError(
                 f"{self.site} -> {self.reader} is no edge: it goes from "
-                f"{', '.join(sorted(WRITERS))} "
-                f"to {', '.join(sorted(READERS))}"
+                f"{', '.join(sorted(WRITERS))} to {', '.join(sorted(READERS))}"
             )
         if self.site.component == "result" and self.site.head is None:
             raise ValueError(f"{self.site} -> {self.reader}: name one head, as in result[9].h6")
@@ -122,9 +121,9 @@ class Intervention(abc.ABC):
         """The new value.
 
         Args:
-            value: what the model computed at the selected heads and positions of one example,
-                without the batch axis.
-            given: `values` as tensors that broadcast to `value`.
+            value: what the model computed at the selected heads and positions: of one example, or
+                of several with the batch axis first.
+            given: `values` of one example, as tensors that broadcast to `value`.
         """
 
     @abc.abstractmethod
@@ -217,7 +216,7 @@ class ProjectOut(Intervention):
         return f"without {self.direction!r}"
 
 
-_NUMBER = r"-?[\d.]+(?:e[+-]?\d+)?"
+_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _VALUE = r"(?:array\((?P<digest>[0-9a-f]+)\)|run\((?P<ids>[\d, ]*)\))"
 _FORMS: dict[str, str] = {
     "zero": r"= 0",

@@ -7,12 +7,12 @@ from typing import Any, Mapping, Optional, Sequence
 import numpy as np
 import torch
 
-from lit_tl.engine.interventions import Intervention
+from lit_tl.engine.interventions import FromRun, Intervention
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import Handler, ModelAdapter, ModelShape, Point
 from lit_tl.engine.requests import Observe, Seen
 from lit_tl.engine.selection import changed, select
-from lit_tl.engine.sites import WITHOUT_LAYER, Site
+from lit_tl.engine.sites import POSITION_AXES, WITHOUT_LAYER, Site
 
 _EMBED, _UNEMBED_IN = Point(-1, "embed"), Point(-1, "unembed_in")
 _DIFFERENCE = 1e-3
@@ -90,9 +90,44 @@ class Placed:
     intervention: Intervention
     given: tuple[torch.Tensor, ...]
 
+    def __post_init__(self) -> None:
+        site = self.intervention.site
+        for numbers in self.given:
+            if numbers.ndim > len(site.selected_axes):
+                raise ValueError(
+                    f"{site}: an array of shape {list(numbers.shape)} was given, but the value of "
+                    f"one prompt has the axes {', '.join(site.selected_axes) or 'of a number'}"
+                )
+
+    @property
+    def by_prompt(self) -> bool:
+        """Whether the numbers differ by position, so that they fit prompts of one length alone."""
+        axes = self.intervention.site.selected_axes
+        from_run = any(isinstance(value, FromRun) for value in self.intervention.values)
+        return any(
+            axis in POSITION_AXES and (size > 1 or from_run)
+            for numbers in self.given
+            for axis, size in zip(reversed(axes), reversed(numbers.shape))
+        )
+
+    def changed(self, value: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """A copy of a value with its batch axis, in which the site's part is changed.
+
+        Raises:
+            ValueError: the numbers do not fit.
+        """
+        site = self.intervention.site
+        return changed(value, site, lengths, self.change, by_prompt=self.by_prompt)
+
     def change(self, value: torch.Tensor) -> torch.Tensor:
         """The new value of the selected part."""
         given = tuple(numbers.to(value.device, value.dtype) for numbers in self.given)
+        for numbers, source in zip(given, self.intervention.values, strict=True):
+            if self.by_prompt and isinstance(source, FromRun) and numbers.shape != value.shape:
+                raise ValueError(
+                    f"{self.intervention.site}: the given numbers do not fit a value of shape "
+                    f"{list(value.shape)}: the other run's has {list(numbers.shape)}"
+                )
         return self.intervention.change(value, given)
 
 
@@ -211,7 +246,7 @@ class Pass:
             value = self._receive(edge, value)
         for here in self._placed.get(point, ()):
             if here.intervention.reader is None:
-                value = changed(value, here.intervention.site, self._lengths, here.change)
+                value = here.changed(value, self._lengths)
         for here in self._placed.get(point, ()):
             if here.intervention.reader is not None:
                 self._send(here, value)
@@ -250,7 +285,7 @@ class Pass:
 
     def _send(self, edge: Placed, value: torch.Tensor) -> None:
         site = edge.intervention.site
-        new = changed(value, site, self._lengths, edge.change)
+        new = edge.changed(value, self._lengths)
         delta = new - value
         if site.head is not None:
             delta = delta[:, :, site.head]  # batch pos d_model
@@ -266,22 +301,23 @@ class Pass:
     def _keep(self, name: str, layer: int, value: torch.Tensor) -> None:
         wanted = self._observe[name]
         part: Any = value
-        if wanted.site.positions is not None or wanted.site.head is not None:
-            part = select(value, wanted.site, self._lengths)
-        elif wanted.site.neuron is not None:
-            part = value[..., wanted.site.neuron]
+        site = wanted.site
+        if (site.positions, site.head, site.neuron) != (None, None, None):
+            part = select(value, site, self._lengths)
         if wanted.reduce is not None:
             if self._seen_lengths is None:
                 self._seen_lengths = torch.tensor(self._lengths, device=value.device)
             part = wanted.reduce(part, Seen(layer, self._seen_lengths, self._prompts))
         if wanted.stack:
             self._put(name, layer, part)
-        elif wanted.site.layer is not None or layer < 0:
+        elif site.layer is not None or layer < 0:
             self.observed[name] = part
         else:
             self.observed.setdefault(name, {})[layer] = part
 
-    def _put(self, name: str, layer: int, part: torch.Tensor) -> None:
+    def _put(self, name: str, layer: int, part: Any) -> None:
+        if not isinstance(part, torch.Tensor):
+            raise ValueError(f"{name}: values of several lengths can't be put into one tensor")
         rows = self._stacks[name]
         if name not in self.observed:
             self.observed[name] = part.new_empty(len(rows), *part.shape)
@@ -322,9 +358,8 @@ class Pass:
         tolerance = _DIFFERENCE if total.dtype == torch.float32 else 3e-2
         if float((total - expected).abs().max()) > tolerance * float(total.abs().max()):
             raise ValueError(
-                f"{refusal} in {self._adapter.shape.name}: its residual is not the plain sum "
-                "of what "
-                "its parts write"
+                f"{refusal} in {self._adapter.shape.name}: its residual is not the plain sum of "
+                "what its parts write"
             )
 
     def _check_edge_source(self, point: Point) -> None:

@@ -63,11 +63,6 @@ class ModelAdapter(abc.ABC):
     def readout(self) -> Readout:
         """Final norm and unembedding."""
 
-    @property
-    def writes_attention_out(self) -> bool:
-        """Whether scores and patterns exist in a pass, rather than one fused product."""
-        return True
-
     @functools.cached_property
     @abc.abstractmethod
     def points(self) -> frozenset[Point]:

@@ -17,7 +17,7 @@ from lit_tl.engine.plain_tree import make_twin
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point
 from lit_tl.engine.readout import Readout
-from lit_tl.engine.requests import Batch, Gradients, Observe, at_least_float32
+from lit_tl.engine.requests import Batch, Gradients, Observe, Targets, at_least_float32
 from lit_tl.engine.selection import select
 from lit_tl.engine.sites import Component, Site
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
@@ -79,6 +79,7 @@ class Runner:
         self.interventions = tuple(interventions)
         for intervention in self.interventions:
             points_of(self._adapter, intervention.site, read_only=False)
+            self._check_reader(intervention)
 
     @property
     def device(self) -> torch.device:
@@ -96,7 +97,7 @@ class Runner:
         return tuple(point.layer for point in every if point in self._adapter.points)
 
     def state(self) -> str:
-        """What changes when the model computes something else; see `fingerprint.state_of`."""
+        """What changes when the model computes something else; see `tree_state.state_of`."""
         with tree_state(self.model).lock:
             return state_of(self.model, self.interventions)
 
@@ -207,6 +208,8 @@ class Runner:
         placed: Mapping[Point, list[Placed]],
         index: Optional[Sequence[int]] = None,
     ) -> Batch:
+        for prompt in prompts:
+            self._check_prompt(prompt)
         sites = [wanted.site for wanted in request.observe.values()]
         tree = self._tree(placed, [*sites, *(request.gradients.at if request.gradients else ())])
         batch = Batch(index=range(len(prompts)) if index is None else index, prompts=prompts)
@@ -235,6 +238,19 @@ class Runner:
                 placed[point].append(Placed(here, given))
         return dict(placed)
 
+    def _check_prompt(self, prompt: Prompt) -> None:
+        context, d_vocab = self.shape.context, self.shape.d_vocab
+        if not prompt.ids:
+            raise ValueError("a prompt has no tokens: give at least one")
+        if context is not None and len(prompt.ids) > context:
+            raise ValueError(
+                f"a prompt has {len(prompt.ids)} tokens, but {self.shape.name} reads {context}"
+            )
+        if not (min(prompt.ids) >= 0 and max(prompt.ids) < d_vocab):
+            raise ValueError(
+                f"a prompt has a token outside of the {d_vocab} tokens of {self.shape.name}"
+            )
+
     def _check_reader(self, intervention: Intervention) -> None:
         reader, last = intervention.reader, self.shape.n_layers - 1
         if reader is None:
@@ -243,9 +259,8 @@ class Runner:
         if reader.component == "resid_post" and reader.layer != last:
             raise ValueError(
                 f"{intervention.site} -> {reader}: resid_post[{last}] is what the final norm of "
-                f"{self.shape.name} reads; in other layers name attn_in, q_input, k_input, "
-                "v_input or "
-                "mlp_in"
+                f"{self.shape.name} reads; in other layers name attn_in, q_input, k_input, v_input "
+                "or mlp_in"
             )
 
     def _values_of_runs(
@@ -322,6 +337,7 @@ def _backward(
     """Gradients by site, each of one layer."""
     targets = batch.targets
     assert targets is not None
+    _check_targets(targets, batch)
     rows = torch.tensor(targets.example, device=logits.device)
     read = _read(tree, run, logits, rows, torch.tensor(targets.pos, device=logits.device))
     tokens = torch.tensor(targets.token, device=logits.device)
@@ -340,6 +356,17 @@ def _backward(
             own = site.at(None if point.layer < 0 else point.layer)
             gradients[own] = select(gradient, own, batch.lengths)
     return gradients
+
+
+def _check_targets(targets: Targets, batch: Batch) -> None:
+    if not targets.token:
+        raise ValueError("no target is given: a gradient explains at least one token")
+    for example, pos in zip(targets.example, targets.pos, strict=True):
+        length = batch.lengths[example]
+        if not 0 <= pos < length:
+            raise ValueError(
+                f"target position {pos} is out of range: its prompt has {length} tokens"
+            )
 
 
 def _read(

@@ -25,8 +25,19 @@ def resolved(positions: Positions, length: int, site: Site) -> Union[int, slice]
     return slice(*slice(start, stop).indices(length))
 
 
-def indices(site: Site, lengths: Sequence[int]) -> list[Index]:
-    """Where a site lies in a value `[batch, *axes]`: one index for all rows, or one for each."""
+def indices(site: Site, lengths: Sequence[int], *, by_prompt: bool = False) -> list[Index]:
+    """Where a site lies in a value `[batch, *axes]`: one index for all rows, or one for each.
+
+    Args:
+        site: where.
+        lengths: of the prompts.
+        by_prompt: one for each row, without its padding.
+    """
+    if by_prompt:
+        return [
+            (row, *_inner(site, resolved(site.positions, length, site), slice(length)))
+            for row, length in enumerate(lengths)
+        ]
     if site.positions is None:
         return [(slice(None), *_inner(site, slice(None)))]
     places = [resolved(site.positions, length, site) for length in lengths]
@@ -35,11 +46,13 @@ def indices(site: Site, lengths: Sequence[int]) -> list[Index]:
     return [(row, *_inner(site, place)) for row, place in enumerate(places)]
 
 
-def _inner(site: Site, place: Union[int, slice]) -> Index:
+def _inner(site: Site, place: Union[int, slice], key_positions: slice = slice(None)) -> Index:
     index: list[Any] = []
     for axis in site.axes:
         if axis in ("pos", "query_pos"):
             index.append(place)
+        elif axis == "key_pos":
+            index.append(key_positions)
         elif axis == "head" and site.head is not None:
             index.append(site.head)
         elif axis == "neuron" and site.neuron is not None:
@@ -49,13 +62,20 @@ def _inner(site: Site, place: Union[int, slice]) -> Index:
     return tuple(index)
 
 
+def _part(value: torch.Tensor, index: Index, site: Site) -> torch.Tensor:
+    try:
+        return value[index]
+    except IndexError as error:
+        raise ValueError(f"{site} is out of range: a value has {list(value.shape[1:])}") from error
+
+
 def select(value: torch.Tensor, site: Site, lengths: Sequence[int]) -> Any:
     """A site's part of a value: a tensor with the batch axis first, or a list of one tensor for
     each row where their spans have different lengths."""
     where = indices(site, lengths)
     if len(where) == 1 and isinstance(where[0][0], slice):
-        return value[where[0]]
-    parts = [value[index] for index in where]
+        return _part(value, where[0], site)
+    parts = [_part(value, index, site) for index in where]
     if all(part.shape == parts[0].shape for part in parts):
         return torch.stack(parts)
     return parts
@@ -66,15 +86,25 @@ def changed(
     site: Site,
     lengths: Sequence[int],
     change: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    by_prompt: bool = False,
 ) -> torch.Tensor:
     """A copy of a value in which a site's part is changed.
 
+    Args:
+        value: `[batch, *axes]`.
+        site: the part.
+        lengths: of the prompts.
+        change: from a part to a new one; of one prompt, or with the batch axis first.
+        by_prompt: prompt by prompt, without padding.
+
     Raises:
-        ValueError: what `change` gives does not have the part's shape.
+        ValueError: what `change` gives does not have the part's shape, or the value has no such
+            neuron.
     """
     new = value.clone()
-    for index in indices(site, lengths):
-        part = value[index]
+    for index in indices(site, lengths, by_prompt=by_prompt):
+        part = _part(value, index, site)
         try:
             replacement = change(part)
         except RuntimeError as error:

@@ -1,8 +1,9 @@
 """Where in a model: a component, a layer, a head or neuron, positions."""
 
 import dataclasses
+import operator
 import re
-from typing import Literal, Optional, Union, get_args
+from typing import Any, Literal, Optional, Union, get_args
 
 Component = Literal[
     "embed",
@@ -45,6 +46,7 @@ AXES: dict[str, tuple[Axis, ...]] = {
 }
 """The axes of each component after the batch axis."""
 
+POSITION_AXES = frozenset({"pos", "query_pos", "key_pos"})
 WITHOUT_LAYER = frozenset({"embed", "unembed_in"})
 INSIDE_ATTENTION = frozenset(
     "attn_in q_input k_input v_input q k v attn_scores pattern z result".split()
@@ -87,6 +89,9 @@ class Site:
 
     def __post_init__(self) -> None:
         _check_component(self.component)
+        for name in ("layer", "head", "neuron"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        object.__setattr__(self, "positions", _positions(self.positions))
         if self.layer is not None and self.component in WITHOUT_LAYER:
             raise ValueError(f"{self.component} belongs to no layer: leave layer={self.layer} out")
         for name, axis in (("layer", None), ("head", "head"), ("neuron", "neuron")):
@@ -102,6 +107,14 @@ class Site:
     def axes(self) -> tuple[Axis, ...]:
         """The names of the axes after the batch axis."""
         return AXES[self.component]
+
+    @property
+    def selected_axes(self) -> tuple[Axis, ...]:
+        """The axes that are left where a single head, neuron or position is named."""
+        single = {"head": self.head, "neuron": self.neuron}
+        if isinstance(self.positions, int):
+            single |= {"pos": self.positions, "query_pos": self.positions}
+        return tuple(axis for axis in self.axes if single.get(axis) is None)
 
     def at(self, layer: Optional[int]) -> "Site":
         """The same place in one layer."""
@@ -148,6 +161,27 @@ class Site:
             neuron=unit if match["kind"] == "n" else None,
             positions=_parse_positions(match["positions"], text),
         )
+
+
+def _whole(name: str, value: Any) -> Optional[int]:
+    """A whole number, NumPy's among them, as Python's own."""
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ValueError(f"{name} is {value!r}: give a whole number")
+
+
+def _positions(value: Any) -> Positions:
+    if not isinstance(value, tuple):
+        return _whole("positions", value)
+    if len(value) != 2:
+        raise ValueError(f"positions are {value!r}: a span is (start, stop)")
+    start, stop = (_whole("a bound of positions", bound) for bound in value)
+    return start, stop
 
 
 def _check_component(name: str) -> None:

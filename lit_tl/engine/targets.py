@@ -47,8 +47,7 @@ def answer_against_foil(prompter: Prompter, example: Mapping[str, Any], pos: int
     if answer is None or foil is None:
         raise ValueError(
             "this prompt has no answer and foil to set against each other: choose 'target', or "
-            "fill "
-            "them in"
+            "fill them in"
         )
     return difference(answer, foil, pos)
 

@@ -161,7 +161,7 @@ class TransformerLensAdapter(ModelAdapter):
                 {_SWITCHES[p.component] for p in handlers if p.component in _SWITCHES}
             ):
                 stack.enter_context(self._switched_on(flag))
-            for point, handler in handlers.items():
+            for point, handler in self._stream_first(handlers).items():
                 if point.component == "unembed_in":
                     stack.enter_context(input_hook(self.module.unembed, handler))
                 else:
@@ -170,6 +170,16 @@ class TransformerLensAdapter(ModelAdapter):
                     hooks.append((self._name(point), wrapped))
             stack.enter_context(self.module.hooks(fwd_hooks=hooks))
             yield
+
+    def _stream_first(self, handlers: Mapping[Point, Handler]) -> dict[Point, Handler]:
+        """Where `resid_mid` is the MLP's branch, it comes behind `mlp_in`: let its handler see the
+        stream, before anything changes what the MLP alone reads."""
+        ordered = dict(handlers)
+        for point in handlers:
+            mlp_in = Point(point.layer, "mlp_in")
+            if mlp_in in handlers and self.branches(point):
+                ordered[mlp_in] = _one_after_another(ordered.pop(point), handlers[mlp_in])
+        return ordered
 
     def _routed(self, handler: Handler) -> Callable[..., Any]:
         """A router works on `[batch * pos, expert]`; its handler sees `[batch, pos, expert]`."""
@@ -260,6 +270,15 @@ class TransformerLensAdapter(ModelAdapter):
         """See `ModelAdapter`."""
         config = getattr(getattr(self.module, "original_model", None), "config", None)
         return config is not None and place_is_position(config)
+
+
+def _one_after_another(first: Handler, second: Handler) -> Handler:
+    def handle(value: torch.Tensor) -> Optional[torch.Tensor]:
+        between = first(value)
+        after = second(value if between is None else between)
+        return between if after is None else after
+
+    return handle
 
 
 def _named(handler: Handler) -> Callable[..., Optional[torch.Tensor]]:

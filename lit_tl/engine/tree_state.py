@@ -38,9 +38,21 @@ class FairLock:
                 return self
             gate = threading.Lock()
             gate.acquire()
-            self._waiting.append((me, gate))
-        gate.acquire()
+            place = (me, gate)
+            self._waiting.append(place)
+        try:
+            gate.acquire()
+        except BaseException:  # Ctrl-C while waiting: nobody may be left holding the lock
+            self._give_up(place)
+            raise
         return self
+
+    def _give_up(self, place: tuple[int, threading.Lock]) -> None:
+        with self._guard:
+            if place in self._waiting:
+                self._waiting.remove(place)
+                return
+        self._leave()  # it was handed over meanwhile
 
     def __exit__(
         self,
@@ -48,6 +60,9 @@ class FairLock:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         with self._guard:
             self._depth -= 1
             if self._depth:
@@ -103,7 +118,7 @@ def state_of(model: Any, interventions: Sequence[Intervention] = ()) -> str:
     digest = hashlib.sha256(repr(versions).encode())
     digest.update(torch.cat(samples).numpy().tobytes() if samples else b"")
     points = [
-        (name, [id(hook) for hook in (*point.fwd_hooks, *point.bwd_hooks)])
+        (name, [hook.hook.id for hook in (*point.fwd_hooks, *point.bwd_hooks)])  # PyTorch counts
         for name, point in getattr(model, "hook_dict", {}).items()
         if point.fwd_hooks or point.bwd_hooks
     ]

@@ -250,9 +250,8 @@ def check_unembedding(content: Mapping[str, Any], unembed: Any, *, strict: bool)
     if recorded is None or recorded == own_hash:
         return
     sentence = (
-        f"this lens was fitted to another unembedding than that of {unembed.readout.name}: "
-        f"{name} is {recorded[:12]}..., "
-        f"the model's is {own_hash[:12]}..."
+        f"this lens was fitted to another unembedding than that of {unembed.readout.name}: {name} "
+        f"is {recorded[:12]}..., the model's is {own_hash[:12]}..."
     )
     if strict:
         raise LensError(f"{sentence}; load it with strict=False to go on with it")

@@ -32,8 +32,7 @@ class JacobianLens(Lens):
         if fitted.source_layers[-1] >= unembed.readout.n_layers:
             raise LensError(
                 f"a Jacobian lens of layer {fitted.source_layers[-1]} does not fit "
-                f"{unembed.readout.name}: it has "
-                f"{unembed.readout.n_layers} layers"
+                f"{unembed.readout.name}: it has {unembed.readout.n_layers} layers"
             )
         self.fitted = fitted
 

@@ -344,9 +344,8 @@ class Trajectory:
             self.num_tokens,
         ):
             raise ValueError(
-                f"trajectories of {own.n_rows} x {self.num_tokens} and "
-                f"{other.predictions.n_rows} x {other.num_tokens} layers and positions can't be "
-                "compared"
+                f"trajectories of {own.n_rows} x {self.num_tokens} and {other.predictions.n_rows} "
+                f"x {other.num_tokens} layers and positions can't be compared"
             )
         rows = range(own.n_rows) if rows is None else rows
         parts: dict[str, list[torch.Tensor]] = {name: [] for name in reduces}

@@ -32,7 +32,7 @@ class PredictionCache:
     def __init__(self, max_bytes: int):
         if max_bytes < 0:
             raise ValueError(f"a cache of {max_bytes} bytes is not possible: give 0 or more")
-        self._kept: "cachetools.LRUCache[Any, Any]" = cachetools.LRUCache(
+        self._values: "cachetools.LRUCache[Any, Any]" = cachetools.LRUCache(
             max_bytes, getsizeof=size_in_bytes
         )
         self._lock = threading.Lock()
@@ -40,22 +40,22 @@ class PredictionCache:
     @property
     def bytes(self) -> int:
         """What is kept now."""
-        return int(self._kept.currsize)
+        return int(self._values.currsize)
 
     def get(self, key: Hashable) -> Any:
         """The value in a tuple, or None where there is none."""
         with self._lock:
-            return self._kept.get(key)
+            return self._values.get(key)
 
     def put(self, key: Hashable, value: Any) -> None:
         """Keep a value, unless it alone is past the bound."""
         with self._lock, contextlib.suppress(ValueError):
-            self._kept[key] = (value,)
+            self._values[key] = (value,)
 
     def clear(self) -> None:
         """Let go of everything."""
         with self._lock:
-            self._kept.clear()
+            self._values.clear()
 
 
 def size_in_bytes(value: Any) -> int:
@@ -181,7 +181,7 @@ class Request:
         self.model = model
         self.inputs = inputs
         self.fields = list(model.output_spec())
-        self._done: list[dict[str, Any]] = [{} for _ in inputs]
+        self._outputs: list[dict[str, Any]] = [{} for _ in inputs]
         self._lock = threading.Lock()
 
     def value(self, index: int, name: str) -> Any:
@@ -189,13 +189,13 @@ class Request:
         if name not in self.fields:
             raise KeyError(name)
         with self._lock:
-            if name not in self._done[index]:
+            if name not in self._outputs[index]:
                 together = self.fields_with(name)
                 for values, fetched in zip(
-                    self._done, self.model.fetch(self.inputs, together), strict=True
+                    self._outputs, self.model.fetch(self.inputs, together), strict=True
                 ):
                     values.update(fetched)
-        return self._done[index][name]
+        return self._outputs[index][name]
 
     def fields_with(self, name: str) -> list[str]:
         """The fields that cost no more than `name` does when they come with it."""

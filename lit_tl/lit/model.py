@@ -57,8 +57,7 @@ class HookedTransformerLIT(lit_model.Model):
         if not is_causal(model):
             raise TypeError(
                 f"{name_of(model)} is not a causal language model: lit_tl reads models that "
-                "predict "
-                "the next token"
+                "predict the next token"
             )
         self.config = config or HookedTransformerLITConfig()
         runner = Runner(

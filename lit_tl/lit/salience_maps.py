@@ -106,7 +106,6 @@ def occlusion() -> TokenSalience:
     """One token at a time replaced."""
     return TokenSalience(
         text="Occlusion: how much the target's log-probability drops when a token is replaced "
-        "by the "
-        "beginning-of-text token.",
+        "by the beginning-of-text token.",
         score=lambda what, settings: methods.occlusion(what),
     )

@@ -41,9 +41,8 @@ def _prompt(model: LoadedModel, example: Mapping[str, Any]) -> Prompt:
     prompt = model.prompt(_whole(example))
     if prompt.truncated:
         raise ValueError(
-            f"prompt and response are longer than the {len(prompt)} tokens that are read: "
-            "shorten the "
-            "prompt"
+            f"prompt and response are longer than the {len(prompt)} tokens that are read: shorten "
+            "the prompt"
         )
     return prompt
 

@@ -199,8 +199,7 @@ def why_not_loaded(name: str, error: BaseException) -> str:
     if caused_by(hub.GatedRepoError) or "gated repo" in text:
         return (
             f"{name} is gated: accept its terms at https://huggingface.co/{name}, then give a "
-            "token with HF_TOKEN=... "
-            "in the environment, or once with `hf auth login`"
+            "token with HF_TOKEN=... in the environment, or once with `hf auth login`"
         )
     if caused_by(hub.RevisionNotFoundError) or "is not a valid git identifier" in text:
         return f"{name} has no such revision on the Hub"

@@ -137,6 +137,8 @@ class LitTlApp(lit_app.LitApp):
         if not isinstance(interpreter, AnalysisInterpreter):
             raise ValueError(f"there is no analysis {analysis!r} on this server")
         inputs = [example["data"] for example in data.get("inputs") or []]
+        if dataset_name not in self._datasets:
+            raise ValueError(f"there is no data set {dataset_name!r} on this server")
         asked = [self._models[name] for name in (model, other_model) if name or name == model]
         if not all(isinstance(each, LazyModel) for each in asked):
             raise ValueError(f"{analysis} looks into TransformerLens models alone")
@@ -192,15 +194,34 @@ class LitTlApp(lit_app.LitApp):
     def _answer(self, fn: Callable[..., Any], request: wrappers.Request) -> bytes:
         query = request.args.to_dict()
         simple = utils.coerce_bool(query.pop("response_simple_json", True))
-        data = serialize.from_json(request.get_data(as_text=True) or "{}")
-        if not isinstance(data, dict) or not isinstance(data.get("inputs") or [], list):
-            raise ValueError('the body of a request must be a JSON object with a list of "inputs"')
+        data = _body(request)
         if data.get("inputs") and "dataset_name" in query:
             data["inputs"] = self._reconstitute_inputs(data["inputs"], query["dataset_name"])
             if any(example["id"] != example["data"].get("_id") for example in data["inputs"]):
                 raise ValueError("malformed example: its id differs from the one in its data")
         outputs = fn(data, **query)
         return replies.to_json(outputs) if simple else serialize.to_json(outputs).encode()
+
+
+def _body(request: wrappers.Request) -> dict[str, Any]:
+    """The JSON object that a request brings.
+
+    Raises:
+        ValueError: it brings something else.
+    """
+    try:
+        data = serialize.from_json(request.get_data(as_text=True) or "{}")
+    except ValueError as error:
+        raise ValueError(f"the body of a request must be JSON: {error}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("inputs") or [], list):
+        raise ValueError('the body of a request must be a JSON object with a list of "inputs"')
+    for example in data.get("inputs") or []:
+        whole = isinstance(example, dict) and isinstance(example.get("data"), dict)
+        if not isinstance(example, str) and not (whole and "id" in example):
+            raise ValueError('an input must be an id, or an object with "id" and "data"')
+    if not isinstance(data.get("config") or {}, dict):
+        raise ValueError('the "config" of a request must be a JSON object')
+    return data
 
 
 def _name_for_a_url(data: lit_types.JsonDict, taken: Mapping[str, Any]) -> None:

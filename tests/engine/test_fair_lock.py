@@ -1,5 +1,6 @@
 """The lock is a lock, reentrant, and first come, first served."""
 
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -57,3 +58,37 @@ def test_a_loop_lets_those_in_who_wait() -> None:
             assert len(order) - before <= 1, "at most who was inside, or came just before"
     stop.set()
     looping.join()
+
+
+def test_a_thread_that_is_interrupted_while_it_waits_leaves_the_lock_to_others() -> None:
+    lock, entered, leave = FairLock(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            entered.set()
+            leave.wait(timeout=60)
+
+    def interrupt() -> None:
+        while not lock._waiting:
+            pass
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    holding, interrupting = threading.Thread(target=hold), threading.Thread(target=interrupt)
+    holding.start()
+    entered.wait(timeout=60)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt), lock:
+        pass
+    leave.set()
+    holding.join(timeout=60)
+    interrupting.join(timeout=60)
+    inside: list[bool] = []
+
+    def enter() -> None:
+        with lock:
+            inside.append(True)
+
+    after = threading.Thread(target=enter)
+    after.start()
+    after.join(timeout=60)
+    assert inside == [True]

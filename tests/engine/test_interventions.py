@@ -200,8 +200,8 @@ def target(batch: Batch) -> Targets:
     return Targets(example=rows, pos=ends, token=[12] * len(ends), weight=[1.0] * len(ends))
 
 
-def value_of(runner: Runner, change: Intervention, site: Site) -> float:
-    batch = batch_of(runner, change, observe={"value": Observe(site)})
+def value_of(runner: Runner, prompt: Prompt, change: Intervention) -> float:
+    (batch,) = runner.run([prompt], interventions=[change])
     return float(batch.target_values(target(batch)).double().sum())
 
 
@@ -225,21 +225,24 @@ def test_gradients_equal_finite_differences_at_every_component(
 
 
 def check_slope(runner: Runner, site: Site, gradient: torch.Tensor) -> None:
-    """Along one vector that is added at the first position of both prompts."""
+    """Along one vector that is added at the first position of each prompt. The gradient is that of
+    both in one batch."""
     first = Site(site.component, site.layer, positions=0)
-    shape = gradient[0, 0].shape if site.axes[0] == "pos" else gradient[0, :, 0].shape
-    direction = torch.randn(shape, generator=torch.Generator().manual_seed(1)).double()
     at_first = gradient[:, 0] if site.axes[0] == "pos" else gradient[:, :, 0]
-    expected = float((at_first * direction).sum())
-    # Attention is rounded to float32 inside, so that steps are wide and the formula of fourth
-    # order.
-    step = 2.0**-6
+    direction = torch.randn(at_first.shape[1:], generator=torch.Generator().manual_seed(1)).double()
+    for prompt, own in zip(PROMPTS, at_first, strict=True):
+        seen = slice(len(prompt.ids)) if "key_pos" in site.axes else slice(None)
+        vector = direction[..., seen]
+        expected = float((own[..., seen] * vector).sum())
+        # Attention is rounded to float32 inside, so that steps are wide and the formula of fourth
+        # order.
+        step = 2.0**-6
 
-    def moved(steps: float) -> float:
-        return value_of(runner, Add(first, Array(direction.numpy()), steps * step), site)
+        def moved(steps: float, prompt: Prompt = prompt, vector: torch.Tensor = vector) -> float:
+            return value_of(runner, prompt, Add(first, Array(vector.numpy()), steps * 2.0**-6))
 
-    slope = (8 * (moved(1) - moved(-1)) - (moved(2) - moved(-2))) / (12 * step)
-    assert slope == pytest.approx(expected, rel=1e-3, abs=2e-5), str(site)
+        slope = (8 * (moved(1) - moved(-1)) - (moved(2) - moved(-2))) / (12 * step)
+        assert slope == pytest.approx(expected, rel=1e-3, abs=2e-5), str(site)
 
 
 def test_the_gradient_of_an_earlier_site_goes_through_a_later_one(runner: Runner) -> None:
@@ -327,3 +330,54 @@ def test_hooks_and_switches_are_left_as_they_were(runner: Runner) -> None:
     assert not any(point.fwd_hooks or point.bwd_hooks for point in model.hook_dict.values())
     for flag in ("use_attn_result", "use_split_qkv_input", "use_attn_in", "use_hook_mlp_in"):
         assert not getattr(model.cfg, flag), flag
+
+
+def test_numbers_are_those_of_one_prompt(runner: Runner) -> None:
+    d_model = runner.shape.d_model
+    site, last = Site("resid_post", 0), Site("resid_post", 1, positions=-1)
+    stacked = Replace(site, Array(torch.zeros(2, 1, d_model).numpy()))
+    with pytest.raises(ValueError, match="the value of one prompt has the axes pos, d_model"):
+        batch_of(runner, stacked)
+    with pytest.raises(ValueError, match="the value of one prompt has the axes d_model"):
+        batch_of(runner, Replace(last, Array(torch.zeros(2, d_model).numpy())))
+    for prompt in (PROMPTS[0], PROMPTS[1]):
+        with pytest.raises(ValueError, match="do not fit a value of shape"):
+            list(runner.run([prompt, OTHER], interventions=[Replace(site, FromRun((5,)))]))
+    # A longer run is refused in a batch as it is alone.
+    longer = Replace(site, FromRun(PROMPTS[0].ids))
+    for prompts in ([PROMPTS[1]], PROMPTS):
+        with pytest.raises(ValueError, match="do not fit a value of shape"):
+            list(runner.run(prompts, interventions=[longer]))
+
+
+def test_a_batch_under_an_array_by_position_equals_its_single_runs(runner: Runner) -> None:
+    prompts = [PROMPTS[0], Prompt(ids=(0, 9, 10, 3, 4, 5)), OTHER]
+    array = Array(torch.randn(6, runner.shape.d_model, generator=torch.manual_seed(3)).numpy())
+    for component in ("resid_post", "attn_out"):
+        change = Add(Site(component, 0), array)
+        (batch,) = runner.run(prompts, interventions=[change])
+        for row, i in enumerate(batch.index):
+            (alone,) = runner.run([prompts[i]], interventions=[change])
+            assert torch.allclose(batch.need_logits()[row], alone.need_logits()[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_stream_is_seen_before_what_the_mlp_alone_reads_is_changed(
+    kind: str, models: dict[str, HookedTransformerLIT]
+) -> None:
+    runner = Runner(models[kind].model)
+    stream = {name: Observe(Site(name, 1)) for name in ("resid_pre", "attn_out", "resid_mid")}
+    edge = parse_intervention("attn_out[0] -> mlp_in[1] = 0")
+    for change in (Zero(Site("mlp_in", 1)), edge):
+        seen = batch_of(runner, change, observe=stream).observed
+        total = seen["resid_pre"] + seen["attn_out"]
+        assert torch.allclose(seen["resid_mid"], total, atol=1e-5)
+    added = Add(Site("resid_mid", 1), Array(5.0))
+    observe = {name: Observe(Site(name, 1)) for name in ("resid_mid", "mlp_in")}
+    seen = batch_of(runner, added, observe=observe).observed
+    assert torch.equal(seen["resid_mid"], seen["mlp_in"])
+    # Both changes together: the MLP reads 0, and the stream has the 5 beside it.
+    both = [added, Zero(Site("mlp_in", 1))]
+    plain = batch_of(runner, both[1], observe={"post": Observe(Site("resid_post", 1))})
+    moved = batch_of(runner, *both, observe={"post": Observe(Site("resid_post", 1))})
+    assert torch.allclose(moved.observed["post"], plain.observed["post"] + 5, atol=1e-4)

@@ -1,9 +1,12 @@
 """Text forms parse back to the same value, and what makes no site is refused."""
 
 import itertools
+from typing import Any
 
+import numpy as np
 import pytest
 
+from lit_tl.engine import sites
 from lit_tl.engine.interventions import (
     Add,
     Array,
@@ -118,3 +121,19 @@ def test_what_is_no_intervention_is_refused(text: str, message: str) -> None:
 def test_a_direction_of_zeros_is_refused() -> None:
     with pytest.raises(ValueError, match="a direction of zeros can't be projected out"):
         ProjectOut(Site("resid_post", 0), Array([0.0, 0.0]))
+
+
+@pytest.mark.parametrize("value", ["3", 1.0, True, 1.5, [1, 2]])
+def test_what_is_no_whole_number_is_refused(value: Any) -> None:
+    # Not through Site, whose types these tests check in a way that a user's program does not.
+    with pytest.raises(ValueError, match=r"layer is .*: give a whole number"):
+        sites._whole("layer", value)
+    with pytest.raises(ValueError, match=r"positions is .*: give a whole number"):
+        sites._positions(value)
+
+
+def test_numpys_whole_numbers_are_pythons() -> None:
+    assert (sites._whole("layer", np.int64(1)), sites._whole("head", None)) == (1, None)
+    assert sites._positions((np.int64(0), None)) == (0, None)
+    with pytest.raises(ValueError, match="a span is"):
+        sites._positions((1, 2, 3))

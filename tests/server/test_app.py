@@ -216,6 +216,18 @@ def test_bodies_that_are_no_requests_are_answered_in_a_sentence(client: Client) 
             400,
             True,
         ), body
+    query = "model=tiny&dataset_name=mine&analysis=Head scores"
+    for body, sentence in (
+        ('{"inputs": [5]}', "an input must be an id, or an object"),
+        ('{"inputs": [{}]}', "an input must be an id, or an object"),
+        ('{"inputs": [{"id": "", "data": 5}]}', "an input must be an id, or an object"),
+        ('{"inputs": [], "config": [1]}', 'the "config" of a request must be a JSON object'),
+        ("{not json", "the body of a request must be JSON"),
+    ):
+        response = client.post(f"/get_analysis?{query}", data=body)
+        assert (response.status_code, sentence in response.json["error"]) == (400, True), body
+    response = client.post("/get_analysis?model=tiny&analysis=Head scores", data="{}")
+    assert response.json["error"].startswith("there is no data set '' on this server")
     for text in (5, None):
         data = {"_id": "", **({} if text is None else {"text": text})}
         response = client.post(

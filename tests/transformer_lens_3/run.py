@@ -19,6 +19,9 @@ PACKAGES = [
     "umap-learn>=0.5.9",
     "orjson",
     "plotly",
+    "xarray",
+    "cachetools",
+    "beartype",
     "pytest",
 ]
 

@@ -147,12 +147,12 @@ class LineFiles(Documents):
 
     Args:
         where: what the user calls them.
-        told: what tells them from others, beside their content.
+        described: what tells them from others, beside their content.
         files: in their order.
     """
 
     def __init__(self, where: str, described: dict[str, Any], files: Sequence[LineFile]):
-        self.where, self._told, self._files = where, described, files
+        self.where, self._described, self._files = where, described, files
 
     def groups(self, place: Place = START) -> Iterator[Group]:
         """See `Documents`."""
@@ -169,7 +169,7 @@ class LineFiles(Documents):
 
     def identity(self) -> dict[str, Any]:
         """Of each file."""
-        return {**self._told, "files": [file.identity() for file in self._files]}
+        return {**self._described, "files": [file.identity() for file in self._files]}
 
     def most_tokens(self) -> Optional[int]:
         """Of all files; not known where one is packed."""

@@ -147,7 +147,6 @@ def _upload(config: Config, where: Any, files: dict[str, Any], text: str) -> str
 
 def _no_access(config: Config) -> str:
     return (
-        f"no access to write to {config.repo_type} {config.repo_id}: `hf auth login`, or a "
-        "token with write access in HF_TOKEN; "
-        "--create_pr opens a pull request in another's repository"
+        f"no access to write to {config.repo_type} {config.repo_id}: `hf auth login`, or a token "
+        "with write access in HF_TOKEN; --create_pr opens a pull request in another's repository"
     )

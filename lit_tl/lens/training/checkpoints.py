@@ -91,8 +91,8 @@ class Checkpoints:
             name = names[0]
             raise CheckpointError(
                 f"{path} is of a run with {name} {_short(other.get(name))}, and this one has "
-                f"{_short(self._settings.get(name))}: "
-                f"give the same {name}, or another --output or --checkpoint_dir"
+                f"{_short(self._settings.get(name))}: give the same {name}, or another --output or "
+                "--checkpoint_dir"
             )
 
 

@@ -55,9 +55,8 @@ class Plan:
         if of_one % batch:
             raise ValueError(
                 f"--per_gpu_batch_size is {batch}, but a step has {of_one} sequences for each "
-                "process "
-                f"(--tokens_per_step {config.tokens_per_step}, sequences of {length} tokens): "
-                "give a divisor of that"
+                f"process (--tokens_per_step {config.tokens_per_step}, sequences of {length} "
+                "tokens): give a divisor of that"
             )
         wanted = config.start_tokens or max(_START_TOKENS, _START_FOR_A_DIMENSION * d_model)
         start = -(-wanted // length) if config.start_from == "ridge" else 0

@@ -60,8 +60,7 @@ class Processes:
                 if other.get(name) != gathered[0].get(name):
                     raise ValueError(
                         f"processes 0 and {rank} differ in {name}: {gathered[0].get(name)} and "
-                        f"{other.get(name)}; "
-                        "give all machines the same command, model and data"
+                        f"{other.get(name)}; give all machines the same command, model and data"
                     )
 
 

@@ -15,7 +15,7 @@ class Progress:
     Args:
         plan: of the run.
         num_steps: of the run.
-        done: steps that an earlier process has done.
+        finished: steps that an earlier process has made.
         loss: its name, for the lines.
     """
 
@@ -79,8 +79,8 @@ class WandbRun:
             import wandb
         except ImportError as error:
             raise ValueError(
-                "--wandb needs the package wandb: pip install 'lit_tl[train]', or leave the "
-                "flag out"
+                "--wandb needs the package wandb: pip install 'lit_tl[train]', or leave the flag "
+                "out"
             ) from error
         try:
             self._run = wandb.init(

@@ -149,9 +149,8 @@ class Trainer:
         skipped = f" ({place['skipped']:,} lines were skipped)" if place.get("skipped") else ""
         raise OutOfData(
             f"the text ended in {when}, after {place.get('documents', 0):,} documents{skipped} "
-            f"with {self.chunks.tokens:,} tokens: "
-            f"the run asks for {asked:,} ({self.plan.in_words(self.config)}); begin anew with more "
-            "text, or with a smaller "
+            f"with {self.chunks.tokens:,} tokens: the run asks for {asked:,} "
+            f"({self.plan.in_words(self.config)}); begin anew with more text, or with a smaller "
             "--num_steps, --tokens_per_step or --start_tokens"
         )
 

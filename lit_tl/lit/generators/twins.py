@@ -56,8 +56,7 @@ class TwinGenerator(lit_components.Generator, Generic[S]):
             if count != length:
                 raise ValueError(
                     f"that makes a prompt of {count} tokens out of one of {length}, and a twin "
-                    "must be "
-                    f"as long: {twin['text']!r}"
+                    f"must be as long: {twin['text']!r}"
                 )
         spec = dataset.spec()
         whole = {name: value for name, value in example.items() if name in spec}
