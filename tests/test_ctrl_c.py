@@ -39,13 +39,13 @@ def pressed(before: str) -> subprocess.CompletedProcess:
 def test_it_ends_the_command_from_within_a_destructor() -> None:
     assert pressed("signal.signal(signal.SIGINT, signal.default_int_handler)").stdout == "went on\n"
     handled = "signal.signal(signal.SIGINT, signal.default_int_handler); ctrl_c.ends_the_command()"
-    done = pressed(handled)
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    finished = pressed(handled)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_a_command_that_ignores_it_goes_on_ignoring_it() -> None:
-    done = pressed("signal.signal(signal.SIGINT, signal.SIG_IGN); ctrl_c.ends_the_command()")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
+    finished = pressed("signal.signal(signal.SIGINT, signal.SIG_IGN); ctrl_c.ends_the_command()")
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "went on\n", "")
 
 
 @pytest.mark.parametrize("before", ["signal.default_int_handler", "signal.SIG_IGN"])
@@ -63,8 +63,8 @@ except KeyboardInterrupt:
     print("raised")
 print(signal.getsignal(signal.SIGINT).name)
 """
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     expected = "ignored\nSIG_IGN\n" if before == "signal.SIG_IGN" else "raised\nSIG_DFL\n"
-    assert done.stdout == expected
+    assert finished.stdout == expected

@@ -45,8 +45,8 @@ def started(*arguments: str, cwd: pathlib.Path) -> Iterator[subprocess.Popen]:
 
 
 def test_help_is_there_without_torch(tmp_path: pathlib.Path) -> None:
-    done = command("--help", cwd=tmp_path)
-    assert done.returncode == 0
+    finished = command("--help", cwd=tmp_path)
+    assert finished.returncode == 0
     for word in (
         "--models",
         "--datasets",
@@ -58,15 +58,15 @@ def test_help_is_there_without_torch(tmp_path: pathlib.Path) -> None:
         "--default_layout",
         "gpt2-small",
     ):
-        assert word in done.stdout
+        assert word in finished.stdout
     code = (
         "import sys; sys.argv = ['x', '--help']; from lit_tl import launch; "
         "launch.main(sys.argv); print('torch' in sys.modules)"
     )
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
     )
-    assert done.stdout.strip().endswith("False")
+    assert finished.stdout.strip().endswith("False")
 
 
 @pytest.mark.parametrize(
@@ -111,20 +111,20 @@ def test_mistakes_end_in_a_sentence(
 
 
 def test_a_mistake_ends_the_real_command(tmp_path: pathlib.Path) -> None:
-    done = command("--models", "gpt2-small", "--port", "0", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "the Hugging Face Hub can't be reached" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    finished = command("--models", "gpt2-small", "--port", "0", cwd=tmp_path)
+    assert finished.returncode == 1
+    assert "the Hugging Face Hub can't be reached" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert finished.stdout == ""
 
 
 def test_a_taken_port_is_said_before_models_load(tmp_path: pathlib.Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = command("--port", str(port), cwd=tmp_path)
-    assert done.returncode == 1
-    assert f"port {port} on 127.0.0.1 is taken: choose another with --port" in done.stderr
-    assert "loading model" not in done.stderr
+        finished = command("--port", str(port), cwd=tmp_path)
+    assert finished.returncode == 1
+    assert f"port {port} on 127.0.0.1 is taken: choose another with --port" in finished.stderr
+    assert "loading model" not in finished.stderr
 
 
 def test_check_says_what_would_be_served(
@@ -137,18 +137,18 @@ def test_check_says_what_would_be_served(
     folders = ",".join(
         f"{family}={checkpoint_folders[family]}" for family in ("gpt2", "gpt_neox", "llama")
     )
-    done = command(
+    finished = command(
         "--check", "--models", folders, "--datasets", "ioi,mine.txt,odd.jsonl", cwd=tmp_path
     )
-    assert done.returncode == 0, done.stderr
+    assert finished.returncode == 0, finished.stderr
     for family in ("gpt2", "gpt_neox", "llama"):
-        assert f"model {family}: " in done.stdout
+        assert f"model {family}: " in finished.stdout
         assert (
             f"odd: 1 of 1 examples do not fit {family}; example 1, 'The king': its answer"
-            in done.stderr
+            in finished.stderr
         )
-    assert "data set ioi: 100 prompts" in done.stdout
-    assert "data set mine: 2 prompts" in done.stdout
+    assert "data set ioi: 100 prompts" in finished.stdout
+    assert "data set mine: 2 prompts" in finished.stdout
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])

@@ -53,7 +53,7 @@ TEXT = "The capital of France is"
 
 
 @pytest.fixture
-def mine(tmp_path: pathlib.Path) -> pathlib.Path:
+def own(tmp_path: pathlib.Path) -> pathlib.Path:
     file = tmp_path / "mine.py"
     file.write_text(ANALYSIS)
     return file
@@ -70,25 +70,25 @@ def expected(bundled: HookedTransformerLIT) -> np.ndarray:
     return np.array([row.detach().numpy() for row in rows])
 
 
-def test_the_analysis_has_fewer_than_forty_lines_of_its_own(mine: pathlib.Path) -> None:
-    lines = [line for line in mine.read_text().splitlines() if line.strip()]
+def test_the_analysis_has_fewer_than_forty_lines_of_its_own(own: pathlib.Path) -> None:
+    lines = [line for line in own.read_text().splitlines() if line.strip()]
     print(f"{len(lines)} lines")
     assert len(lines) < 40
 
 
-def test_python_has_it(mine: pathlib.Path, bundled: HookedTransformerLIT) -> None:
-    (analysis,) = analyses_in(str(mine))
+def test_python_has_it(own: pathlib.Path, bundled: HookedTransformerLIT) -> None:
+    (analysis,) = analyses_in(str(own))
     figure = lit_tl.draw(analysis, bundled, {"text": TEXT})
     assert np.allclose(np.array(figure.data[0].z), expected(bundled), atol=1e-4)
 
 
 def test_the_command_line_has_it(
-    mine: pathlib.Path, bundled: HookedTransformerLIT, capsys: pytest.CaptureFixture[str]
+    own: pathlib.Path, bundled: HookedTransformerLIT, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command_line.main(["analyses", "list", f"--analyses={mine}"])
+    command_line.main(["analyses", "list", f"--analyses={own}"])
     assert "Head output norms: The length of what each head writes" in capsys.readouterr().out
-    output = mine.parent / "norms.csv"
-    words = ["Head output norms", "--analyses", str(mine), "--text", TEXT, "--output", str(output)]
+    output = own.parent / "norms.csv"
+    words = ["Head output norms", "--analyses", str(own), "--text", TEXT, "--output", str(output)]
     command_line.main(["analyses", *words])
     head, *rows = [line.split(",") for line in output.read_text().splitlines()]
     assert head == ["layer", "head", "norm"]
@@ -96,12 +96,12 @@ def test_the_command_line_has_it(
     assert np.allclose(values, expected(bundled), atol=1e-4)
 
 
-def test_the_page_has_it(mine: pathlib.Path, bundled: HookedTransformerLIT) -> None:
-    server = LitServer("--datasets", "ioi", "--analyses", str(mine))
+def test_the_page_has_it(own: pathlib.Path, bundled: HookedTransformerLIT) -> None:
+    server = LitServer("--datasets", "ioi", "--analyses", str(own))
     try:
         info = post(server.url + "get_info", {})
-        found = info["interpreters"]["Head output norms"]
-        assert found["configSpec"]["position"]["default"] == -1
+        result = info["interpreters"]["Head output norms"]
+        assert result["configSpec"]["position"]["default"] == -1
         assert "Head output norms" in info["models"]["lit-tl-tiny"]["interpreters"]
         query = "get_analysis?model=lit-tl-tiny&dataset_name=ioi&analysis=Head%20output%20norms"
         body = {"inputs": [{"id": "", "data": {"text": TEXT, "_id": ""}}], "config": {}}

@@ -51,9 +51,9 @@ def test_the_wheel_runs_from_an_empty_folder(tmp_path: pathlib.Path) -> None:
         f"import sys; sys.path.insert(0, {str(unpacked)!r}); import lit_tl.launch as launch; "
         f"assert launch.__file__.startswith({str(unpacked)!r}); launch.main(['lit_tl', '--check'])"
     )
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", code], cwd=empty, capture_output=True, text=True, timeout=240
     )
-    assert done.returncode == 0, done.stderr
-    assert "model lit-tl-tiny: " in done.stdout
-    assert "data set docstring: 100 prompts" in done.stdout
+    assert finished.returncode == 0, finished.stderr
+    assert "model lit-tl-tiny: " in finished.stdout
+    assert "data set docstring: 100 prompts" in finished.stdout

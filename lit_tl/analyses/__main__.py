@@ -1,13 +1,17 @@
 """Analyses from the command line: `python -m lit_tl.analyses "Head scores" --text ...`."""
 
+import contextlib
 import dataclasses
 import itertools
 import pathlib
 import sys
-from typing import Any, NoReturn, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, NoReturn, Optional, Sequence
 
 from lit_tl import ctrl_c, flags
 from lit_tl.settings import SettingError, Settings, required, setting
+
+if TYPE_CHECKING:
+    from lit_tl.engine.progress import Job
 
 USAGE = """Run an analysis on a prompt and write its figure or its numbers.
 
@@ -69,6 +73,7 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
     from lit_tl.analyses.catalog import catalog, find
     from lit_tl.analyses.contract import Subject
     from lit_tl.analyses.drawing import to_csv
+    from lit_tl.engine.progress import working_on
 
     analysis = find(name, catalog(_own(config)))
     output = pathlib.Path(config.output).expanduser()
@@ -79,7 +84,8 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
         counterpart=_example(config.counterpart, config),
         examples=_examples(config.data),
     )
-    result = analysis.answer(subject, analysis.settings.read(settings))
+    with _bar() as job, working_on(job):
+        result = analysis.answer(subject, analysis.settings.read(settings))
     if output.suffix == ".csv":
         text = to_csv(result)
     else:
@@ -91,6 +97,22 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
     except OSError as error:
         raise ValueError(f"--output {output} can't be written: {error.strerror}") from error
     return f"{output}: {analysis.name}. {result.attrs.get('note', '')}".strip()
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator["Job"]:
+    """A job whose progress is a bar on a terminal."""
+    import tqdm
+
+    from lit_tl.engine.progress import Job
+
+    with tqdm.tqdm(unit=" prompts", file=sys.stderr, disable=None, leave=False) as bar:
+
+        def show(finished: int, total: int) -> None:
+            bar.total = total
+            bar.update(finished - bar.n)
+
+        yield Job(show)
 
 
 def _own(config: Config) -> list[Any]:

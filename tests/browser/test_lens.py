@@ -94,9 +94,9 @@ def test_a_pinned_prompt_and_another_model_are_compared(
     choose(selected, "against", "pinned prompt")
     choose(selected, "statistic", "JS divergence")
     loaded = bundled.loaded
-    mine, its = (read(loaded, "tuned", EXAMPLES[i], "resid_pre") for i in (3, 0))
-    shared = slice(0, min(mine.num_tokens, its.num_tokens))
-    expected = mine.slice_sequence(shared).js_divergence(its.slice_sequence(shared)).stats
+    own, other = (read(loaded, "tuned", EXAMPLES[i], "resid_pre") for i in (3, 0))
+    shared = slice(0, min(own.num_tokens, other.num_tokens))
+    expected = own.slice_sequence(shared).js_divergence(other.slice_sequence(shared)).stats
     got = np.array([float(row[5]) for row in rows_of(selected)])
     assert got.max() > 0.05
     assert np.allclose(got, expected.ravel(), atol=1e-4)

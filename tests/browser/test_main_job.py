@@ -72,9 +72,9 @@ def test_the_nearest_neighbours_of_a_prompt_are_selected(
         lambda reply: "nearest" in reply.url and "/get_interpretations" in reply.url
     ) as reply:
         watched.page.locator("embeddings-module .selected-nearest-button").click()
-    (found,) = reply.value.json()
-    assert len(found["nearest_neighbors"]) == 10
-    neighbours = sorted(neighbour["id"] for neighbour in found["nearest_neighbors"])
+    (result,) = reply.value.json()
+    assert len(result["nearest_neighbors"]) == 10
+    neighbours = sorted(neighbour["id"] for neighbour in result["nearest_neighbors"])
     selection = "new URL(location).searchParams.get('selection').split(',').sort()"
     watched.page.wait_for_function(
         f"ids => JSON.stringify({selection}) === JSON.stringify(ids)", arg=neighbours

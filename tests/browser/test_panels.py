@@ -184,9 +184,10 @@ def test_downloads_hold_the_numbers(page: Any, bundled: HookedTransformerLIT, ki
             [row[2] for row in expected], rel=1e-6
         )
     elif kind == "json":
-        told = json.loads(content)
-        assert (told["figure"], told["settings"]) == ("Loss along the prompt", {"quantity": "loss"})
-        assert [row[2] for row in told["rows"]] == pytest.approx(
+        record = json.loads(content)
+        assert record["figure"] == "Loss along the prompt"
+        assert record["settings"] == {"quantity": "loss"}
+        assert [row[2] for row in record["rows"]] == pytest.approx(
             [row[2] for row in expected], rel=1e-6
         )
     else:

@@ -128,16 +128,16 @@ def test_a_list_is_told_from_one_bad_line(tmp_path: pathlib.Path) -> None:
 
 
 def test_identity_tells_an_edit_in_the_middle(tmp_path: pathlib.Path) -> None:
-    found = []
+    result = []
     for content in (lines(TEXTS), lines(TEXTS).replace(b"text 77 ", b"text 78 ")):
         (tmp_path / "t.jsonl").write_bytes(content)
-        found.append(
+        result.append(
             open_documents(
                 str(tmp_path / "t.jsonl"), text_column="text", split="train", bad_lines="refuse"
             ).identity()
         )
-    assert found[0]["bytes"] == found[1]["bytes"]
-    assert found[0] != found[1]
+    assert result[0]["bytes"] == result[1]["bytes"]
+    assert result[0] != result[1]
 
 
 @pytest.mark.parametrize(

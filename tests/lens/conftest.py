@@ -34,10 +34,10 @@ def batches(text_file: pathlib.Path, causal_lm: tuple) -> Callable[[int], list[t
     documents = open_documents(
         str(text_file), text_column="text", split="train", bad_lines="refuse"
     )
-    found = [
+    result = [
         sequence.long()
         for sequence, _ in zip(
             Chunks(documents, encoder(causal_lm[1], 2048), length=64), range(400)
         )
     ]
-    return lambda count: list(torch.stack(found).split(8))[:count]
+    return lambda count: list(torch.stack(result).split(8))[:count]

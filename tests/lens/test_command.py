@@ -24,7 +24,7 @@ def test_show_writes_the_figure_without_lit(
     tmp_path: pathlib.Path, bundled: HookedTransformerLIT
 ) -> None:
     text = "The capital of France is"
-    done = command(
+    finished = command(
         "show",
         "--text",
         text,
@@ -34,8 +34,8 @@ def test_show_writes_the_figure_without_lit(
         "max_probability",
         cwd=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
-    assert "tuned lens, 4 layers, 6 tokens" in done.stdout
+    assert finished.returncode == 0, finished.stderr
+    assert "tuned lens, 4 layers, 6 tokens" in finished.stdout
     drawn = json.loads((tmp_path / "new" / "out.json").read_text())["data"][0]
     lens = choose_lenses(bundled.model, "auto").lenses["tuned"]
     ids = bundled.model.to_tokens(text)[0].numpy()

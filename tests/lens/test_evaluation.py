@@ -28,7 +28,7 @@ def test_numbers_are_those_of_stored_logits(family: str, checkpoint_folders: dic
     for parameter in tuned.translators.parameters():
         torch.nn.init.normal_(parameter, std=0.05, generator=generator)
     batches = [torch.randint(0, 2048, (rows, 24), generator=generator) for rows in (4, 4, 1)]
-    found = evaluate(
+    result = evaluate(
         model,
         {"logit": logit, "tuned": tuned},
         row_loss(logit.unembed),
@@ -49,16 +49,16 @@ def test_numbers_are_those_of_stored_logits(family: str, checkpoint_folders: dic
                     expected[name][1, layer] += float(-q.gather(-1, ids[:, 1:, None]).sum()) / (
                         9 * 23
                     )
-    for name, measured in found.lenses.items():
+    for name, measured in result.lenses.items():
         assert np.allclose(measured.kl, expected[name][0], atol=1e-4)
         assert np.allclose(measured.cross_entropy, expected[name][1], atol=1e-4)
-    assert found.model.cross_entropy[0] == pytest.approx(sum(nlls), abs=1e-4)
-    assert found.model.kl[0] == pytest.approx(0, abs=1e-5)
-    assert found.tokens == 9 * 23
-    rows = list(csv.DictReader(io.StringIO(found.csv())))
+    assert result.model.cross_entropy[0] == pytest.approx(sum(nlls), abs=1e-4)
+    assert result.model.kl[0] == pytest.approx(0, abs=1e-5)
+    assert result.tokens == 9 * 23
+    rows = list(csv.DictReader(io.StringIO(result.csv())))
     assert [row["lens"] for row in rows] == ["logit", "tuned", "logit", "tuned", "model"]
     assert float(rows[0]["kl_bits_per_byte"]) == pytest.approx(float(rows[0]["kl_nats"]) / 2)
-    assert len(found.table().splitlines()) == 7
+    assert len(result.table().splitlines()) == 7
 
 
 def test_standard_errors_are_those_of_the_mean_over_sequences(

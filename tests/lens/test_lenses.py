@@ -60,9 +60,9 @@ def test_a_lens_is_saved_and_loaded(bundled: HookedTransformerLIT, tmp_path: pat
         lens.save(folder, ckpt=ckpt)
         again = TunedLens.from_model_and_pretrained(model, str(folder))
         assert torch.equal(again.transform_hidden(h, 2), lens.transform_hidden(h, 2))
-        told = json.loads((folder / "config.json").read_text())
-        assert told["unembed_hash"] == lens.unembed.unembedding_hash()
-        assert len(told["unembed_full_hash"]) == 64
+        record = json.loads((folder / "config.json").read_text())
+        assert record["unembed_hash"] == lens.unembed.unembedding_hash()
+        assert len(record["unembed_full_hash"]) == 64
     plain = torch.load(tmp_path / "params.pt" / "params.pt", weights_only=True)
     assert set(plain) == {f"{layer}.{kind}" for layer in range(4) for kind in ("weight", "bias")}
 
@@ -170,10 +170,10 @@ def test_inverting_logits_recovers_the_distribution(
     h = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
     logits = unembed(h).detach()
     steps = {"max_iter": 500} if optimizer == "lbfgs" else {"max_iter": 3000, "step_size": 0.05}
-    found = unembed.invert(logits, optimizer=optimizer, tol=1e-5, **steps)
-    assert float(found.kl) < (1e-3 if optimizer == "lbfgs" else 0.05)
-    assert found.nfev > 1
-    near = unembed(found.preimage).detach().softmax(-1)
+    result = unembed.invert(logits, optimizer=optimizer, tol=1e-5, **steps)
+    assert float(result.kl) < (1e-3 if optimizer == "lbfgs" else 0.05)
+    assert result.nfev > 1
+    near = unembed(result.preimage).detach().softmax(-1)
     assert torch.allclose(near, logits.softmax(-1), atol=2e-2)
 
 

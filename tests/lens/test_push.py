@@ -39,8 +39,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
     repositories: dict[str, dict[str, bytes]]
     token = "Bearer hf_right"
 
-    def answer(self, code: int, told: object = None) -> None:
-        body = json.dumps(told or {}).encode()
+    def answer(self, code: int, record: object = None) -> None:
+        body = json.dumps(record or {}).encode()
         self.send_response(code)
         if code == 404:
             self.send_header("X-Error-Code", "EntryNotFound")
@@ -64,9 +64,9 @@ class Hub(http.server.BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != self.token:
             return self.answer(401, {"error": "Invalid credentials"})
         if self.path == "/api/repos/create":
-            told = json.loads(body)
-            self.repositories.setdefault(f"{told.get('organization', 'me')}/{told['name']}", {})
-            return self.answer(200, {"url": f"http://{self.headers['Host']}/me/{told['name']}"})
+            record = json.loads(body)
+            self.repositories.setdefault(f"{record.get('organization', 'me')}/{record['name']}", {})
+            return self.answer(200, {"url": f"http://{self.headers['Host']}/me/{record['name']}"})
         if self.path == "/api/validate-yaml":
             return self.answer(200, {"warnings": [], "errors": []})
         name = "/".join(self.path.split("/")[3:5])
@@ -153,9 +153,9 @@ def test_a_lens_arrives_with_a_card(
     hub: tuple[str, dict[str, dict[str, bytes]]], folder: pathlib.Path
 ) -> None:
     endpoint, repositories = hub
-    done = push(folder, endpoint=endpoint)
-    assert done.returncode == 0, done.stderr
-    assert f"uploaded: {endpoint}/me/lenses/commit/1" in done.stdout
+    finished = push(folder, endpoint=endpoint)
+    assert finished.returncode == 0, finished.stderr
+    assert f"uploaded: {endpoint}/me/lenses/commit/1" in finished.stdout
     files = repositories["me/lenses"]
     below = "lens/lit-tl-tiny"
     assert set(files) == {
@@ -166,9 +166,9 @@ def test_a_lens_arrives_with_a_card(
     assert json.loads(files[f"{below}/config.json"]) == json.loads(
         (folder / "config.json").read_text()
     )
-    told = json.loads(files[f"{below}/train.json"])
-    assert told["settings"]["seed"] == 0
-    assert told["losses"] == [[2.0, 1.0]] * 18 + [[1.0, 0.5], [0.5, 0.25]]
+    record = json.loads(files[f"{below}/train.json"])
+    assert record["settings"]["seed"] == 0
+    assert record["losses"] == [[2.0, 1.0]] * 18 + [[1.0, 0.5], [0.5, 0.25]]
     card = files[f"{below}/README.md"].decode()
     assert "base_model: lit-tl-tiny" in card
     assert 'repo_id="me/lenses", repo_type="model"' in card
@@ -192,7 +192,7 @@ def test_what_can_not_be_uploaded_is_said(
     hub: tuple[str, dict[str, dict[str, bytes]]], folder: pathlib.Path
 ) -> None:
     endpoint, repositories = hub
-    for done, sentence in (
+    for finished, sentence in (
         (
             push(folder, endpoint=endpoint, token="hf_wrong"),
             "no access to write to model me/lenses: `hf auth login`",
@@ -203,9 +203,9 @@ def test_what_can_not_be_uploaded_is_said(
         (push(folder, "--name=../up", "--dry_run"), "--name ../up: give names of letters, digits"),
         (push(folder, "--repo_id=no slash", "--dry_run"), "--repo_id no slash: "),
     ):
-        assert done.returncode == 1, done.stdout
-        assert sentence in done.stderr
-        assert "Traceback" not in done.stderr
+        assert finished.returncode == 1, finished.stdout
+        assert sentence in finished.stderr
+        assert "Traceback" not in finished.stderr
     assert repositories == {}
     for name, content, sentence in (
         ("train.json", '{"settings": {}}', "is not what training leaves, since it has no 'data'"),
@@ -214,10 +214,10 @@ def test_what_can_not_be_uploaded_is_said(
     ):
         before = (folder / name).read_text()
         (folder / name).write_text(content)
-        done = push(folder, "--dry_run")
-        assert done.returncode == 1, done.stdout
-        assert sentence in done.stderr
-        assert "Traceback" not in done.stderr
+        finished = push(folder, "--dry_run")
+        assert finished.returncode == 1, finished.stdout
+        assert sentence in finished.stderr
+        assert "Traceback" not in finished.stderr
         (folder / name).write_text(before)
     dry = push(folder, "--dry_run")
     assert dry.returncode == 0, dry.stderr
@@ -230,19 +230,22 @@ def test_a_model_that_is_a_folder_here_needs_a_name_for_others(folder: pathlib.P
         "base_model_name_or_path": "/home/me/model"
     }
     (folder / "config.json").write_text(json.dumps(config))
-    done = push(folder, "--dry_run")
-    assert done.returncode == 1
-    assert "the lens is of /home/me/model, a folder on this machine: say with --name" in done.stderr
-    done = push(folder, "--name=me/model", "--dry_run")
-    assert done.returncode == 0, done.stderr
-    assert "base_model: me/model" in done.stdout
-    assert "/home/me" not in done.stdout
+    finished = push(folder, "--dry_run")
+    assert finished.returncode == 1
+    assert (
+        "the lens is of /home/me/model, a folder on this machine: say with --name"
+        in finished.stderr
+    )
+    finished = push(folder, "--name=me/model", "--dry_run")
+    assert finished.returncode == 0, finished.stderr
+    assert "base_model: me/model" in finished.stdout
+    assert "/home/me" not in finished.stdout
 
 
 def test_a_lens_that_has_diverged_is_not_uploaded(folder: pathlib.Path) -> None:
     tensors = torch.load(folder / "params.pt", weights_only=True)
     tensors["0.bias"][0] = float("nan")
     torch.save(tensors, folder / "params.pt")
-    done = push(folder, "--dry_run")
-    assert done.returncode == 1
-    assert "0.bias holds numbers that are not finite" in done.stderr
+    finished = push(folder, "--dry_run")
+    assert finished.returncode == 1
+    assert "0.bias holds numbers that are not finite" in finished.stderr

@@ -18,8 +18,8 @@ def test_flags_equal_the_config_field_by_field(config: type) -> None:
     assert set(values) == {field.name for field in dataclasses.fields(config)}
     for field in dataclasses.fields(config):
         default = None if field.default is dataclasses.MISSING else field.default
-        kept = values[field.name].default
-        assert kept == default or kept == str(default)
+        saved = values[field.name].default
+        assert saved == default or saved == str(default)
         assert len(field.metadata["help"]) > 5
         assert f"--{field.name}" in flags.help_text(config)
 

@@ -72,31 +72,31 @@ def test_divergences_keep_their_bounds(bundled: HookedTransformerLIT) -> None:
 
 
 def test_ranks_are_one_where_the_target_is_the_likeliest(bundled: HookedTransformerLIT) -> None:
-    found = trajectory(bundled.model, LogitLens.from_model(bundled.model))
-    assert found.targets is not None
-    likeliest = found.log_probs.argmax(-1) == found.targets
-    ranks = found.rank().stats
+    result = trajectory(bundled.model, LogitLens.from_model(bundled.model))
+    assert result.targets is not None
+    likeliest = result.log_probs.argmax(-1) == result.targets
+    ranks = result.rank().stats
     assert likeliest.any()
     assert (ranks[likeliest] == 1).all()
     assert (ranks[~likeliest] > 1).all()
-    shown = found.rank(show_ranks=True).trajectory_labels
+    shown = result.rank(show_ranks=True).trajectory_labels
     assert shown is not None
     assert shown.label_strings[0, 0] == str(ranks[0, 0])
 
 
 def test_statistics_equal_their_definitions(bundled: HookedTransformerLIT) -> None:
-    found = trajectory(bundled.model, LogitLens.from_model(bundled.model))
-    found.anti_targets = np.full(found.num_tokens, 7)
-    log_probs, probs = found.log_probs, found.probs
-    assert np.allclose(found.entropy().stats, -(probs * log_probs).sum(-1), atol=1e-4)
-    assert np.allclose(found.max_probability().stats, probs.max(-1), atol=1e-6)
+    result = trajectory(bundled.model, LogitLens.from_model(bundled.model))
+    result.anti_targets = np.full(result.num_tokens, 7)
+    log_probs, probs = result.log_probs, result.probs
+    assert np.allclose(result.entropy().stats, -(probs * log_probs).sum(-1), atol=1e-4)
+    assert np.allclose(result.max_probability().stats, probs.max(-1), atol=1e-6)
     at = np.take_along_axis(
-        log_probs, np.broadcast_to(found.targets, log_probs.shape[:2])[..., None], -1
+        log_probs, np.broadcast_to(result.targets, log_probs.shape[:2])[..., None], -1
     )[..., 0]
-    assert np.allclose(found.cross_entropy().stats, -at, atol=1e-4)
-    difference = found.log_prob_diff()
+    assert np.allclose(result.cross_entropy().stats, -at, atol=1e-4)
+    difference = result.log_prob_diff()
     assert np.allclose(difference.stats, at - log_probs[..., 7], atol=1e-4)
-    delta = found.log_prob_diff(delta=True)
+    delta = result.log_prob_diff(delta=True)
     assert np.allclose(delta.stats, np.diff(difference.stats, axis=0), atol=1e-5)
     assert (delta.num_layers, delta.includes_output) == (4, False)
 

@@ -129,8 +129,8 @@ def test_hotflip_leaves_alone_what_it_is_told_to(bundled: HookedTransformerLIT) 
     changed = [
         old for old, new in zip(before["tokens"], after["tokens"], strict=True) if old != new
     ]
-    (kept,) = twins(HotFlip(), bundled, example, max_flips=6, tokens_to_ignore=changed)
-    (again,) = bundled.predict([kept], fields=["tokens"])
+    (saved,) = twins(HotFlip(), bundled, example, max_flips=6, tokens_to_ignore=changed)
+    (again,) = bundled.predict([saved], fields=["tokens"])
     for old in changed:
         assert old in again["tokens"]
 

@@ -93,13 +93,13 @@ def test_a_hub_model_without_network_says_so_and_what_works() -> None:
     the Hub is taken."""
     code = "from lit_tl.models.loading import load_model; load_model('gpt2-small')"
     env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=240
     )
-    assert done.returncode == 1
+    assert finished.returncode == 1
     assert (
         "gpt2-small is not on this machine, and the Hugging Face Hub can't be reached"
-        in done.stderr
+        in finished.stderr
     )
 
 

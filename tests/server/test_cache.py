@@ -58,12 +58,12 @@ def test_a_changed_weight_or_hook_is_not_answered_from_the_cache(
     assert hooked["loss"] != before["loss"]
     assert model.fetch(example, ["loss"])[0] == before
     weight = next(iter(bundled.model.parameters()))
-    kept = weight.detach().clone()
+    saved = weight.detach().clone()
     weight.data.mul_(1.5)
     try:
         assert model.fetch(example, ["loss"])[0] != before, "written through .data"
     finally:
-        weight.data.copy_(kept)
+        weight.data.copy_(saved)
     before_hook = model.state()
     handle = bundled.model.blocks[1].register_forward_hook(lambda module, given, output: None)
     assert model.state() == before_hook, "libraries hook plain modules by themselves"

@@ -31,16 +31,16 @@ def short_run(
     """Trains in this process, 6 steps of 16 sequences; gives the output folder."""
 
     def run(output: str = "lens", **settings: Any) -> pathlib.Path:
-        told = {
+        content = {
             "model": "lit-tl-tiny",
             "data": str(text_file),
             "output": str(tmp_path / output),
             **SHORT,
             **settings,
         }
-        if told.get("start_from", "ridge") != "ridge":
-            told["start_tokens"] = None
-        config = TrainConfig(**told)
+        if content.get("start_from", "ridge") != "ridge":
+            content["start_tokens"] = None
+        config = TrainConfig(**content)
         documents = open_documents(
             config.data,
             text_column=config.text_column,

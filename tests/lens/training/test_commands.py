@@ -53,8 +53,8 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_lens(
                 break
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=0.01)
-        found, _, err = finish(process)
-        assert found == code, err
+        result, _, err = finish(process)
+        assert result == code, err
         assert "Traceback" not in err
     code, _, err = finish(start_command("train", *command))
     assert code == 0, err
@@ -89,14 +89,15 @@ def test_int8_needs_its_package_and_trains_with_it(
         "import sys; sys.modules['bitsandbytes'] = None; from lit_tl.lens.__main__ "
         f"import main; main({['lens', *command]!r})"
     )
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", hidden], capture_output=True, text=True, timeout=240, check=False
     )
-    assert done.returncode == 1
+    assert finished.returncode == 1
     assert (
-        "--precision int8 needs the package bitsandbytes: pip install 'lit_tl[int8]'" in done.stderr
+        "--precision int8 needs the package bitsandbytes: pip install 'lit_tl[int8]'"
+        in finished.stderr
     )
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in finished.stderr
     code, _, err = finish(start_command(*command))
     assert code == 0, err
     assert bool(torch.isfinite(losses(tmp_path / "int8")).all())
@@ -105,14 +106,14 @@ def test_int8_needs_its_package_and_trains_with_it(
 def test_eval_prints_a_table_and_writes_its_numbers(
     whole: pathlib.Path, text_file: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    told = {
+    record = {
         "model": "lit-tl-tiny",
         "data": text_file,
         "lens": whole,
         "output": tmp_path / "e",
         "max_seq_len": 64,
     }
-    one = start_command("eval", *arguments({**told, "tokens": 10_000}))
+    one = start_command("eval", *arguments({**record, "tokens": 10_000}))
     code, out, err = finish(one)
     assert code == 0, err
     assert "layer  lens    KL to model      cross-entropy" in out
@@ -128,21 +129,21 @@ def test_eval_prints_a_table_and_writes_its_numbers(
     assert "Plotly.newPlot" in (tmp_path / "e" / "eval.html").read_text()
     code, _, err = finish(
         start_command(
-            "eval", *arguments({**told, "tokens": 10_000, "output": tmp_path / "e2"}), processes=2
+            "eval", *arguments({**record, "tokens": 10_000, "output": tmp_path / "e2"}), processes=2
         )
     )
     assert code == 0, err
     again = json.loads((tmp_path / "e2" / "eval.json").read_text())["measured"]
     code, _, err = finish(
         start_command(
-            "eval", *arguments({**told, "lens": "auto", "tokens": 640, "output": tmp_path / "e3"})
+            "eval", *arguments({**record, "lens": "auto", "tokens": 640, "output": tmp_path / "e3"})
         )
     )
     assert code == 0, err
     assert len(json.loads((tmp_path / "e3" / "eval.json").read_text())["measured"]) == 9
-    for row, its in zip(rows, again, strict=True):
-        assert row.pop("lens") == its.pop("lens")
-        assert row == pytest.approx(its, rel=1e-5, abs=1e-6)
+    for row, expected in zip(rows, again, strict=True):
+        assert row.pop("lens") == expected.pop("lens")
+        assert row == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_the_run_is_logged_to_weights_and_biases_without_a_network(
@@ -172,8 +173,8 @@ def test_bad_lines_are_skipped_as_told_and_counted(
     )
     assert code == 0, err
     assert f"2 lines were skipped, the first at {bad}:11: not JSON" in out
-    told = json.loads((tmp_path / "lens" / "train.json").read_text())
-    assert told["skipped_lines"] == 2
+    record = json.loads((tmp_path / "lens" / "train.json").read_text())
+    assert record["skipped_lines"] == 2
 
 
 def test_help_is_there_at_once(tmp_path: pathlib.Path) -> None:
@@ -186,12 +187,12 @@ def test_help_is_there_at_once(tmp_path: pathlib.Path) -> None:
         (["train", "--help"], "--checkpoint_freq"),
         (["eval", "--help"], "--tokens"),
     ):
-        done = subprocess.run(
+        finished = subprocess.run(
             [sys.executable, "-c", code, *words],
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        assert said in done.stdout
+        assert finished.returncode == 0, finished.stderr
+        assert said in finished.stdout

@@ -53,12 +53,12 @@ def test_loss_and_gradient_are_those_of_stored_logits(
     gradients = torch.autograd.grad(losses.sum(), list(lens.translators.parameters()))
     expected = plain(lens, rows, labels)
     assert torch.allclose(losses, expected, atol=2e-5)
-    for mine, its in zip(
+    for own, other in zip(
         gradients,
         torch.autograd.grad(expected.sum(), list(lens.translators.parameters())),
         strict=True,
     ):
-        assert torch.allclose(mine, its, atol=1e-6, rtol=1e-4)
+        assert torch.allclose(own, other, atol=1e-6, rtol=1e-4)
 
 
 def test_the_gradient_is_a_finite_difference(causal_lm: tuple) -> None:
@@ -162,12 +162,12 @@ def test_half_precision_bears_logits_that_lie_far_from_zero(causal_lm: tuple) ->
         rows = aligned(all_residuals(model, ids), 0)
         unembed = Unembed(model)
         exact, rough = (row_loss(unembed, dtype=dtype) for dtype in (None, torch.bfloat16))
-        found = [
+        result = [
             loss.kl_and_cross_entropy(rows[2], loss.prepare(Truth(final=rows[-1])), ids[0] + 1)
             for loss in (exact, rough)
         ]
         errors[offset] = max(
-            float((mine - its).square().mean().sqrt()) for mine, its in zip(*found, strict=True)
+            float((own - other).square().mean().sqrt()) for own, other in zip(*result, strict=True)
         )
     assert float(model(ids).logits.mean()) < -60
     assert errors[100] < 1.5 * errors[0] + 1e-3, errors
@@ -183,10 +183,10 @@ def test_residuals_without_logits_are_those_with_them(
         transformers.AutoModelForCausalLM.from_pretrained(folder).eval(),
         load_model(folder),
     ):
-        found = all_residuals(model, ids)
+        result = all_residuals(model, ids)
         before, _ = residual_streams(model, ids)
         after, _ = residual_streams(model, ids, "resid_post")
-        assert torch.equal(found[:-1], before.transpose(0, 1))
-        assert torch.equal(found[-1], after[:, -1])
+        assert torch.equal(result[:-1], before.transpose(0, 1))
+        assert torch.equal(result[-1], after[:, -1])
         hooks = [hook for module in model.modules() for hook in module._forward_pre_hooks.values()]
         assert all("streams" not in repr(hook) for hook in hooks)

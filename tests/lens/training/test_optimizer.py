@@ -67,11 +67,11 @@ def test_a_restored_optimizer_takes_the_same_next_step(lens: TunedLens, optimize
     first = optimizers.make_optimizer(lens, settings)
     first.step()
     state = copy.deepcopy(first.state_dict())
-    kept = [parameter.detach().clone() for parameter in lens.translators.parameters()]
+    saved = [parameter.detach().clone() for parameter in lens.translators.parameters()]
     first.step()
     expected = [parameter.detach().clone() for parameter in lens.translators.parameters()]
     with torch.no_grad():
-        for parameter, value in zip(lens.translators.parameters(), kept, strict=True):
+        for parameter, value in zip(lens.translators.parameters(), saved, strict=True):
             parameter.copy_(value)
     second = optimizers.make_optimizer(lens, settings)
     optimizers.restore(second, state)

@@ -33,8 +33,8 @@ def test_two_processes_give_what_one_gives(
     assert out.count("are written") == 1
     assert same_lens(whole, tmp_path / "two")
     assert torch.allclose(losses(whole), losses(tmp_path / "two"), atol=1e-5)
-    told = json.loads((tmp_path / "two" / "train.json").read_text())
-    assert told["processes"] == 2
+    content = json.loads((tmp_path / "two" / "train.json").read_text())
+    assert content["processes"] == 2
     # Two go on from what two have written, and so does one alone.
     alone = [
         "train",
@@ -59,8 +59,8 @@ def test_two_processes_of_many_passes_give_the_losses_of_one(
 ) -> None:
     """Sums are made in another order, so that the last digits differ."""
     for output, processes, passes in (("one", 0, 8), ("two", 2, 4)):
-        told = {**TRAIN, "data": text_file, "output": tmp_path / output, "per_gpu_batch_size": 2}
-        code, _, err = finish(start_command("train", *arguments(told), processes=processes))
+        content = {**TRAIN, "data": text_file, "output": tmp_path / output, "per_gpu_batch_size": 2}
+        code, _, err = finish(start_command("train", *arguments(content), processes=processes))
         assert code == 0, err
         assert (
             json.loads((tmp_path / output / "train.json").read_text())["plan"]["passes"] == passes
@@ -99,8 +99,8 @@ def test_processes_that_are_told_different_things_say_so(
     tmp_path: pathlib.Path,
 ) -> None:
     (tmp_path / "other.jsonl").write_text(text_file.read_text() + '{"text": "more"}\n')
-    its = ["--model=lit-tl-tiny", "--max_seq_len=32", f"--output={tmp_path}/out"]
-    line = f"exec {sys.executable} -m lit_tl.lens {command} {' '.join(its)} "
+    expected = ["--model=lit-tl-tiny", "--max_seq_len=32", f"--output={tmp_path}/out"]
+    line = f"exec {sys.executable} -m lit_tl.lens {command} {' '.join(expected)} "
     script = f'if [ "$RANK" = 0 ]; then {line} {differs[0]}; else {line} {differs[1]}; fi'
     launcher = [
         sys.executable,

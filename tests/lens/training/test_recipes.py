@@ -29,10 +29,10 @@ def start(
         **SHORT,
     }
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
-    told = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **environment}
+    content = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **environment}
     line = [str(RECIPES / recipe), *arguments(settings)]
     return subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=told
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=content
     )
 
 

@@ -36,13 +36,13 @@ def test_a_run_leaves_the_published_layout_and_its_record(short_run: Run, causal
     assert (config["d_model"], config["num_hidden_layers"], config["bias"]) == (128, 4, True)
     assert config["lens_type"] == "linear_tuned_lens"
     assert len(TunedLens.from_model_and_pretrained(causal_lm[0], str(folder))) == 4
-    told = json.loads((folder / "train.json").read_text())
-    assert np.array(told["losses"]).shape == (6, 4)
-    assert told["settings"]["num_steps"] == 6
-    assert told["versions"]["torch"] == torch.__version__
-    assert told["data"]["file"] == "text.jsonl"
-    assert told["tokens"] == 2048 + 6 * 512
-    assert told["seconds"] > 0
+    record = json.loads((folder / "train.json").read_text())
+    assert np.array(record["losses"]).shape == (6, 4)
+    assert record["settings"]["num_steps"] == 6
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["data"]["file"] == "text.jsonl"
+    assert record["tokens"] == 2048 + 6 * 512
+    assert record["seconds"] > 0
 
 
 def test_the_same_settings_give_the_same_lens_and_another_seed_another(short_run: Run) -> None:
@@ -78,9 +78,9 @@ def test_a_run_stopped_at_any_step_goes_on_to_the_same_lens(
         monkeypatch.setattr(Trainer, "_check", original)
         again = short_run(name, checkpoint_freq=2, **settings)
         assert lens_bytes(again) == lens_bytes(whole), stop
-        told = [json.loads((folder / "train.json").read_text()) for folder in (again, whole)]
-        assert told[0]["losses"] == told[1]["losses"], stop
-        assert told[0]["tokens"] == told[1]["tokens"], stop
+        record = [json.loads((folder / "train.json").read_text()) for folder in (again, whole)]
+        assert record[0]["losses"] == record[1]["losses"], stop
+        assert record[0]["tokens"] == record[1]["tokens"], stop
 
 
 @pytest.mark.parametrize(
@@ -119,21 +119,21 @@ def test_every_setting_trains(settings: dict[str, Any], short_run: Run) -> None:
 def test_passes_of_any_size_give_the_same_losses(short_run: Run) -> None:
     losses = []
     for batch in (16, 4):
-        told = json.loads(
+        record = json.loads(
             (short_run(f"batch{batch}", per_gpu_batch_size=batch) / "train.json").read_text()
         )
-        assert told["plan"]["passes"] == 16 // batch
-        losses.append(told["losses"])
+        assert record["plan"]["passes"] == 16 // batch
+        losses.append(record["losses"])
     assert np.allclose(*losses, atol=2e-3)
 
 
 def test_the_size_of_a_pass_does_not_decide_what_is_read(short_run: Run) -> None:
-    told = []
+    record = []
     for batch in (16, 2):
         folder = short_run(f"batch{batch}", per_gpu_batch_size=batch, start_tokens=2100)
-        told.append(json.loads((folder / "train.json").read_text()))
-    assert told[0]["tokens"] == told[1]["tokens"] == 66 * 32 + 6 * 512
-    assert np.allclose(told[0]["losses"], told[1]["losses"], atol=2e-3)
+        record.append(json.loads((folder / "train.json").read_text()))
+    assert record[0]["tokens"] == record[1]["tokens"] == 66 * 32 + 6 * 512
+    assert np.allclose(record[0]["losses"], record[1]["losses"], atol=2e-3)
 
 
 def test_checkpoints_are_gone_on_from_even_where_none_are_written(

@@ -40,10 +40,10 @@ def test_one_regression_brings_every_layer_nearer_to_the_model(
     model = causal_lm[0]
     lens, logit = TunedLens.from_model(model), LogitLens.from_model(model)
     start.ridge(lens, model, batches(32))
-    found = evaluate(
+    result = evaluate(
         model, {"logit": logit, "ridge": lens}, row_loss(logit.unembed), batches(40)[32:]
     ).lenses
-    assert (found["ridge"].kl < found["logit"].kl).all(), found
+    assert (result["ridge"].kl < result["logit"].kl).all(), result
 
 
 def test_layers_in_groups_give_the_same(
@@ -55,10 +55,10 @@ def test_layers_in_groups_give_the_same(
         lens = TunedLens.from_model(causal_lm[0])
         start.ridge(lens, causal_lm[0], batches(4))
         lenses.append(lens)
-    for mine, its in zip(
+    for own, expected in zip(
         lenses[0].translators.parameters(), lenses[1].translators.parameters(), strict=True
     ):
-        assert torch.equal(mine, its)
+        assert torch.equal(own, expected)
 
 
 def test_tokens_are_reported_once_however_many_groups_of_layers_read_them(
