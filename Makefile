@@ -11,8 +11,9 @@ CLIENT := 'lit_tl/client/**/*.js' 'tests/client/*.mjs'
 demo: setup
 	$(PY) -m lit_tl.launch --port $(PORT)
 
+# Each process has a thread of its own: with more, they would wait for one another.
 test: setup check
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: setup client-tools
 	$(PY) -m ruff check .
