@@ -13,7 +13,7 @@ demo: setup
 
 # Each process has a thread of its own: with more, they would wait for one another.
 test: setup check
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: setup client-tools
 	$(PY) -m ruff check .

@@ -46,11 +46,11 @@ def test_salience_maps_show_a_score_for_each_token(watched: Watched, server: Lit
 @pytest.mark.parametrize("projector", ["pca", "umap"])
 def test_the_projector_draws_points(watched: Watched, server: LitServer, projector: str) -> None:
     open_page(watched.page, server)
-    tab(watched.page, "Embeddings")
     module = watched.page.locator("embeddings-module")
     with watched.page.expect_response(
         lambda reply: f"interpreter={projector}" in reply.url, timeout=120_000
     ) as reply:
+        tab(watched.page, "Embeddings")  # asks for the projector that is chosen first
         module.locator("select").first.select_option(projector)
     points = [point["z"] for point in reply.value.json()]
     assert len(points) == 100
