@@ -11,7 +11,13 @@ import pathlib
 from typing import Any, Literal
 
 from lit_tl.hub import with_the_hub_if_it_answers
-from lit_tl.models.loading import LoadingError, ModelSource, resolve, why_not_loaded
+from lit_tl.models.loading import (
+    LOADING_ERRORS,
+    LoadingError,
+    ModelSource,
+    resolve,
+    why_not_loaded,
+)
 
 Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
@@ -56,16 +62,7 @@ def load_causal_lm(
                 path, revision=parsed.revision or "main"
             )
             model = transformers.AutoModelForCausalLM.from_pretrained(path, **options)
-    except (
-        OSError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ImportError,
-        AssertionError,
-    ) as error:
+    except LOADING_ERRORS as error:
         raise LoadingError(why_not_loaded(parsed.name, error)) from error
     if precision != "int8":
         model.to(device)

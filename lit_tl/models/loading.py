@@ -19,6 +19,19 @@ DTYPES: tuple[str, ...] = get_args(Dtype)
 _PROCESSING = ("fold_ln", "center_writing_weights", "center_unembed")
 
 
+LOADING_ERRORS = (
+    OSError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ImportError,
+    AssertionError,
+)
+"""What the libraries raise where a model can't be loaded."""
+
+
 class LoadingError(ValueError):
     """A model can't be loaded. The message is one sentence or two: what is wrong, and what to
     do."""
@@ -94,16 +107,7 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     try:
         with with_the_hub_if_it_answers(hub):
             model = TransformerBridge.boot_transformers(path, **model_kwargs)
-    except (
-        OSError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ImportError,
-        AssertionError,
-    ) as error:
+    except LOADING_ERRORS as error:
         raise LoadingError(why_not_loaded(name, error)) from error
     except safetensors.SafetensorError as error:
         raise LoadingError(why_not_loaded(name, error)) from error
