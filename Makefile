@@ -11,9 +11,11 @@ CLIENT := 'lit_tl/client/**/*.js' 'tests/client/*.mjs'
 demo: setup
 	$(PY) -m lit_tl.launch --port $(PORT)
 
-# Each process has a thread of its own: with more, they would wait for one another.
+# Each process has a thread of its own: with more, they would wait for one another. There is one
+# process more than processors, since some wait for browsers and servers.
 test: setup check
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(PY) -m pytest --dist loadgroup --maxprocesses 4 \
+	  --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 
 check: setup client-tools
 	$(PY) -m ruff check .

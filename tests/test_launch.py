@@ -1,6 +1,7 @@
 """The command, as a user types it."""
 
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -128,8 +129,12 @@ def test_a_taken_port_is_said_before_models_load(tmp_path: pathlib.Path) -> None
 
 
 def test_check_says_what_would_be_served(
-    tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]
+    tmp_path: pathlib.Path,
+    checkpoint_folders: dict[str, pathlib.Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.txt").write_text("one prompt\nanother\n")
     (tmp_path / "odd.jsonl").write_text(
         '{"text": "The king", "answer": " zyxwvu", "foil": " queen"}\n'
@@ -137,34 +142,30 @@ def test_check_says_what_would_be_served(
     folders = ",".join(
         f"{family}={checkpoint_folders[family]}" for family in ("gpt2", "gpt_neox", "llama")
     )
-    finished = command(
-        "--check", "--models", folders, "--datasets", "ioi,mine.txt,odd.jsonl", cwd=tmp_path
-    )
-    assert finished.returncode == 0, finished.stderr
+    datasets = "ioi,mine.txt,odd.jsonl"
+    launch.main(["launch", "--check", "--models", folders, "--datasets", datasets])
+    out, err = capfd.readouterr()
     for family in ("gpt2", "gpt_neox", "llama"):
-        assert f"model {family}: " in finished.stdout
-        assert (
-            f"odd: 1 of 1 examples do not fit {family}; example 1, 'The king': its answer"
-            in finished.stderr
-        )
-    assert "data set ioi: 100 prompts" in finished.stdout
-    assert "data set mine: 2 prompts" in finished.stdout
+        assert f"model {family}: " in out
+        assert f"odd: 1 of 1 examples do not fit {family}; example 1, 'The king': its answer" in err
+    assert "data set ioi: 100 prompts" in out
+    assert "data set mine: 2 prompts" in out
 
 
-@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
 def test_local_folders_are_served(
-    tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path], family: str
+    tmp_path: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]
 ) -> None:
-    with started(
-        "-m", "lit_tl.launch", "--models", str(checkpoint_folders[family]), cwd=tmp_path
-    ) as process:
+    families = ("gpt2", "gpt_neox", "llama")
+    folders = ",".join(str(checkpoint_folders[family]) for family in families)
+    with started("-m", "lit_tl.launch", "--models", folders, cwd=tmp_path) as process:
         url = process.stdout.readline().split()[3]
         with urllib.request.urlopen(url) as page:
             assert b"<lit-app>" in page.read()
         with urllib.request.urlopen(
             urllib.request.Request(url + "get_info", data=b"{}", method="POST")
         ) as info:
-            assert f'"{family}"'.encode() in info.read()
+            models = json.load(info)["models"]
+            assert [name for name in models if not name.startswith("_")] == [*families]
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0

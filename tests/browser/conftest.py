@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.own_analysis import ANALYSIS
+
 CHROMIUM = (
     os.environ.get("CHROMIUM")
     or shutil.which("chromium")
@@ -36,6 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/browser/" in item.path.as_posix():
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))  # they share servers
             if not CHROMIUM and os.environ.get("LIT_TL_BROWSER") != "required":
                 item.add_marker(pytest.mark.skip(reason=ADVICE))
 
@@ -77,8 +80,10 @@ class LitServer:
         return self.process.returncode
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def start_server() -> Iterator[Callable[..., LitServer]]:
+    """Starts a server, which lives until the tests end: nothing that a test leaves behind may
+    matter to another."""
     servers = []
 
     def start(*arguments: str) -> LitServer:
@@ -89,6 +94,29 @@ def start_server() -> Iterator[Callable[..., LitServer]]:
     for server in servers:
         if server.process.poll() is None:
             assert server.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def default_server(start_server: Callable[..., LitServer]) -> LitServer:
+    """What the command without a flag serves."""
+    return start_server()
+
+
+@pytest.fixture(scope="session")
+def growing_server(start_server: Callable[..., LitServer]) -> LitServer:
+    """One that tests load models and data sets into."""
+    return start_server("--datasets", "ioi")
+
+
+@pytest.fixture(scope="session")
+def two_models(
+    start_server: Callable[..., LitServer], tmp_path_factory: pytest.TempPathFactory
+) -> LitServer:
+    """A server of two models, `first` and `second`, and an analysis of a user's own."""
+    own = tmp_path_factory.mktemp("analyses") / "mine.py"
+    own.write_text(ANALYSIS)
+    models = "first=lit-tl-tiny,second=lit-tl-tiny"
+    return start_server("--models", models, "--datasets", "ioi", "--analyses", str(own))
 
 
 class Watched:

@@ -1,7 +1,6 @@
 """The lens figure on the page."""
 
 import csv
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from tests.browser.conftest import LitServer, Watched, open_page, select_first, 
 EXAMPLES = read_task("ioi").examples
 
 
-@pytest.fixture(scope="module")
-def server(start_server: Callable[..., LitServer]) -> LitServer:
-    return start_server("--models", "first=lit-tl-tiny,second=lit-tl-tiny", "--datasets", "ioi")
+@pytest.fixture
+def server(two_models: LitServer) -> LitServer:
+    return two_models
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab, until
 
 
-@pytest.fixture(scope="module")
-def server(start_server: Callable[..., LitServer]) -> LitServer:
-    return start_server()
+@pytest.fixture
+def server(default_server: LitServer) -> LitServer:
+    return default_server
 
 
 def test_the_page_opens_with_icons_and_without_complaints(
@@ -98,10 +98,10 @@ def test_an_edited_text_gets_new_predictions(watched: Watched, server: LitServer
 
 
 def test_a_second_model_is_loaded_through_lits_dialog(
-    watched: Watched, start_server: Callable[..., LitServer]
+    watched: Watched, growing_server: LitServer
 ) -> None:
-    server = start_server()
-    open_page(watched.page, server)
+    server = growing_server
+    open_page(watched.page, server, "?models=lit-tl-tiny&dataset=ioi")
     page = watched.page
     page.get_by_text("Configure").first.click()
     dialog = page.locator("#global-settings")
@@ -127,16 +127,14 @@ def test_a_second_model_is_loaded_through_lits_dialog(
     watched.check()
 
 
-def test_a_table_is_loaded_through_lits_dialog(
-    watched: Watched, start_server: Callable[..., LitServer]
-) -> None:
-    server = start_server()
+def test_a_table_is_loaded_through_lits_dialog(watched: Watched, growing_server: LitServer) -> None:
+    server = growing_server
     with open(f"{server.folder}/mine.csv", "w") as file:
         file.write(
             "prompt,answer,kind\nThe capital of Spain is, Madrid,city\nThe capital of Peru is, "
             "Lima,city\n"
         )
-    open_page(watched.page, server)
+    open_page(watched.page, server, "?models=lit-tl-tiny&dataset=ioi")
     page = watched.page
     page.get_by_text("Configure").first.click()
     dialog = page.locator("#global-settings")

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,9 +17,9 @@ from tests.browser.conftest import LitServer, Watched, open_page, select_first, 
 EXAMPLE = read_task("ioi").examples[0]
 
 
-@pytest.fixture(scope="module")
-def server(start_server: Callable[..., LitServer]) -> LitServer:
-    return start_server("--models", "first=lit-tl-tiny,second=lit-tl-tiny", "--datasets", "ioi")
+@pytest.fixture
+def server(two_models: LitServer) -> LitServer:
+    return two_models
 
 
 @pytest.fixture

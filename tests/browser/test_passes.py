@@ -50,9 +50,11 @@ def test_a_page_runs_each_batch_once_and_a_figure_shown_twice_costs_one_pass(
     watched: Watched, counted: Counted
 ) -> None:
     page: Any = watched.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.url} {request.post_data}"[:300]))
     open_page(page, counted)
     page.wait_for_load_state("networkidle")
-    assert sorted(counted.passes) == [4, *[8] * 12], "a hundred prompts, each batch once"
+    assert sorted(counted.passes) == [4, *[8] * 12], "\n".join(["each batch once:", *asked])
 
     select_first(page)
     page.wait_for_load_state("networkidle")

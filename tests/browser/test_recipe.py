@@ -1,26 +1,35 @@
 """A user's own analysis on the page, chosen and drawn as the built-in ones are."""
 
-import pathlib
-from collections.abc import Callable
+import json
 from typing import Any
 
+import numpy as np
+
+from lit_tl import HookedTransformerLIT
+from lit_tl.data.tasks import read_task
 from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
-from tests.test_recipe import ANALYSIS
+from tests.test_recipe import lengths
+
+TEXT = read_task("ioi").examples[0]["text"]
 
 
 def test_a_users_own_analysis_is_chosen_and_drawn(
-    start_server: Callable[..., LitServer], watched: Watched, tmp_path: pathlib.Path
+    two_models: LitServer, watched: Watched, bundled: HookedTransformerLIT
 ) -> None:
-    (tmp_path / "mine.py").write_text(ANALYSIS)
-    server = start_server("--datasets", "ioi", "--analyses", str(tmp_path / "mine.py"))
     page: Any = watched.page
-    open_page(page, server)
+    open_page(page, two_models, "?models=first&dataset=ioi")
     select_first(page)
     tab(page, "Figures")
     panel = page.locator("lit-tl-figure-module")
     panel.locator("select").first.select_option("Head output norms")
     panel.locator(".plot .heatmaplayer image").first.wait_for()
     panel.locator(".plot .infolayer", has_text="length").wait_for()
+    assert panel.locator("input[type=number]").input_value() == "-1"
+    with page.expect_download() as download:
+        panel.get_by_text("JSON", exact=True).click()
+    record = json.loads(download.value.path().read_text())
+    values = np.array([row[2] for row in record["rows"]]).reshape(4, 4)
+    assert np.allclose(values, lengths(bundled, TEXT), atol=1e-4)
     position = panel.locator("input[type=number]")
     position.fill("0")
     position.press("Enter")

@@ -15,24 +15,22 @@ from lit_tl.lens import __main__ as command_line
 from lit_tl.lens.choice import choose_lenses
 
 
-def command(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess:
-    line = [sys.executable, "-m", "lit_tl.lens", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, timeout=240, cwd=cwd, check=False)
-
-
 def test_show_writes_the_figure_without_lit(
-    tmp_path: pathlib.Path, bundled: HookedTransformerLIT
+    tmp_path: pathlib.Path,
+    bundled: HookedTransformerLIT,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = "The capital of France is"
-    finished = command(
-        "show",
-        "--text",
-        text,
-        "--output",
-        "new/out.json",
-        "--statistic",
-        "max_probability",
+    show = ["show", "--text", text]
+    finished = subprocess.run(
+        [sys.executable, "-m", "lit_tl.lens", *show]
+        + ["--output", "new/out.json", "--statistic", "max_probability"],
+        capture_output=True,
+        text=True,
+        timeout=240,
         cwd=tmp_path,
+        check=False,
     )
     assert finished.returncode == 0, finished.stderr
     assert "tuned lens, 4 layers, 6 tokens" in finished.stdout
@@ -42,8 +40,9 @@ def test_show_writes_the_figure_without_lit(
     expected = PredictionTrajectory.from_lens_and_model(lens, bundled.model, ids).max_probability()
     got = np.frombuffer(base64.b64decode(drawn["z"]["bdata"]), drawn["z"]["dtype"]).reshape(5, 6)
     assert np.allclose(got, expected.stats, atol=1e-5)
-    html = command("show", "--text", text, "--output", "out.html", "--lens", "none", cwd=tmp_path)
-    assert "logit lens" in html.stdout
+    monkeypatch.chdir(tmp_path)
+    command_line.main(["lens", *show, "--output", "out.html", "--lens", "none"])
+    assert "logit lens" in capsys.readouterr().out
     assert "<html>" in (tmp_path / "out.html").read_text()[:200]
 
 

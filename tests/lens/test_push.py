@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 import threading
-from typing import Iterator
+from typing import Callable, Iterator, NamedTuple
 
 import pytest
 import torch
 
 from lit_tl import flags
+from lit_tl.lens import __main__ as command_line
 from lit_tl.lens.choice import BUNDLED_LENSES
 from lit_tl.lens.training.config import TrainConfig
 
@@ -126,34 +127,55 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "lens"
 
 
-def push(
-    folder: object, *words: str, endpoint: str = "http://127.0.0.1:9", token: str = "hf_right"
+class Finished(NamedTuple):
+    """What a command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def words_of(folder: object, *words: str) -> list[str]:
+    return ["push", f"--lens={folder}", "--repo_id=me/lenses", *words]
+
+
+@pytest.fixture
+def push(capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """The command in this process, which has no network."""
+
+    def run(folder: object, *words: str) -> Finished:
+        code = 0
+        try:
+            command_line.main(["lens", *words_of(folder, *words)])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return Finished(code, *capsys.readouterr())
+
+    return run
+
+
+def push_to(
+    folder: object, endpoint: str, *words: str, token: str = "hf_right"
 ) -> subprocess.CompletedProcess:
+    """The command in a process of its own, with another Hub."""
     environment = {
         "PATH": "/usr/bin:/bin",
         "HF_ENDPOINT": endpoint,
         "HF_TOKEN": token,
         "HOME": "/nonexistent",
     }
-    line = [
-        sys.executable,
-        "-m",
-        "lit_tl.lens",
-        "push",
-        f"--lens={folder}",
-        "--repo_id=me/lenses",
-        *words,
-    ]
+    line = [sys.executable, "-m", "lit_tl.lens", *words_of(folder, *words)]
     return subprocess.run(
         line, capture_output=True, text=True, timeout=120, env=environment, check=False
     )
 
 
 def test_a_lens_arrives_with_a_card(
-    hub: tuple[str, dict[str, dict[str, bytes]]], folder: pathlib.Path
+    hub: tuple[str, dict[str, dict[str, bytes]]],
+    folder: pathlib.Path,
 ) -> None:
     endpoint, repositories = hub
-    finished = push(folder, endpoint=endpoint)
+    finished = push_to(folder, endpoint)
     assert finished.returncode == 0, finished.stderr
     assert f"uploaded: {endpoint}/me/lenses/commit/1" in finished.stdout
     files = repositories["me/lenses"]
@@ -183,23 +205,28 @@ def test_a_lens_arrives_with_a_card(
         TRAINED, data="text.jsonl", output="lens", wandb=None, device=None
     )
     files["README.md"] = b"mine"
-    assert push(folder, "--name=other", endpoint=endpoint).returncode == 0
+    assert push_to(folder, endpoint, "--name=other").returncode == 0
     assert files["README.md"] == b"mine"
     assert "lens/other/params.pt" in files
 
 
 def test_what_can_not_be_uploaded_is_said(
-    hub: tuple[str, dict[str, dict[str, bytes]]], folder: pathlib.Path
+    hub: tuple[str, dict[str, dict[str, bytes]]],
+    folder: pathlib.Path,
+    push: Callable[..., Finished],
 ) -> None:
     endpoint, repositories = hub
     for finished, sentence in (
         (
-            push(folder, endpoint=endpoint, token="hf_wrong"),
+            push_to(folder, endpoint, token="hf_wrong"),
             "no access to write to model me/lenses: `hf auth login`",
         ),
-        (push(folder), "the Hugging Face Hub can't be reached; nothing was uploaded"),
-        (push(folder / "none", endpoint=endpoint), "is no folder: give the --output of training"),
-        (push(folder.parent, endpoint=endpoint), "there is no config.json in it"),
+        (
+            push_to(folder, "http://127.0.0.1:9"),
+            "the Hugging Face Hub can't be reached; nothing was uploaded",
+        ),
+        (push(folder / "none"), "is no folder: give the --output of training"),
+        (push(folder.parent), "there is no config.json in it"),
         (push(folder, "--name=../up", "--dry_run"), "--name ../up: give names of letters, digits"),
         (push(folder, "--repo_id=no slash", "--dry_run"), "--repo_id no slash: "),
     ):
@@ -225,7 +252,9 @@ def test_what_can_not_be_uploaded_is_said(
     assert "lens/lit-tl-tiny/params.pt  267,085 bytes" in dry.stdout
 
 
-def test_a_model_that_is_a_folder_here_needs_a_name_for_others(folder: pathlib.Path) -> None:
+def test_a_model_that_is_a_folder_here_needs_a_name_for_others(
+    folder: pathlib.Path, push: Callable[..., Finished]
+) -> None:
     config = json.loads((folder / "config.json").read_text()) | {
         "base_model_name_or_path": "/home/me/model"
     }
@@ -242,7 +271,9 @@ def test_a_model_that_is_a_folder_here_needs_a_name_for_others(folder: pathlib.P
     assert "/home/me" not in finished.stdout
 
 
-def test_a_lens_that_has_diverged_is_not_uploaded(folder: pathlib.Path) -> None:
+def test_a_lens_that_has_diverged_is_not_uploaded(
+    folder: pathlib.Path, push: Callable[..., Finished]
+) -> None:
     tensors = torch.load(folder / "params.pt", weights_only=True)
     tensors["0.bias"][0] = float("nan")
     torch.save(tensors, folder / "params.pt")

@@ -5,6 +5,8 @@ import pytest
 
 from lit_tl.lit.projectors import Pca, Umap
 
+pytestmark = pytest.mark.xdist_group("umap")  # numba compiles it once in each process
+
 
 def points(count: int, d: int, seed: int = 0) -> list[dict]:
     rng = np.random.default_rng(seed)

@@ -1,16 +1,21 @@
 """Short runs of training."""
 
+import concurrent.futures
+import contextlib
+import io
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import pytest
 import torch
 
 from lit_tl.data.documents import open_documents
+from lit_tl.lens import __main__ as command_line
 from lit_tl.lens.training.config import TrainConfig
 from lit_tl.lens.training.run import ModelAndText, train
 
@@ -62,17 +67,11 @@ def arguments(settings: dict[str, Any]) -> list[str]:
     ]
 
 
-def start_command(*words: str, processes: int = 0, **options: Any) -> subprocess.Popen:
-    """`python -m lit_tl.lens ...`, under torchrun where processes are said; each computes with one
-    thread."""
-    launcher = (
-        ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        if processes
-        else []
-    )
+def start_command(*words: str, **options: Any) -> subprocess.Popen:
+    """`python -m lit_tl.lens ...` in a process of its own, which computes with one thread."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
     return subprocess.Popen(
-        [sys.executable, *launcher, "-m", "lit_tl.lens", *words],
+        [sys.executable, "-m", "lit_tl.lens", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -90,6 +89,47 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def run_together(*commands: Sequence[str]) -> tuple[list[int], str, str]:
+    """Commands in processes that find one another as those of torchrun do: their exit codes and
+    what they printed. torchrun itself is tested with the recipes."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    running = [
+        start_command(
+            *words,
+            env={
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(len(commands)),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            },
+        )
+        for rank, words in enumerate(commands)
+    ]
+    with concurrent.futures.ThreadPoolExecutor(len(running)) as pool:
+        finished = list(pool.map(finish, running))
+    codes, out, err = zip(*finished, strict=True)
+    return list(codes), "".join(out), "".join(err)
+
+
+def run_here(*words: str) -> tuple[int, str, str]:
+    """The command in this process, with one thread: its exit code and what it printed."""
+    threads, code = torch.get_num_threads(), 0
+    torch.set_num_threads(1)
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+        try:
+            command_line.main(["lens", *words])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        finally:
+            torch.set_num_threads(threads)
+    return code, out.getvalue(), err.getvalue()
+
+
 TRAIN = {"model": "lit-tl-tiny", **SHORT}
 
 
@@ -98,7 +138,7 @@ def whole(text_file: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """What the short run leaves when nothing stops it, on one process."""
     folder = tmp_path_factory.mktemp("whole")
     settings = {**TRAIN, "data": text_file, "per_gpu_batch_size": 8, "output": folder}
-    code, _, err = finish(start_command("train", *arguments(settings)))
+    code, _, err = run_here("train", *arguments(settings))
     assert code == 0, err
     return folder
 

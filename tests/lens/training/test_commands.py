@@ -16,6 +16,8 @@ from tests.lens.training.conftest import (
     finish,
     flags,
     losses,
+    run_here,
+    run_together,
     same_lens,
     start_command,
 )
@@ -36,14 +38,10 @@ def test_the_same_command_gives_the_same_lens_to_the_bit_and_says_how_it_goes(
 def test_a_run_that_is_stopped_goes_on_to_the_same_lens(
     text_file: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    """Twice by kill -9, once by Ctrl-C."""
-    command = flags(text_file, tmp_path / "stopped", checkpoint_freq=1, num_steps=60)
+    """Once by kill -9, once by Ctrl-C."""
+    command = flags(text_file, tmp_path / "stopped", checkpoint_freq=1, num_steps=30)
     seen: set[str] = set()
-    for number, code in (
-        (signal.SIGKILL, -signal.SIGKILL),
-        (signal.SIGKILL, -signal.SIGKILL),
-        (signal.SIGINT, 130),
-    ):
+    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
         process = start_command("train", *command, preexec_fn=end_by_ctrl_c)
         while process.poll() is None:
             files = {path.name for path in (tmp_path / "stopped" / "checkpoints").glob("step_*.pt")}
@@ -56,12 +54,10 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_lens(
         result, _, err = finish(process)
         assert result == code, err
         assert "Traceback" not in err
-    code, _, err = finish(start_command("train", *command))
+    code, _, err = run_here("train", *command)
     assert code == 0, err
     assert "going on from the checkpoint of step" in err
-    code, _, err = finish(
-        start_command("train", *flags(text_file, tmp_path / "whole", num_steps=60))
-    )
+    code, _, err = run_here("train", *flags(text_file, tmp_path / "whole", num_steps=30))
     assert code == 0, err
     assert same_lens(tmp_path / "whole", tmp_path / "stopped")
     assert torch.equal(losses(tmp_path / "whole"), losses(tmp_path / "stopped"))
@@ -71,10 +67,8 @@ def test_a_model_on_the_cpu_has_nowhere_to_be_offloaded_from(
     text_file: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     settings = {"fsdp": True, "cpu_offload": True, "device": "cpu"}
-    code, _, err = finish(
-        start_command("train", *flags(text_file, tmp_path / "lens", **settings), processes=1)
-    )
-    assert code == 1
+    codes, _, err = run_together(["train", *flags(text_file, tmp_path / "lens", **settings)])
+    assert codes == [1]
     assert (
         "--cpu_offload takes the model's shards off a GPU, and there is none here: leave the "
         "flag out" in err
@@ -82,23 +76,15 @@ def test_a_model_on_the_cpu_has_nowhere_to_be_offloaded_from(
 
 
 def test_int8_needs_its_package_and_trains_with_it(
-    text_file: pathlib.Path, tmp_path: pathlib.Path
+    text_file: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["train", *flags(text_file, tmp_path / "int8", precision="int8")]
-    hidden = (
-        "import sys; sys.modules['bitsandbytes'] = None; from lit_tl.lens.__main__ "
-        f"import main; main({['lens', *command]!r})"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-c", hidden], capture_output=True, text=True, timeout=240, check=False
-    )
-    assert finished.returncode == 1
-    assert (
-        "--precision int8 needs the package bitsandbytes: pip install 'lit_tl[int8]'"
-        in finished.stderr
-    )
-    assert "Traceback" not in finished.stderr
-    code, _, err = finish(start_command(*command))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "bitsandbytes", None)
+        code, _, err = run_here(*command)
+    assert code == 1
+    assert "--precision int8 needs the package bitsandbytes: pip install 'lit_tl[int8]'" in err
+    code, _, err = run_here(*command)
     assert code == 0, err
     assert bool(torch.isfinite(losses(tmp_path / "int8")).all())
 
@@ -113,8 +99,7 @@ def test_eval_prints_a_table_and_writes_its_numbers(
         "output": tmp_path / "e",
         "max_seq_len": 64,
     }
-    one = start_command("eval", *arguments({**record, "tokens": 10_000}))
-    code, out, err = finish(one)
+    code, out, err = run_here("eval", *arguments({**record, "tokens": 10_000}))
     assert code == 0, err
     assert "layer  lens    KL to model      cross-entropy" in out
     assert f"eval.json, eval.csv and eval.html, over {157 * 63:,} predicted tokens" in out
@@ -127,17 +112,12 @@ def test_eval_prints_a_table_and_writes_its_numbers(
     )
     assert (tmp_path / "e" / "eval.csv").read_text().count("\n") == 10
     assert "Plotly.newPlot" in (tmp_path / "e" / "eval.html").read_text()
-    code, _, err = finish(
-        start_command(
-            "eval", *arguments({**record, "tokens": 10_000, "output": tmp_path / "e2"}), processes=2
-        )
-    )
-    assert code == 0, err
+    words = ["eval", *arguments({**record, "tokens": 10_000, "output": tmp_path / "e2"})]
+    codes, _, err = run_together(words, words)
+    assert codes == [0, 0], err
     again = json.loads((tmp_path / "e2" / "eval.json").read_text())["measured"]
-    code, _, err = finish(
-        start_command(
-            "eval", *arguments({**record, "lens": "auto", "tokens": 640, "output": tmp_path / "e3"})
-        )
+    code, _, err = run_here(
+        "eval", *arguments({**record, "lens": "auto", "tokens": 640, "output": tmp_path / "e3"})
     )
     assert code == 0, err
     assert len(json.loads((tmp_path / "e3" / "eval.json").read_text())["measured"]) == 9
@@ -147,14 +127,11 @@ def test_eval_prints_a_table_and_writes_its_numbers(
 
 
 def test_the_run_is_logged_to_weights_and_biases_without_a_network(
-    text_file: pathlib.Path, tmp_path: pathlib.Path
+    text_file: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
     settings = {"wandb": "first-run", "checkpoint_freq": 2}
-    code, _, err = finish(
-        start_command(
-            "train", *flags(text_file, tmp_path / "w", **settings), env={"WANDB_MODE": "offline"}
-        )
-    )
+    code, _, err = run_here("train", *flags(text_file, tmp_path / "w", **settings))
     assert code == 0, err
     (log,) = (tmp_path / "w" / "wandb").glob("offline-run-*/run-*.wandb")
     content = log.read_bytes()
@@ -168,9 +145,7 @@ def test_bad_lines_are_skipped_as_told_and_counted(
     lines = text_file.read_text().splitlines(keepends=True)
     bad = tmp_path / "bad.jsonl"
     bad.write_text("".join([*lines[:10], "{\n", *lines[10:20], "[]\n", *lines[20:]]))
-    code, out, err = finish(
-        start_command("train", *flags(bad, tmp_path / "lens", bad_lines="skip"))
-    )
+    code, out, err = run_here("train", *flags(bad, tmp_path / "lens", bad_lines="skip"))
     assert code == 0, err
     assert f"2 lines were skipped, the first at {bad}:11: not JSON" in out
     record = json.loads((tmp_path / "lens" / "train.json").read_text())

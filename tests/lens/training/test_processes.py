@@ -1,10 +1,8 @@
-"""A run on several processes, as torchrun starts them."""
+"""A run on several processes."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+import string
 from typing import Any
 
 import pytest
@@ -16,6 +14,8 @@ from tests.lens.training.conftest import (
     finish,
     flags,
     losses,
+    run_here,
+    run_together,
     same_lens,
     start_command,
 )
@@ -28,8 +28,8 @@ def test_two_processes_give_what_one_gives(
     """To the bit: a step is two passes of one process here, or one of each of two, so that sums are
     made in one order."""
     command = ["train", *flags(text_file, tmp_path / "two", checkpoint_freq=2, **settings)]
-    code, out, err = finish(start_command(*command, processes=2))
-    assert code == 0, err
+    codes, out, err = run_together(command, command)
+    assert codes == [0, 0], err
     assert out.count("are written") == 1
     assert same_lens(whole, tmp_path / "two")
     assert torch.allclose(losses(whole), losses(tmp_path / "two"), atol=1e-5)
@@ -45,11 +45,15 @@ def test_two_processes_give_what_one_gives(
             **({"zero": True} if "zero" in settings else {}),
         ),
     ]
-    for words, processes in ((command, 2), (alone, 0)) if settings else ((alone, 0),):
+    for together in ([command, command], alone) if settings else (alone,):
         (tmp_path / "two" / "params.pt").unlink()
         (tmp_path / "two" / "checkpoints" / "step_00000006.pt").unlink()
-        code, _, err = finish(start_command(*words, processes=processes))
-        assert code == 0, err
+        if together is alone:
+            code, _, err = run_here(*alone)
+            assert code == 0, err
+        else:
+            codes, _, err = run_together(*together)
+            assert codes == [0, 0], err
         assert "going on from the checkpoint of step 4" in err
         assert same_lens(whole, tmp_path / "two")
 
@@ -58,13 +62,19 @@ def test_two_processes_of_many_passes_give_the_losses_of_one(
     text_file: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     """Sums are made in another order, so that the last digits differ."""
-    for output, processes, passes in (("one", 0, 8), ("two", 2, 4)):
+
+    def words(output: str) -> list[str]:
         content = {**TRAIN, "data": text_file, "output": tmp_path / output, "per_gpu_batch_size": 2}
-        code, _, err = finish(start_command("train", *arguments(content), processes=processes))
-        assert code == 0, err
-        assert (
-            json.loads((tmp_path / output / "train.json").read_text())["plan"]["passes"] == passes
-        )
+        return ["train", *arguments(content)]
+
+    def passes(output: str) -> int:
+        return json.loads((tmp_path / output / "train.json").read_text())["plan"]["passes"]
+
+    code, _, err = run_here(*words("one"))
+    assert code == 0, err
+    codes, _, err = run_together(words("two"), words("two"))
+    assert codes == [0, 0], err
+    assert (passes("one"), passes("two")) == (8, 4)
     assert torch.allclose(losses(tmp_path / "one"), losses(tmp_path / "two"), atol=1e-5)
 
 
@@ -99,29 +109,11 @@ def test_processes_that_are_told_different_things_say_so(
     tmp_path: pathlib.Path,
 ) -> None:
     (tmp_path / "other.jsonl").write_text(text_file.read_text() + '{"text": "more"}\n')
-    expected = ["--model=lit-tl-tiny", "--max_seq_len=32", f"--output={tmp_path}/out"]
-    line = f"exec {sys.executable} -m lit_tl.lens {command} {' '.join(expected)} "
-    script = f'if [ "$RANK" = 0 ]; then {line} {differs[0]}; else {line} {differs[1]}; fi'
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "--no-python",
-    ]
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "DATA": str(text_file),
-        "OTHER": str(tmp_path / "other.jsonl"),
-    }
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [*launcher, "bash", "-c", script], stdout=pipe, stderr=pipe, text=True, env=environment
-    )
-    code, _, err = finish(process)
-    assert code == 1
+    shared = f"{command} --model=lit-tl-tiny --max_seq_len=32 --output={tmp_path}/out"
+    paths = {"DATA": str(text_file), "OTHER": str(tmp_path / "other.jsonl")}
+    words = [string.Template(f"{shared} {own}").substitute(paths).split() for own in differs]
+    codes, _, err = run_together(*words)
+    assert codes == [1, 1]
     assert sentence in err
     assert not (tmp_path / "out" / "params.pt").exists()
 

@@ -95,7 +95,7 @@ def test_a_run_stopped_at_any_step_goes_on_to_the_same_lens(
         {"start_from": "zero"},
         {"precision": "bfloat16"},
         {"precision": "auto"},
-        {"per_gpu_batch_size": 2},
+        {"per_gpu_batch_size": 8},
     ],
 )
 def test_every_setting_trains(settings: dict[str, Any], short_run: Run) -> None:
