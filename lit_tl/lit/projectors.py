@@ -1,9 +1,11 @@
 """Projections of embeddings for LIT's projector: scikit-learn's PCA and umap-learn's UMAP, for any
 number of points."""
 
-from typing import Any, Iterable, Mapping, Optional
+import contextlib
+from typing import Any, Iterable, Iterator, Mapping, Optional
 
 import numpy as np
+import torch
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
@@ -27,6 +29,11 @@ class _Projector(lit_model.ProjectorModel):
         """An estimator for so many points, or None where there are too few for one."""
         raise NotImplementedError
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Inside, nothing that runs beside has a part in the numbers."""
+        yield
+
     def fit_transform(self, inputs: Iterable[Mapping[str, Any]]) -> list[lit_types.JsonDict]:
         """Fit to the points' `x` and give their `z`, each of `n_components`."""
         points = [np.asarray(example["x"], np.float32) for example in inputs]
@@ -35,7 +42,8 @@ class _Projector(lit_model.ProjectorModel):
         self._fitted = self._make(len(points), len(points[0]))
         if self._fitted is None:
             return [{"z": [0.0] * self._n_components} for _ in points]
-        return self._rows(self._fitted.fit_transform(np.stack(points)))
+        with self._alone():
+            return self._rows(self._fitted.fit_transform(np.stack(points)))
 
     def predict_minibatch(
         self, inputs: list[Mapping[str, Any]], **unused: Any
@@ -43,11 +51,9 @@ class _Projector(lit_model.ProjectorModel):
         """Place further points by what was fitted."""
         if self._fitted is None:
             return [{"z": [0.0] * self._n_components} for _ in inputs]
-        return self._rows(
-            self._fitted.transform(
-                np.stack([np.asarray(example["x"], np.float32) for example in inputs])
-            )
-        )
+        points = np.stack([np.asarray(example["x"], np.float32) for example in inputs])
+        with self._alone():
+            return self._rows(self._fitted.transform(points))
 
     def _rows(self, projected: np.ndarray) -> list[lit_types.JsonDict]:
         missing = self._n_components - projected.shape[1]
@@ -108,3 +114,20 @@ class Umap(_Projector):
             random_state=0,
             n_jobs=1,
         )
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """With one thread: the order of parallel sums depends on what else runs.
+
+        numba sets OpenMP's number of threads to its own, and PyTorch would go on with that.
+        """
+        import numba
+
+        torch_threads = torch.get_num_threads()
+        numba_threads = numba.get_num_threads()  # may start numba's threads
+        numba.set_num_threads(1)
+        try:
+            yield
+        finally:
+            numba.set_num_threads(numba_threads)
+            torch.set_num_threads(torch_threads)

@@ -1,7 +1,10 @@
 """Projections of any number of points."""
 
+import concurrent.futures
+
 import numpy as np
 import pytest
+import torch
 
 from lit_tl.lit.projectors import Pca, Umap
 
@@ -50,3 +53,21 @@ def test_umap_gives_the_same_picture_twice() -> None:
     assert np.allclose(
         z(Umap().fit_transform(points(30, 16))), z(Umap().fit_transform(points(30, 16)))
     )
+
+
+def test_umap_gives_the_same_picture_beside_others() -> None:
+    given = points(120, 16)
+    alone = z(Umap().fit_transform(given))
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for beside in pool.map(lambda _: z(Umap().fit_transform(given)), range(8)):
+            assert np.array_equal(beside, alone)
+
+
+def test_umap_leaves_pytorch_its_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        Umap().fit_transform(points(30, 16))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
