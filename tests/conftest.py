@@ -3,24 +3,50 @@ here."""
 
 import os
 import pathlib
+from typing import Any
 
 import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# Before the hook: whatever is imported while a hooked module is, Python compiles anew.
+import lit_nlp.api.model  # noqa: F401
+import torch
+import transformer_lens.model_bridge
+import transformer_lens.tools.analysis  # noqa: F401
+import transformers
+import xarray  # noqa: F401
+
+import datasets  # noqa: F401
+
 hook = install_import_hook(
     ["lit_tl.engine", "lit_tl.lens", "lit_tl.salience", "lit_tl.analyses.attention_patterns"],
     "beartype.beartype",
 )
 
-import torch  # noqa: E402
-import transformers  # noqa: E402
-
 from lit_tl.lit.model import HookedTransformerLIT  # noqa: E402
 from lit_tl.models.loading import BUNDLED_MODELS, load_model  # noqa: E402
 
 BUNDLED = BUNDLED_MODELS["lit-tl-tiny"]
+TOGETHER = {"tests/browser/": "browser", "tests/lit/test_projectors.py": "projectors"}
+"""Tests that share what is dear to make, servers or what numba compiles, run in one process."""
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives out tests one by one, those of `TOGETHER` in one piece. (pytest-xdist's own groups do
+    nothing with pytest 9.2.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            shared = (name for start, name in TOGETHER.items() if nodeid.startswith(start))
+            return next(shared, nodeid)
+
+    return Scheduling(config, log)
+
+
 FAMILIES = ("gpt2", "gpt_neox", "llama", "gemma2")
 _SHAPE = {"vocab_size": 2048, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
 _ROPE_SHAPE = {

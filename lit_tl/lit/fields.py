@@ -26,6 +26,7 @@ class Needs:
 
     forward: bool = True
     token_embeddings: bool = False
+    targets: bool = False
     gradients: bool = False
     generation: bool = False
     attention_layer: Optional[int] = None
@@ -298,7 +299,10 @@ def _gradient_fields(config: HookedTransformerLITConfig) -> dict[str, Field]:
     )
     return {
         "target": Field(
-            lit_type=lit_types.GeneratedText(), make=ExampleView.target, needs=needs, heavy=True
+            lit_type=lit_types.GeneratedText(),
+            make=ExampleView.target,
+            needs=Needs(targets=True),
+            heavy=True,
         ),
         "token_gradients": Field(
             lit_type=gradients, make=ExampleView.gradients, needs=needs, heavy=True

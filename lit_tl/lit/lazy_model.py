@@ -11,6 +11,7 @@ from typing import Any, Collection, Hashable, Iterable, Iterator, Mapping, Optio
 import cachetools
 import numpy as np
 from lit_nlp.api import model as lit_model
+from lit_nlp.api import types as lit_types
 
 from lit_tl.engine.tree_state import FairLock
 from lit_tl.lit import freed_memory
@@ -88,7 +89,13 @@ class LazyModel(lit_model.ModelWrapper):
         self._cache = cache
         self._serial = next(_SERIAL)
         self._turn = FairLock()
-        self._cheap = [name for name in model.output_spec() if name not in model.heavy_fields()]
+        spec, heavy = model.output_spec(), model.heavy_fields()
+        self._cheap = [name for name in spec if name not in heavy]
+        self._columns = [
+            name
+            for name, kind in spec.items()
+            if name not in heavy or isinstance(kind, lit_types.GeneratedText)
+        ]
 
     def predict(
         self,
@@ -110,18 +117,19 @@ class LazyModel(lit_model.ModelWrapper):
     ) -> list[dict[str, Any]]:
         """The named fields of each input, computed in one pass for those that are not in the cache.
 
+        As soon as its page opens, LIT asks in several requests for what the columns of its table
+        and its metrics show of a data set. Whichever comes first computes all of that.
+
         Inputs go to the model a batch at a time, so that a request for one prompt waits for a batch
         and not for a data set.
         """
-        wanted = list(
-            dict.fromkeys(
-                [*names, *(self._cheap if any(name in self._cheap for name in names) else ())]
-            )
-        )
+        size = self.wrapped.max_minibatch_size()
+        with_it = self._cheap if len(inputs) <= size else self._columns
+        shares = any(name in self._cheap for name in names)
+        wanted = list(dict.fromkeys([*names, *(with_it if shares else ())]))
         keys = self._keys(inputs)
         results: list[dict[str, Any]] = [{} for _ in inputs]
         order = sorted(range(len(inputs)), key=lambda i: len(str(inputs[i].get("text"))))
-        size = self.wrapped.max_minibatch_size()
         computed = False
         for first in range(0, len(order), size):
             chunk = order[first : first + size]
@@ -199,12 +207,10 @@ class Request:
 
     def fields_with(self, name: str) -> list[str]:
         """The fields that cost no more than `name` does when they come with it."""
-        gradients = [
-            field
-            for field in ("target", "token_gradients", "token_embeddings")
-            if field in self.fields
-        ]
-        return gradients if name in gradients[:2] else [name]
+        if name != "token_gradients":
+            return [name]
+        together = ("target", name, "token_embeddings")
+        return [field for field in together if field in self.fields]
 
 
 class LazyPrediction(Mapping[str, Any]):

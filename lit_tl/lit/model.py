@@ -206,6 +206,7 @@ class HookedTransformerLIT(lit_model.Model):
             return [make(view(i, None, 0)) for i in range(len(examples))]
         outputs: list[dict[str, Any]] = [{} for _ in examples]
         generates = any(need.generation for need in needs)
+        names_targets = any(need.targets for need in needs)
         runs = loaded.runner.run(
             prompts,
             observe=observed_for(needs),
@@ -217,15 +218,17 @@ class HookedTransformerLIT(lit_model.Model):
             if generates:
                 count = self.config.max_new_tokens
                 texts = loaded.runner.continue_greedily(batch, max_new_tokens=count)
+            if names_targets and batch.targets is None:
+                batch.targets = self._targets(examples, batch)
             for row, i in enumerate(batch.index):
                 outputs[i] = make(view(i, batch, row, texts[row]))
         return outputs
 
     def _gradients(self, examples: Sequence[Mapping[str, Any]]) -> Gradients:
-        def targets(batch: Batch) -> Targets:
-            return choose_targets(self.loaded.prompter, [examples[i] for i in batch.index], batch)
+        return Gradients(lambda batch: self._targets(examples, batch), at=(EMBED,))
 
-        return Gradients(targets, at=(EMBED,))
+    def _targets(self, examples: Sequence[Mapping[str, Any]], batch: Batch) -> Targets:
+        return choose_targets(self.loaded.prompter, [examples[i] for i in batch.index], batch)
 
 
 def _any_gradient(needs: Sequence[Needs]) -> bool:

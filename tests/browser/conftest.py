@@ -38,7 +38,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/browser/" in item.path.as_posix():
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))  # they share servers
             if not CHROMIUM and os.environ.get("LIT_TL_BROWSER") != "required":
                 item.add_marker(pytest.mark.skip(reason=ADVICE))
 

@@ -5,10 +5,12 @@ import concurrent.futures
 import numpy as np
 import pytest
 import torch
+from werkzeug.test import Client
 
+from lit_tl import HookedTransformerLIT
 from lit_tl.lit.projectors import Pca, Umap
-
-pytestmark = pytest.mark.xdist_group("umap")  # numba compiles it once in each process
+from lit_tl.server import build
+from tests.server.conftest import ask, ids_of
 
 
 def points(count: int, d: int, seed: int = 0) -> list[dict]:
@@ -60,6 +62,31 @@ def test_umap_gives_the_same_picture_beside_others() -> None:
     alone = z(Umap().fit_transform(given))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for beside in pool.map(lambda _: z(Umap().fit_transform(given)), range(8)):
+            assert np.array_equal(beside, alone)
+
+
+def test_the_server_gives_the_same_umap_alone_and_beside_other_requests(
+    bundled: HookedTransformerLIT,
+) -> None:
+    settings = build.BuildConfig()
+    data = build.load_datasets(["ioi"], settings, build.StartLog(quiet=True))
+
+    def projected(client: Client) -> np.ndarray:
+        config = {
+            "dataset_name": "ioi",
+            "model_name": "tiny",
+            "field_name": "embedding_layer_3_last",
+            "proj_kw": {"n_components": 3},
+        }
+        query = {"model": "tiny", "dataset_name": "ioi", "interpreter": "umap"}
+        return z(ask(client, "/get_interpretations", ids_of(client, "ioi"), config, **query))
+
+    clients = [Client(build.build_app({"tiny": bundled}, data, settings)) for _ in range(4)]
+    alone = projected(clients[0])
+    assert alone.shape == (100, 3)
+    assert len(np.unique(alone.round(6), axis=0)) > 50
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for beside in pool.map(projected, clients[1:]):
             assert np.array_equal(beside, alone)
 
 
