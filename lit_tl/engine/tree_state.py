@@ -111,10 +111,7 @@ def state_of(model: Any, interventions: Sequence[Intervention] = ()) -> str:
     """
     parameters = list(model.parameters())
     versions = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
-    samples = [
-        parameter.detach().flatten()[[0, parameter.numel() // 2]].float().cpu()
-        for parameter in parameters
-    ]
+    samples = [_first_and_middle(parameter) for parameter in parameters if parameter.numel()]
     digest = hashlib.sha256(repr(versions).encode())
     digest.update(torch.cat(samples).numpy().tobytes() if samples else b"")
     points = [
@@ -125,6 +122,13 @@ def state_of(model: Any, interventions: Sequence[Intervention] = ()) -> str:
     digest.update(repr(points).encode())
     digest.update("\n".join(map(str, interventions)).encode())
     return digest.hexdigest()[:24]
+
+
+def _first_and_middle(weight: torch.Tensor) -> torch.Tensor:
+    """Two of its numbers, on the CPU. No view of the whole weight: of a transposed one, that would
+    be a copy."""
+    places = (tuple(0 for _ in weight.shape), tuple(size // 2 for size in weight.shape))
+    return torch.stack([weight.detach()[place] for place in places]).float().cpu()
 
 
 def hooks_of_users(model: Any) -> bool:

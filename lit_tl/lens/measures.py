@@ -74,7 +74,10 @@ def max_abs_difference(
 
 
 def _expected(log_p: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    return (log_p.exp() * values).nan_to_num(0.0).sum(-1)  # 0 log 0 = 0
+    terms = log_p.exp() * values
+    total = terms.sum(-1)
+    # 0 log 0 = 0, but few predictions hold a probability of 0: only then another look is worth it.
+    return total if bool(total.isfinite().all()) else terms.nan_to_num(0.0).sum(-1)
 
 
 def _kl(log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:

@@ -37,8 +37,9 @@ def lens_index(component: str, layer: int) -> int:
     return layer + 1 if component == "resid_post" else layer
 
 
-CHUNK_BYTES = 64 * 2**20
-"""About what the log-probabilities of one layer and one chunk of positions take."""
+CHUNK_BYTES = 16 * 2**20
+"""About what the log-probabilities of one chunk take. The C library reuses blocks of this size;
+larger ones it takes from the kernel again each time, page by page."""
 
 
 class Predictions(abc.ABC):
