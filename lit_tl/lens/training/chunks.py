@@ -1,9 +1,9 @@
 """Texts to sequences of one length, in an order that a seed decides, from any place on."""
 
-import collections
-import concurrent.futures
 import dataclasses
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+import queue
+import threading
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
 import torch
 
@@ -141,11 +141,31 @@ class Chunks:
 
 
 def _ahead(items: Iterator[_Encoded]) -> Iterator[_Encoded]:
-    """The same, made in a thread before they are asked for."""
-    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="encoding") as pool:
-        waiting = collections.deque(pool.submit(next, items, None) for _ in range(_AHEAD))
-        while (item := waiting.popleft().result()) is not None:
-            waiting.append(pool.submit(next, items, None))
+    """The same, made in a thread before they are asked for.
+
+    Where this generator is left before its end, Python closes it at any time and in any thread. So
+    nothing here takes a lock or waits for a thread to end: a `SimpleQueue` needs neither.
+    """
+    wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    made: queue.SimpleQueue[Union[_Encoded, BaseException, None]] = queue.SimpleQueue()
+    needed = True
+
+    def make() -> None:
+        while wanted.get() and needed:
+            try:
+                made.put(next(items, None))
+            except BaseException as error:  # noqa: BLE001  (raised again where it is waited for)
+                made.put(error)
+
+    threading.Thread(target=make, name="encoding", daemon=True).start()
+    try:
+        for _ in range(_AHEAD):
+            wanted.put(True)
+        while (item := made.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            wanted.put(True)
             yield item
-        for rest in waiting:
-            rest.result()
+    finally:
+        needed = False
+        wanted.put(False)

@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import threading
 from typing import Optional
 
 import torch
@@ -58,3 +59,20 @@ def test_a_state_goes_on_with_the_next_sequence(text_file: pathlib.Path, causal_
         assert state["given"] == (min(stop + 1, len(whole)) if stop else 0)
         assert all(map(torch.equal, [*taken, *rest], whole[:stop] + whole[state["given"] :]))
         assert len(rest) == len(whole) - state["given"]
+
+
+def test_an_iterator_that_is_left_in_the_middle_may_be_collected_anywhere(
+    text_file: pathlib.Path, causal_lm: tuple
+) -> None:
+    """Also while Python holds its own lock on threads, as it does when one of them starts."""
+    left = iter(chunks(text_file, causal_lm[1]))
+    next(left)
+    collected = threading.Event()
+
+    def collect() -> None:
+        with threading._shutdown_locks_lock:
+            left.close()
+        collected.set()
+
+    threading.Thread(target=collect, daemon=True).start()
+    assert collected.wait(timeout=20)
