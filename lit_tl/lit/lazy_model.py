@@ -124,7 +124,7 @@ class LazyModel(lit_model.ModelWrapper):
         and not for a data set.
         """
         size = self.wrapped.max_minibatch_size()
-        with_it = self._cheap if len(inputs) <= size else self._columns
+        with_it = self._columns if len(inputs) > 1 else self._cheap
         shares = any(name in self._cheap for name in names)
         wanted = list(dict.fromkeys([*names, *(with_it if shares else ())]))
         keys = self._keys(inputs)
