@@ -80,8 +80,8 @@ class LitTlApp(lit_app.LitApp):
     def _warm_start(
         self, rate: float, progress_indicator: Optional[Callable[..., Any]] = None
     ) -> None:
-        """LIT's `--warm_start`: make what the page asks for first, of a share of each data set, before
-        it opens."""
+        """LIT's `--warm_start`: make what the page asks for first, of a share of each data set,
+        before it opens."""
         for name, model in self._models.items():
             if not isinstance(model, LazyModel):
                 continue
