@@ -26,6 +26,7 @@ hook = install_import_hook(
     "beartype.beartype",
 )
 
+from lit_tl.engine import runner  # noqa: E402
 from lit_tl.lit.model import HookedTransformerLIT  # noqa: E402
 from lit_tl.models.loading import BUNDLED_MODELS, load_model  # noqa: E402
 
@@ -112,3 +113,17 @@ def bundled_model() -> object:
 def bundled(bundled_model: object) -> HookedTransformerLIT:
     """The shipped model wrapped for LIT."""
     return HookedTransformerLIT(bundled_model)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many prompts each pass of a model has, as long as the test runs."""
+    counted: list[int] = []
+    run = runner._one_pass
+
+    def count(tree: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        counted.append(len(batch.prompts))
+        return run(tree, batch, *args, **kwargs)
+
+    monkeypatch.setattr(runner, "_one_pass", count)
+    return counted

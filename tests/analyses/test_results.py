@@ -11,7 +11,6 @@ import lit_tl
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.contract import Analysis, LoadedModel, Subject, analysis
 from lit_tl.analyses.drawing import analyze
-from lit_tl.engine import runner
 from lit_tl.engine.runner import Runner
 from lit_tl.figures.along_prompt import token_bars
 from lit_tl.models.loading import load_model
@@ -23,20 +22,6 @@ EXAMPLE = {"text": "The capital of France is", "subject_position": 1}
 @pytest.fixture
 def loaded() -> LoadedModel:
     return LoadedModel(Runner(load_model("lit-tl-tiny")))
-
-
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The prompts of each pass."""
-    counted: list[int] = []
-    run = runner._one_pass
-
-    def count(tree: object, batch: object, *args: object, **kwargs: object) -> object:
-        counted.append(len(batch.prompts))
-        return run(tree, batch, *args, **kwargs)
-
-    monkeypatch.setattr(runner, "_one_pass", count)
-    return counted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

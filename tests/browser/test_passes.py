@@ -11,7 +11,6 @@ from werkzeug.serving import make_server
 import lit_tl
 from lit_tl import HookedTransformerLIT
 from lit_tl.data.tasks import read_task
-from lit_tl.engine import runner
 from lit_tl.server import build
 from tests.browser.conftest import Watched, open_page, select_first, tab, until
 
@@ -24,15 +23,7 @@ class Counted:
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
-    passes: list[int] = []
-    run = runner._one_pass
-
-    def count(tree: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
-        passes.append(len(batch.prompts))
-        return run(tree, batch, *args, **kwargs)
-
-    monkeypatch.setattr(runner, "_one_pass", count)
+def counted(passes: list[int]) -> Iterator[Counted]:
     settings = build.BuildConfig()
     data = build.load_datasets(["ioi"], settings, build.StartLog(quiet=True))
     model = HookedTransformerLIT.from_pretrained("lit-tl-tiny")
