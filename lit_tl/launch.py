@@ -49,6 +49,9 @@ class LaunchConfig(HookedTransformerLITConfig):
         None, "Prompts to open: [label=]source,... Default: all paired tasks."
     )
     dtype: Dtype = setting("float32", "Number format of the weights.")
+    trust_remote_code: bool = setting(
+        False, "Run model code that comes with a checkpoint. Read it first."
+    )
     max_examples: int = setting(2000, "Most prompts to read from a file.", low=1)
     cache_mb: int = setting(256, "Bound on what is kept of predictions, in MB.", low=0)
     analyses: Optional[str] = setting(
@@ -152,6 +155,7 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
     settings = build.BuildConfig(
         device=config.device,
         dtype=config.dtype,
+        trust_remote_code=config.trust_remote_code,
         max_examples=config.max_examples,
         cache_bytes=config.cache_mb * 2**20,
         wrapper=config.wrapper(),

@@ -28,7 +28,8 @@ hook = install_import_hook(
 
 from lit_tl.engine import runner  # noqa: E402
 from lit_tl.lit.model import HookedTransformerLIT  # noqa: E402
-from lit_tl.models.loading import BUNDLED_MODELS, load_model  # noqa: E402
+from lit_tl.models.errors import BUNDLED_MODELS  # noqa: E402
+from lit_tl.models.loading import load_model  # noqa: E402
 
 BUNDLED = BUNDLED_MODELS["lit-tl-tiny"]
 TOGETHER = {"tests/browser/": "browser", "tests/lit/test_projectors.py": "projectors"}

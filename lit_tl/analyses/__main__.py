@@ -34,7 +34,8 @@ class Config(Settings):
     """
 
     model: str = setting(
-        "lit-tl-tiny", "Bundled model, TransformerLens alias, Hub id or local folder."
+        "lit-tl-tiny",
+        "Bundled model, TransformerLens alias, Hub id, local folder or GGUF file, with @revision.",
     )
     other_model: Optional[str] = setting(None, "A second model, to compare with.")
     text: Optional[str] = setting(None, "The prompt, in quotes.")
@@ -47,6 +48,9 @@ class Config(Settings):
     output: str = required("The file to write: .html, .json or .csv.")
     lens_files: str = setting("auto", "The lenses to read with: auto, none, a folder, ...")
     device: Optional[str] = setting(None, "cuda, cpu, ...; the best there is if not said.")
+    trust_remote_code: bool = setting(
+        False, "Run model code that comes with a checkpoint. Read it first."
+    )
     analyses: Optional[str] = setting(None, "Your own analyses: Python files or modules.")
     debug: bool = setting(False, "Show tracebacks of errors.")
 
@@ -127,9 +131,12 @@ def _load(name: str, config: Config) -> Any:
     from lit_tl.analyses.contract import LoadedModel
     from lit_tl.engine.runner import Runner
     from lit_tl.models.loading import load_model
+    from lit_tl.models.sources import ModelSource
 
-    runner = Runner(load_model(name, device=config.device))
-    return LoadedModel(runner, lens=config.lens_files)
+    source = ModelSource.parse(name)
+    trust = {"trust_remote_code": config.trust_remote_code}
+    model = load_model(source.name, device=config.device, **source.version, **trust)
+    return LoadedModel(Runner(model), lens=config.lens_files)
 
 
 def _example(text: Optional[str], config: Config) -> Optional[dict[str, str]]:

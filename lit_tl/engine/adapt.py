@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import torch
+
 from lit_tl.engine.hugging_face_models import HuggingFaceAdapter, is_hugging_face
 from lit_tl.engine.protocol import ModelAdapter
+from lit_tl.engine.quantized import keep_unpacked
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter, is_transformer_lens
 
 
@@ -19,6 +22,8 @@ def adapt(model: Any, *, tokenizer: Any = None) -> ModelAdapter:
     """
     if isinstance(model, ModelAdapter):
         return model
+    if isinstance(model, torch.nn.Module):
+        keep_unpacked(model)
     if is_transformer_lens(model):
         return TransformerLensAdapter(model)
     if is_hugging_face(model):

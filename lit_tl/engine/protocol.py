@@ -4,10 +4,12 @@ import abc
 import contextlib
 import dataclasses
 import functools
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 import torch
 
+from lit_tl.engine.freezing import frozen_parameters
+from lit_tl.engine.quantized import require_unpacked
 from lit_tl.engine.readout import Readout
 
 Handler = Callable[[torch.Tensor], Optional[torch.Tensor]]
@@ -77,6 +79,17 @@ class ModelAdapter(abc.ABC):
         Raises:
             ValueError: the model has no such point, or two points exclude each other.
         """
+
+    @contextlib.contextmanager
+    def differentiated(self) -> Iterator[None]:
+        """Inside, the graph of a pass reaches activations and leaves parameters out.
+
+        Raises:
+            ValueError: the model's gradients would be wrong.
+        """
+        require_unpacked(self.module, self.shape.name)
+        with frozen_parameters(self.module):
+            yield
 
     @abc.abstractmethod
     def forward(

@@ -10,7 +10,6 @@ import torch
 from lit_tl.engine import generation, progress
 from lit_tl.engine.adapt import adapt
 from lit_tl.engine.batches import plan_batches
-from lit_tl.engine.freezing import frozen_parameters
 from lit_tl.engine.interventions import FromRun, Intervention
 from lit_tl.engine.passes import Pass, Placed, points_of
 from lit_tl.engine.plain_tree import make_twin
@@ -310,7 +309,7 @@ def _one_pass(
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.set_grad_enabled(gradients is not None))
         if gradients is not None:
-            stack.enter_context(frozen_parameters(tree.module))
+            stack.enter_context(tree.differentiated())
         handlers, ids = run.handlers(), pad(batch.prompts)
         with tree.hooked(handlers):
             logits, batch.cache = tree.forward(

@@ -8,7 +8,8 @@ from lit_tl.engine.adapt import adapt
 from lit_tl.lens.artifacts import LensError
 from lit_tl.lens.jacobian import JacobianLens
 from lit_tl.lens.lenses import Lens, LogitLens, TunedLens
-from lit_tl.models.loading import LoadingError, resolve
+from lit_tl.models.errors import LoadingError
+from lit_tl.models.sources import resolve
 
 JACOBIAN = "jacobian:"
 """What stands before the name of a published Jacobian lens."""

@@ -48,6 +48,9 @@ class WorkOnText(Settings):
         "auto",
         "Number format of the model; auto is bfloat16 products where the device is fast at them.",
     )
+    trust_remote_code: bool = setting(
+        False, "Run model code that comes with a checkpoint. Read it first.", result=False
+    )
     fsdp: bool = setting(
         False, "Shard the model over the processes (PyTorch's fully_shard).", result=False
     )

@@ -18,7 +18,9 @@ from lit_tl.engine.transformer_lens_models import is_causal, is_transformer_lens
 from lit_tl.lit.config import HookedTransformerLITConfig
 from lit_tl.lit.fields import EMBED, ExampleView, Field, Needs, observed_for, output_fields
 from lit_tl.lit.forms import form_of
-from lit_tl.models import loading
+from lit_tl.models.errors import BUNDLED_MODELS
+from lit_tl.models.loading import DTYPES, load_model
+from lit_tl.models.sources import ModelSource
 
 _WINDOW_BATCHES = 8
 """Prompts of so many batches are sorted by length together."""
@@ -98,9 +100,9 @@ class HookedTransformerLIT(lit_model.Model):
                 center_unembed, none of which is done unless asked for.
 
         Raises:
-            lit_tl.models.loading.LoadingError: the model can't be loaded; the message says why.
+            lit_tl.models.errors.LoadingError: the model can't be loaded; the message says why.
         """
-        wrapper = cls(loading.load_model(model_name, **model_kwargs), config)
+        wrapper = cls(load_model(model_name, **model_kwargs), config)
         given = {key: value for key, value in model_kwargs.items() if value is not None}
         wrapper.loaded_with = {"model_name": model_name, **given}
         return wrapper
@@ -117,10 +119,8 @@ class HookedTransformerLIT(lit_model.Model):
     @classmethod
     def init_spec(cls) -> lit_types.Spec:
         """What LIT's dialog asks for to load another model; `load_for_lit` takes it as keywords."""
-        bundled = next(iter(loading.BUNDLED_MODELS))
-        dtypes = lit_types.CategoryLabel(
-            default="float32", vocab=list(loading.DTYPES), required=False
-        )
+        bundled = next(iter(BUNDLED_MODELS))
+        dtypes = lit_types.CategoryLabel(default="float32", vocab=list(DTYPES), required=False)
         name = lit_types.String(default=bundled)
         return {"model_name": name, "dtype": dtypes} | form_of(HookedTransformerLITConfig)
 
@@ -242,7 +242,7 @@ def load_for_lit(model_name: str, dtype: str = "float32", **form: Any) -> lit_mo
         LoadingError: the model can't be loaded.
         SettingError: a setting is not allowed.
     """
-    source = loading.ModelSource.parse(model_name)
+    source = ModelSource.parse(model_name)
     given = {name: value for name, value in form.items() if value is not None}
     config = HookedTransformerLITConfig.read(given)
     return HookedTransformerLIT.from_pretrained(
@@ -250,6 +250,5 @@ def load_for_lit(model_name: str, dtype: str = "float32", **form: Any) -> lit_mo
         config,
         dtype=dtype or "float32",
         device=config.device,
-        revision=source.revision,
-        checkpoint_value=source.checkpoint_value,
+        **source.version,
     )

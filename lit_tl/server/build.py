@@ -24,7 +24,9 @@ from lit_tl.lit.config import HookedTransformerLITConfig
 from lit_tl.lit.datasets import PromptDataset, Prompts, loaders
 from lit_tl.lit.model import HookedTransformerLIT, load_for_lit
 from lit_tl.lit.sequence_salience import siblings
-from lit_tl.models.loading import BUNDLED_MODELS, Dtype, ModelSource
+from lit_tl.models.errors import BUNDLED_MODELS
+from lit_tl.models.loading import Dtype
+from lit_tl.models.sources import ModelSource
 from lit_tl.names import safe_label, split_entries, split_label, unused_label
 from lit_tl.server.app import DEFAULT_CACHE_BYTES, LitTlApp
 from lit_tl.settings import Settings, setting
@@ -45,6 +47,9 @@ class BuildConfig(Settings):
         None, "Where models run: cuda, cuda:1, mps, cpu. Default: the best there is."
     )
     dtype: Dtype = setting("float32", "Number format of the weights.")
+    trust_remote_code: bool = setting(
+        False, "Run model code that comes with a checkpoint. Read it first."
+    )
     max_examples: int = setting(DEFAULT_MAX_EXAMPLES, "Most prompts to read from a file.", low=1)
     cache_bytes: int = setting(DEFAULT_CACHE_BYTES, "Bound on what is kept of predictions.", low=0)
     wrapper: HookedTransformerLITConfig = dataclasses.field(
@@ -100,8 +105,8 @@ def load_models(
                 dataclasses.replace(config.wrapper, lens=_lens_of(label, config.wrapper.lens)),
                 device=config.device,
                 dtype=config.dtype,
-                revision=source.revision,
-                checkpoint_value=source.checkpoint_value,
+                trust_remote_code=config.trust_remote_code,
+                **source.version,
             )
         else:
             model = HookedTransformerLIT(

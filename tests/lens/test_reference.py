@@ -9,7 +9,8 @@ import torch
 import transformers
 
 from lit_tl.lens import LogitLens, PredictionTrajectory, TunedLens, Unembed
-from lit_tl.models.loading import BUNDLED_MODELS, load_model
+from lit_tl.models.errors import BUNDLED_MODELS
+from lit_tl.models.loading import load_model
 
 REFERENCE = pathlib.Path(__file__).parent / "reference"
 FAMILIES = ("gpt2", "gpt_neox", "llama")

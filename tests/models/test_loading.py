@@ -9,7 +9,9 @@ import httpx
 import pytest
 from huggingface_hub import errors as hub
 
-from lit_tl.models.loading import LoadingError, ModelSource, load_model, resolve, why_not_loaded
+from lit_tl.models.errors import LoadingError, why_not_loaded
+from lit_tl.models.loading import load_model
+from lit_tl.models.sources import ModelSource, resolve
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import transformers
 from transformer_lens import HookedTransformer
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.models.loading import BUNDLED_MODELS
+from lit_tl.models.errors import BUNDLED_MODELS
 
 TEXTS = [
     "When Mary and John went to the store, John gave a book to",

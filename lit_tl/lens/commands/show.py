@@ -24,7 +24,8 @@ class Config(Settings):
     """
 
     model: str = setting(
-        "lit-tl-tiny", "Bundled model, TransformerLens alias, Hub id or local folder."
+        "lit-tl-tiny",
+        "Bundled model, TransformerLens alias, Hub id, local folder or GGUF file, with @revision.",
     )
     lens: str = setting(
         "auto",
@@ -36,6 +37,9 @@ class Config(Settings):
     residual_component: ResidualComponent = setting("resid_pre", "What is read.")
     stride: int = setting(1, "Show every so many layers, and the last.", low=1)
     device: Optional[str] = setting(None, "cuda, cpu, ...; the best there is if not said.")
+    trust_remote_code: bool = setting(
+        False, "Run model code that comes with a checkpoint. Read it first."
+    )
     debug: bool = setting(False, "Show tracebacks of errors.")
 
     def __post_init__(self) -> None:
@@ -59,10 +63,13 @@ def run(config: Config) -> str:
     from lit_tl.lens.choice import choose_lenses
     from lit_tl.lens.trajectory import PredictionTrajectory
     from lit_tl.models.loading import load_model
+    from lit_tl.models.sources import ModelSource
 
     output = pathlib.Path(config.output).expanduser()
     check_writable(output.parent, "output")
-    model = load_model(config.model, device=config.device)
+    source = ModelSource.parse(config.model)
+    trust = {"trust_remote_code": config.trust_remote_code}
+    model = load_model(source.name, device=config.device, **source.version, **trust)
     choice = choose_lenses(model, config.lens)
     runner = Runner(model)
     prompter = Prompter(runner, max_length=2048, prepend_bos=True)

@@ -82,10 +82,11 @@ def load_frozen(config: Any, device: Any) -> tuple[Any, Any]:
     from lit_tl.lens.training.processes import check_sharding
     from lit_tl.models.causal_lm import load_causal_lm
 
+    options = {"precision": config.precision, "trust_remote_code": config.trust_remote_code}
     if not config.fsdp:
-        return load_causal_lm(config.model, device=device, precision=config.precision)
+        return load_causal_lm(config.model, device=device, **options)
     check_sharding(device, cpu_offload=config.cpu_offload)
-    return load_causal_lm(config.model, device="cpu", works_on=device, precision=config.precision)
+    return load_causal_lm(config.model, device="cpu", works_on=device, **options)
 
 
 def check_writable(folder: pathlib.Path, flag: str) -> None:

@@ -1,0 +1,181 @@
+"""The weights of a checkpoint: all of them, in memory of their own."""
+
+import importlib.util
+import warnings
+from typing import Any, Sequence
+
+from lit_tl.models.errors import LoadingError
+from lit_tl.models.sources import Checkpoint
+
+_NAMED = 3
+"""Weights that a sentence names before it counts the rest."""
+
+
+class WholeWeights:
+    """An Auto class of transformers that refuses a checkpoint which does not hold every weight.
+
+    transformers fills what a checkpoint lacks with random numbers, and only logs it.
+
+    Args:
+        name: what errors call the model.
+        auto_class: whose `from_pretrained` loads the model; None for the one that TransformerLens
+            takes for the configuration.
+    """
+
+    def __init__(self, name: str, auto_class: Any = None):
+        self._name = name
+        self._auto_class = auto_class
+
+    def from_config(self, config: Any, **options: Any) -> Any:
+        """A model with random weights, as the Auto class makes it."""
+        return self._class_for(config).from_config(config, **options)
+
+    def _class_for(self, config: Any) -> Any:
+        from transformer_lens.model_bridge.sources import transformers as bridge
+
+        if self._auto_class is not None:
+            return self._auto_class
+        architecture = bridge.determine_architecture_from_hf_config(config)
+        return bridge.get_hf_model_class_for_architecture(architecture)
+
+    def from_pretrained(self, path: str, **options: Any) -> Any:
+        """The model, independent of its files: what is written there later does not reach it.
+
+        Raises:
+            LoadingError: weights are missing, or have other shapes than the configuration says.
+        """
+        auto_class = self._class_for(options.get("config"))
+        # Weights of other shapes are reported then, and refused here by name.
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, info = auto_class.from_pretrained(path, **options)
+        _require_all(self._name, info, n_weights=len(model.state_dict()))
+        _copy_from_files(model)
+        return model
+
+
+def _require_all(name: str, info: dict[str, Any], *, n_weights: int) -> None:
+    missing, unexpected = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
+    if missing:
+        prefix = _common_prefix(missing, unexpected)
+        raise LoadingError(
+            f"the checkpoint {name} lacks {len(missing)} of {n_weights} weights: "
+            f"{_some(missing)}. "
+            + (
+                f"Its weights are named {prefix}...: save the model inside the wrapper"
+                if prefix
+                else "A model without them would answer with random numbers"
+            )
+        )
+    mismatched = [
+        f"{key} is {list(stored)} and not {list(needed)}"
+        for key, stored, needed in sorted(info["mismatched_keys"])
+    ]
+    if mismatched or info.get("error_msgs"):
+        raise LoadingError(
+            f"the checkpoint {name} has weights of other shapes than its config.json says: "
+            f"{_some(mismatched or sorted(info['error_msgs']))}"
+        )
+    if unexpected:
+        warnings.warn(
+            f"{name}: {len(unexpected)} weights of the checkpoint have no place in the model and "
+            f"are left out: {_some(unexpected)}",
+            stacklevel=2,
+        )
+
+
+def _common_prefix(missing: Sequence[str], unexpected: Sequence[str]) -> str:
+    """What stands before every missing name in the checkpoint, as `module.`."""
+    shortest = min(missing, key=len)
+    found = next((key for key in unexpected if key.endswith("." + shortest)), "")
+    prefix = found.removesuffix(shortest)
+    return prefix if prefix and all(prefix + key in unexpected for key in missing) else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _copy_from_files(model: Any) -> None:
+    """Weights on the CPU are views of a mapped file: writing to it changes them, or ends the
+    process where it gets shorter."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()
+
+
+def load_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a checkpoint as Hugging Face makes it.
+
+    Raises:
+        LoadingError: a package is needed.
+        OSError, ValueError and others of `LOADING_ERRORS`: there is none that can be read.
+    """
+    import transformers
+
+    _require_packages(checkpoint)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if checkpoint.gguf_file is not None:
+        options["gguf_file"] = checkpoint.gguf_file
+    if checkpoint.tokenizer is None:
+        options["revision"] = checkpoint.revision or "main"
+    return transformers.AutoTokenizer.from_pretrained(
+        checkpoint.tokenizer or checkpoint.path, **options
+    )
+
+
+def load_weights(checkpoint: Checkpoint, auto_class: Any, **options: Any) -> Any:
+    """The Hugging Face model of a checkpoint, a LoRA adapter merged into it.
+
+    Args:
+        checkpoint: where the files are.
+        auto_class: of transformers.
+        **options: of its `from_pretrained`.
+
+    Raises:
+        LoadingError: weights are missing, the adapter can't be merged, or a package is needed.
+        OSError, ValueError and others of `LOADING_ERRORS`: transformers can't load it.
+    """
+    _require_packages(checkpoint)
+    if checkpoint.gguf_file is not None:
+        options["gguf_file"] = checkpoint.gguf_file
+    if checkpoint.revision is not None:
+        options["revision"] = checkpoint.revision
+    model = WholeWeights(checkpoint.name, auto_class).from_pretrained(checkpoint.path, **options)
+    return model if checkpoint.adapter is None else _merged(model, checkpoint)
+
+
+def _require_packages(checkpoint: Checkpoint) -> None:
+    needed = {
+        "peft": checkpoint.adapter and "an adapter (LoRA)",
+        "gguf": checkpoint.gguf_file and "a GGUF file",
+    }
+    for package, what in needed.items():
+        if what and importlib.util.find_spec(package) is None:
+            raise LoadingError(
+                f"{checkpoint.name} is {what}, which needs the package {package}: "
+                f"pip install 'lit_tl[{package}]'"
+            )
+
+
+def _merged(model: Any, checkpoint: Checkpoint) -> Any:
+    import peft
+
+    adapter = str(checkpoint.adapter)
+    config = peft.PeftConfig.from_pretrained(adapter)
+    if config.peft_type != peft.PeftType.LORA:
+        raise LoadingError(
+            f"{checkpoint.name} is an adapter of the kind {config.peft_type}: only LoRA adapters "
+            "can be merged into the weights"
+        )
+    with warnings.catch_warnings(record=True):
+        wrapped = peft.PeftModel(model, config)
+        result = wrapped.load_adapter(adapter, "default")
+    missing = sorted(result.missing_keys)
+    if missing:
+        raise LoadingError(
+            f"the adapter {checkpoint.name} lacks {len(missing)} of its weights: {_some(missing)}"
+        )
+    merged = wrapped.merge_and_unload(safe_merge=True)
+    merged.config.name_or_path = checkpoint.name
+    return merged
