@@ -36,6 +36,7 @@ TOGETHER = {"tests/browser/": "browser", "tests/lit/test_projectors.py": "projec
 """Tests that share what is dear to make, servers or what numba compiles, run in one process."""
 
 
+@pytest.hookimpl(optionalhook=True)  # one environment has no xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Gives out tests one by one, those of `TOGETHER` in one piece. (pytest-xdist's own groups do
     nothing with pytest 9.2.)"""
