@@ -17,7 +17,9 @@ import types
 import typing
 from typing import Any, Literal, Mapping, Optional, TypeVar, Union
 
-Kind = Literal["bool", "int", "float", "str", "ints", "strs"]
+Kind = Literal["bool", "int", "float", "str", "ints", "strs", "switch"]
+Switch = Union[bool, str]
+"""The type of a field that is True, False or "auto"."""
 S = TypeVar("S", bound="Settings")
 
 
@@ -32,6 +34,7 @@ def setting(
     low: Optional[float] = None,
     high: Optional[float] = None,
     result: bool = True,
+    by_model: bool = False,
 ) -> Any:
     """A field with a default.
 
@@ -41,8 +44,9 @@ def setting(
         low: least value of a number.
         high: greatest value of a number.
         result: whether results depend on it. A training run that goes on may not change it.
+        by_model: whether a switch may be given for each model, as `label=true,...`.
     """
-    metadata = {"help": text, "low": low, "high": high, "result": result}
+    metadata = {"help": text, "low": low, "high": high, "result": result, "by_model": by_model}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -65,6 +69,7 @@ class Declared:
         high: greatest value of a number.
         optional: whether None is allowed.
         is_required: whether it has to be given.
+        by_model: whether it may be given for each model, as `label=value,...`.
     """
 
     name: str
@@ -76,6 +81,7 @@ class Declared:
     high: Optional[float]
     optional: bool
     is_required: bool
+    by_model: bool
 
     def check(self, value: Any) -> None:
         """Refuse a value that is not allowed.
@@ -84,6 +90,9 @@ class Declared:
             SettingError: the value has the wrong type, is out of bounds or is no choice.
         """
         if value is None and self.optional:
+            return
+        if self.kind == "switch":
+            self._check_switch(value)
             return
         if self.choices and value not in self.choices:
             near = difflib.get_close_matches(str(value), self.choices, n=1, cutoff=0.6)
@@ -98,6 +107,13 @@ class Declared:
             raise SettingError(f"{self.name} is {value!r}: give {_NOUNS[self.kind]}")
         if self.kind in ("int", "float"):
             self._check_bounds(value)
+
+    def _check_switch(self, value: Any) -> None:
+        entries = [part.partition("=")[::2] for part in str(value).split(",")]
+        by_model = self.by_model and all(label and word in _SWITCH for label, word in entries)
+        if not isinstance(value, bool) and value != "auto" and not by_model:
+            more = ", or small=true,mine=auto for each model" if self.by_model else ""
+            raise SettingError(f"{self.name} is {value!r}: give auto, true or false{more}")
 
     def _check_bounds(self, value: float) -> None:
         finite = math.isfinite(value)
@@ -127,6 +143,8 @@ class Declared:
                 return float(value)
             return None if value == "" and self.optional else value
         text = value.strip()
+        if self.kind == "switch":
+            return _SWITCH.get(text.lower(), text)
         if text == "":
             return None if self.optional else self.default
         try:
@@ -142,7 +160,9 @@ _TYPES: Mapping[Kind, Any] = {
     "str": str,
     "ints": tuple,
     "strs": tuple,
+    "switch": (bool, str),
 }
+_SWITCH: Mapping[str, Any] = {"auto": "auto", "true": True, "false": False}
 _NOUNS: Mapping[Kind, str] = {
     "bool": "true or false",
     "int": "a whole number",
@@ -150,6 +170,7 @@ _NOUNS: Mapping[Kind, str] = {
     "str": "a text",
     "ints": "whole numbers such as 0, 3, 11",
     "strs": "texts with commas between them",
+    "switch": "auto, true or false",
 }
 _READERS: Mapping[Kind, Any] = {
     "bool": lambda text: {"true": True, "false": False, "1": True, "0": False}[text.lower()],
@@ -208,6 +229,19 @@ class Settings:
         }
 
 
+def known(switch: Switch) -> Optional[bool]:
+    """A switch for code: None where it is "auto".
+
+    Raises:
+        SettingError: it is given for each model, and not for one.
+    """
+    if isinstance(switch, bool):
+        return switch
+    if switch != "auto":
+        raise SettingError(f"{switch!r} is for each model by its label: give auto, true or false")
+    return None
+
+
 def declarations(cls: type[Settings]) -> list[Declared]:
     """The fields of a settings class, in their order; those that hold settings themselves are left
     out."""
@@ -223,11 +257,14 @@ def _declared(field: "dataclasses.Field[Any]", hint: Any) -> Declared:
     parts = [hint]
     if typing.get_origin(hint) in (Union, types.UnionType):
         parts = list(typing.get_args(hint))
+    switch = bool in parts and str in parts
+    if switch:
+        parts.remove(str)
     (kind,) = (part for part in parts if part is not type(None))
     choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
     return Declared(
         name=field.name,
-        kind=_kind_of(kind),
+        kind="switch" if switch else _kind_of(kind),
         default=None if field.default is dataclasses.MISSING else field.default,
         text=field.metadata.get("help", ""),
         choices=choices,
@@ -235,6 +272,7 @@ def _declared(field: "dataclasses.Field[Any]", hint: Any) -> Declared:
         high=field.metadata.get("high"),
         optional=type(None) in parts,
         is_required=bool(field.metadata.get("required")),
+        by_model=bool(field.metadata.get("by_model")),
     )
 
 

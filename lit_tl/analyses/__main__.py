@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Iterator, NoReturn, Optional, Sequence
 
 from lit_tl import ctrl_c, flags
-from lit_tl.settings import SettingError, Settings, required, setting
+from lit_tl.settings import SettingError, Settings, Switch, known, required, setting
 
 if TYPE_CHECKING:
     from lit_tl.engine.progress import Job
@@ -48,6 +48,9 @@ class Config(Settings):
     output: str = required("The file to write: .html, .json or .csv.")
     lens_files: str = setting("auto", "The lenses to read with: auto, none, a folder, ...")
     device: Optional[str] = setting(None, "cuda, cpu, ...; the best there is if not said.")
+    prepend_bos: Switch = setting(
+        "auto", "A beginning-of-text token in front: auto (as the model expects), true or false."
+    )
     trust_remote_code: bool = setting(
         False, "Run model code that comes with a checkpoint. Read it first."
     )
@@ -136,7 +139,7 @@ def _load(name: str, config: Config) -> Any:
     source = ModelSource.parse(name)
     trust = {"trust_remote_code": config.trust_remote_code}
     model = load_model(source.name, device=config.device, **source.version, **trust)
-    return LoadedModel(Runner(model), lens=config.lens_files)
+    return LoadedModel(Runner(model), lens=config.lens_files, prepend_bos=known(config.prepend_bos))
 
 
 def _example(text: Optional[str], config: Config) -> Optional[dict[str, str]]:

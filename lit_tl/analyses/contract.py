@@ -48,7 +48,7 @@ class LoadedModel:
     Args:
         runner: of the model.
         max_seq_length: longest prompt in tokens.
-        prepend_bos: whether a beginning-of-text token comes first.
+        prepend_bos: whether a beginning-of-text token comes first; None is what the model expects.
         lens: which lenses to read with, as in `HookedTransformerLITConfig.lens`.
 
     Raises:
@@ -60,7 +60,7 @@ class LoadedModel:
         runner: Runner,
         *,
         max_seq_length: int = 512,
-        prepend_bos: bool = True,
+        prepend_bos: Optional[bool] = None,
         lens: str = "auto",
     ):
         self.runner = runner

@@ -169,11 +169,10 @@ class HuggingFaceAdapter(ModelAdapter):
         embeddings: torch.Tensor = self.module.get_input_embeddings()(ids)
         return embeddings
 
-    def encode(self, text: str, *, prepend_bos: bool) -> list[int]:
+    @property
+    def family(self) -> Optional[str]:
         """See `ModelAdapter`."""
-        ids = list(self.tokenizer.encode(text, add_special_tokens=False))
-        first = self.tokenizer.bos_token_id
-        return [int(first), *ids] if prepend_bos and first is not None else ids
+        return str(self.module.config.model_type)
 
 
 def _input(handler: Handler, module: Any, args: Any, kwargs: Any) -> Optional[tuple[Any, Any]]:

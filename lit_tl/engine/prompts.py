@@ -123,13 +123,14 @@ class Prompter:
         runner: of a model with a tokenizer.
         max_length: longest prompt in tokens, beginning-of-text token included; the model's own
             context may be shorter.
-        prepend_bos: whether a beginning-of-text token comes first, where the tokenizer has one.
+        prepend_bos: whether a beginning-of-text token comes first, where the tokenizer has one;
+            None is what the model expects.
 
     Raises:
         ValueError: the model has no tokenizer.
     """
 
-    def __init__(self, runner: "Runner", *, max_length: int, prepend_bos: bool):
+    def __init__(self, runner: "Runner", *, max_length: int, prepend_bos: Optional[bool] = None):
         if runner.tokenizer is None:
             raise ValueError(
                 f"{runner.shape.name} has no tokenizer: load the model with one (tokenizer=...)"
@@ -137,7 +138,8 @@ class Prompter:
         self._encode = runner.encode
         self._d_model = runner.shape.d_model
         self._tokenizer = runner.tokenizer
-        self._prepend_bos = prepend_bos
+        self.opening = runner.opening(prepend_bos)
+        """What comes in front of every text."""
         self.max_length = min(max_length, runner.shape.context or max_length)
         self.vocabulary = Vocabulary(runner.tokenizer, runner.shape.d_vocab)
 
@@ -170,7 +172,7 @@ class Prompter:
 
     def from_text(self, text: str) -> Prompt:
         """Tokenize a text; what is past `max_length` tokens is cut off its end."""
-        ids = self._encode(text, prepend_bos=self._prepend_bos) or [self.filler_id]
+        ids = self.opening.before(self._encode(text)) or [self.filler_id]
         return Prompt(ids=tuple(ids[: self.max_length]), truncated=len(ids) > self.max_length)
 
     def from_tokens(self, tokens: Sequence[str]) -> Prompt:
@@ -183,8 +185,8 @@ class Prompter:
         return Prompt(ids=tuple(ids[: self.max_length]), truncated=len(ids) > self.max_length)
 
     def continuation(self, text: str) -> list[int]:
-        """The ids of a text that goes on from a prompt: no beginning-of-text token."""
-        return self._encode(text, prepend_bos=False) if text else []
+        """The ids of a text that goes on from a prompt: nothing in front."""
+        return self._encode(text) if text else []
 
     def answer(self, text: str) -> list[int]:
         """The ids of a continuation; a text that reads as one token is that token."""
@@ -199,13 +201,17 @@ class Prompter:
         return ids[0] if ids else None
 
     def beginning(self, ids: Sequence[int]) -> int:
-        """How many tokens of a prompt come before its text: 1 for a beginning-of-text token, else
-        0."""
-        first = self._tokenizer.bos_token_id
-        return int(self._prepend_bos and len(ids) > 0 and ids[0] == first)
+        """How many tokens of a prompt come before its text: 1 for a beginning-of-text token."""
+        return self.opening.length(ids)
+
+    def describe_opening(self) -> str:
+        """What comes in front of every text and why, as a sentence."""
+        tokens = " ".join(self.vocabulary.strings(self.opening.ids))
+        what = f"{tokens} comes" if tokens else "Nothing comes"
+        return f"{what} in front of a text, {self.opening.why}."
 
     def to_text(self, ids: Sequence[int]) -> str:
-        """The text of a prompt's ids, without the beginning-of-text token."""
+        """The text of a prompt's ids, without what was put in front."""
         rest = list(ids[self.beginning(ids) :])
         return str(self._tokenizer.decode(rest, clean_up_tokenization_spaces=False))
 

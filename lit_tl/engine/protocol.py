@@ -131,9 +131,22 @@ class ModelAdapter(abc.ABC):
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """The value of the site `embed` for token ids, `[batch, pos, d_model]`."""
 
-    @abc.abstractmethod
-    def encode(self, text: str, *, prepend_bos: bool) -> list[int]:
-        """Token ids of a text, not cut to the context."""
+    @property
+    def family(self) -> Optional[str]:
+        """Hugging Face's `model_type`, or None for a model that is not of Hugging Face."""
+        return None
+
+    @property
+    def prepends_bos(self) -> bool:
+        """Whether a model that is not of Hugging Face puts a beginning-of-text token in front of a
+        text."""
+        return False
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text alone, without what comes in front of it, not cut to the context."""
+        # A tokenizer warns of texts longer than the context, which the prompter cuts.
+        encoded = self.tokenizer(text, add_special_tokens=False, verbose=False)
+        return [int(token_id) for token_id in encoded["input_ids"]]
 
     def is_read_only(self, point: Point) -> bool:
         """Whether what the model goes on with does not come from the value at the point."""

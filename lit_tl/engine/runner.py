@@ -9,15 +9,16 @@ import torch
 
 from lit_tl.engine import generation, progress
 from lit_tl.engine.adapt import adapt
+from lit_tl.engine.backward import ReadoutDiffers, backward
 from lit_tl.engine.batches import plan_batches
 from lit_tl.engine.interventions import FromRun, Intervention
+from lit_tl.engine.opening import Opening, opening_of
 from lit_tl.engine.passes import Pass, Placed, points_of
 from lit_tl.engine.plain_tree import make_twin
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point
 from lit_tl.engine.readout import Readout
-from lit_tl.engine.requests import Batch, Gradients, Observe, Targets, at_least_float32
-from lit_tl.engine.selection import select
+from lit_tl.engine.requests import Batch, Gradients, Observe
 from lit_tl.engine.sites import Component, Site
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
 from lit_tl.engine.tree_state import hooks_of_users, state_of, tree_state
@@ -26,10 +27,6 @@ DEFAULT_BATCH_SIZE = 8
 DEFAULT_TOKEN_BUDGET = 2048
 Keep = Literal["all", "none"]
 _FUSED_HAS = {"embed", "resid_pre", "resid_post", "unembed_in"}
-
-
-class _ReadoutDiffers(Exception):
-    """The model does more to the unembedding's output than its readout knows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +86,16 @@ class Runner:
     def readout(self) -> Readout:
         """Final norm and unembedding."""
         return self._adapter.readout
+
+    def opening(self, prepend_bos: Optional[bool] = None) -> Opening:
+        """What comes in front of a text; see `opening_of`."""
+        adapter = self._adapter
+        return opening_of(
+            adapter.tokenizer,
+            family=adapter.family,
+            custom=adapter.prepends_bos,
+            prepend_bos=prepend_bos,
+        )
 
     def layers(self, component: Component) -> tuple[int, ...]:
         """The layers that have a component; empty where the model has none."""
@@ -216,7 +223,7 @@ class Runner:
             try:
                 cut = request.gradients is not None
                 return _one_pass(tree, batch, request, placed, cut_unembed=cut)
-            except _ReadoutDiffers:
+            except ReadoutDiffers:
                 return _one_pass(tree, batch, request, placed, cut_unembed=False)
 
     def _place(self, interventions: Sequence[Intervention]) -> dict[Point, list[Placed]]:
@@ -322,71 +329,8 @@ def _one_pass(
         batch.logits = logits.detach() if request.logits == "all" or gradients else None
         if gradients is not None:
             batch.targets = gradients.of(batch)
-            batch.gradients = _backward(tree, run, batch, logits, at)
+            batch.gradients = backward(tree, run, batch, logits, at)
     return batch
-
-
-def _backward(
-    tree: ModelAdapter,
-    run: Pass,
-    batch: Batch,
-    logits: torch.Tensor,
-    at: Mapping[Site, Sequence[Point]],
-) -> dict[Site, torch.Tensor]:
-    """Gradients by site, each of one layer."""
-    targets = batch.targets
-    assert targets is not None
-    _check_targets(targets, batch)
-    rows = torch.tensor(targets.example, device=logits.device)
-    read = _read(tree, run, logits, rows, torch.tensor(targets.pos, device=logits.device))
-    tokens = torch.tensor(targets.token, device=logits.device)
-    weights = torch.tensor(targets.weight, device=logits.device)
-    log_probs = at_least_float32(read).log_softmax(-1)
-    total = (log_probs.gather(-1, tokens[:, None])[:, 0] * weights).sum()
-    points = list(dict.fromkeys(point for of_site in at.values() for point in of_site))
-    values = torch.autograd.grad(total, [run.leaves[point] for point in points], allow_unused=True)
-    by_point = dict(zip(points, values, strict=True))
-    gradients = {}
-    for site, of_site in at.items():
-        for point in of_site:
-            gradient = by_point[point]
-            if gradient is None:
-                raise ValueError(f"the target does not depend on {point} in {tree.shape.name}")
-            own = site.at(None if point.layer < 0 else point.layer)
-            gradients[own] = select(gradient, own, batch.lengths)
-    return gradients
-
-
-def _check_targets(targets: Targets, batch: Batch) -> None:
-    if not targets.token:
-        raise ValueError("no target is given: a gradient explains at least one token")
-    for example, pos in zip(targets.example, targets.pos, strict=True):
-        length = batch.lengths[example]
-        if not 0 <= pos < length:
-            raise ValueError(
-                f"target position {pos} is out of range: its prompt has {length} tokens"
-            )
-
-
-def _read(
-    tree: ModelAdapter, run: Pass, logits: torch.Tensor, rows: torch.Tensor, pos: torch.Tensor
-) -> torch.Tensor:
-    """`logits[rows, pos]` with a graph.
-
-    Raises:
-        _ReadoutDiffers: the readout does not give the model's own logits.
-    """
-    if logits.requires_grad:
-        return logits[rows, pos]
-    assert run.final is not None
-    readout = tree.readout
-    read: torch.Tensor = readout.finish(readout.unembedding(run.final[rows, pos][None].clone())[0])
-    expected = logits[rows, pos]
-    tolerance = 1e-3 if expected.dtype == torch.float32 else 3e-2
-    bound = tolerance * float(expected.abs().max())
-    if not torch.allclose(read.detach(), expected, rtol=tolerance, atol=bound):
-        raise _ReadoutDiffers
-    return read
 
 
 def pad(prompts: Sequence[Prompt]) -> torch.Tensor:

@@ -35,6 +35,12 @@ _SWITCHES = {
     "mlp_in": "use_hook_mlp_in",
 }
 """Points that TransformerLens computes only while a flag of its config is set."""
+_FAMILIES = {
+    "GPT2LMHeadModel": "gpt2",
+    "GPTNeoForCausalLM": "gpt_neo",
+    "GPTJForCausalLM": "gptj",
+}
+"""Families of a `HookedTransformer`, which knows the name of Hugging Face's class."""
 _ROUTER_MARK = "hook_expert_weights"
 _MEMBERS = ("cfg", "hooks", "run_with_cache", "run_with_hooks", "to_tokens", "tokenizer", "unembed")
 
@@ -258,13 +264,17 @@ class TransformerLensAdapter(ModelAdapter):
         embeddings: torch.Tensor = self.module.embed(ids)
         return embeddings
 
-    def encode(self, text: str, *, prepend_bos: bool) -> list[int]:
+    @property
+    def family(self) -> Optional[str]:
         """See `ModelAdapter`."""
-        # A tokenizer warns of texts longer than the context, which the prompter cuts.
-        tokens = self.module.to_tokens(
-            text, prepend_bos=prepend_bos, truncate=False, move_to_device=False
-        )
-        return [int(token_id) for token_id in tokens[0]]
+        config = getattr(getattr(self.module, "original_model", None), "config", None)
+        named = getattr(config, "model_type", None)
+        return named or _FAMILIES.get(str(getattr(self.module.cfg, "original_architecture", "")))
+
+    @property
+    def prepends_bos(self) -> bool:
+        """See `ModelAdapter`."""
+        return bool(getattr(self.module.cfg, "default_prepend_bos", True))
 
     def masks_padding_by_position(self) -> bool:
         """See `ModelAdapter`."""

@@ -1,9 +1,10 @@
 """Settings of the model wrapper. Loads no torch and no LIT."""
 
 import dataclasses
-from typing import Optional
+from typing import Any, Optional
 
-from lit_tl.settings import SettingError, Settings, setting
+from lit_tl.names import split_entries, split_label
+from lit_tl.settings import SettingError, Settings, Switch, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,11 @@ class HookedTransformerLITConfig(Settings):
     embedding_layers: Optional[tuple[int, ...]] = setting(
         None, "The layers to pool, such as 0, 3, 11, in place of that choice."
     )
-    prepend_bos: bool = setting(
-        True, "Put a beginning-of-text token in front, for models that have one."
+    prepend_bos: Switch = setting(
+        "auto",
+        "Put a beginning-of-text token in front: auto (as the model expects), true or false; for "
+        "each model label=true, separated by commas.",
+        by_model=True,
     )
     device: Optional[str] = setting(
         None, "Where models run: cuda, cuda:1, mps, cpu. Default: the best there is."
@@ -58,6 +62,13 @@ class HookedTransformerLITConfig(Settings):
             object.__setattr__(self, "embedding_layers", tuple(self.embedding_layers))
         super().__post_init__()
 
+    def of_model(self, label: str) -> "HookedTransformerLITConfig":
+        """The settings of one model, where `lens` and `prepend_bos` may be given by label; a model
+        without an entry has "auto"."""
+        own = {name: _entry_of(label, getattr(self, name)) for name in ("lens", "prepend_bos")}
+        read = HookedTransformerLITConfig.read(own)
+        return dataclasses.replace(self, lens=read.lens, prepend_bos=read.prepend_bos)
+
     def layers(self, n_layers: int) -> list[int]:
         """The layers to pool, ascending.
 
@@ -75,3 +86,11 @@ class HookedTransformerLITConfig(Settings):
         if self.output_all_layers:
             return list(range(n_layers))
         return sorted({0, n_layers // 2, n_layers - 1})
+
+
+def _entry_of(label: str, value: Any) -> Any:
+    """A label's entry in `label=value,...`, or what all have."""
+    if not isinstance(value, str):
+        return value
+    entries = dict(split_label(entry) for entry in split_entries(value))
+    return value if list(entries) == [""] else entries.get(label, "auto")

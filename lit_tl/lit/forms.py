@@ -24,6 +24,10 @@ def _control(declared: Declared) -> lit_types.LitType:
         return lit_types.CategoryLabel(
             default=declared.default, vocab=list(declared.choices), required=False
         )
+    if declared.kind == "switch":
+        return lit_types.CategoryLabel(
+            default=str(declared.default).lower(), vocab=["auto", "true", "false"], required=False
+        )
     if declared.kind == "bool":
         return lit_types.BooleanLitType(default=bool(declared.default), required=False)
     if declared.kind in ("int", "float") and not declared.optional:

@@ -21,6 +21,7 @@ from lit_tl.lit.forms import form_of
 from lit_tl.models.errors import BUNDLED_MODELS
 from lit_tl.models.loading import DTYPES, load_model
 from lit_tl.models.sources import ModelSource
+from lit_tl.settings import known
 
 _WINDOW_BATCHES = 8
 """Prompts of so many batches are sorted by length together."""
@@ -75,7 +76,7 @@ class HookedTransformerLIT(lit_model.Model):
         self.loaded = LoadedModel(
             runner,
             max_seq_length=self.config.max_seq_length,
-            prepend_bos=self.config.prepend_bos,
+            prepend_bos=known(self.config.prepend_bos),
             lens=self.config.lens,
         )
         """Runner, prompter and lenses, for analyses."""
@@ -113,7 +114,7 @@ class HookedTransformerLIT(lit_model.Model):
         return (
             f"{shape.name} in TransformerLens: {shape.n_layers} layers, {shape.n_heads} heads, "
             f"d_model {shape.d_model}, d_vocab {shape.d_vocab}, context {shape.context}, on "
-            f"{self.loaded.runner.device}"
+            f"{self.loaded.runner.device}. {self.loaded.prompter.describe_opening()}"
         )
 
     @classmethod

@@ -28,6 +28,7 @@ class Predictions(ExampleInterpreter):
             "rank": [None, *fields["token_rank"][1:]],
             "top": fields["top_k_tokens"],
             "truncated": fields["truncated"],
+            "opening": inner.prompter.describe_opening(),
             "logit_diff": fields["logit_diff"],
             "d_vocab": inner.runner.shape.d_vocab,
             "answer": _named(inner, example, fields, "answer"),

@@ -27,7 +27,7 @@ from lit_tl.lit.sequence_salience import siblings
 from lit_tl.models.errors import BUNDLED_MODELS
 from lit_tl.models.loading import Dtype
 from lit_tl.models.sources import ModelSource
-from lit_tl.names import safe_label, split_entries, split_label, unused_label
+from lit_tl.names import safe_label, unused_label
 from lit_tl.server.app import DEFAULT_CACHE_BYTES, LitTlApp
 from lit_tl.settings import Settings, setting
 
@@ -102,7 +102,7 @@ def load_models(
             say(f"loading model {label}" + (f" from {source.name}" if label != source.name else ""))
             model = HookedTransformerLIT.from_pretrained(
                 source.name,
-                dataclasses.replace(config.wrapper, lens=_lens_of(label, config.wrapper.lens)),
+                config.wrapper.of_model(label),
                 device=config.device,
                 dtype=config.dtype,
                 trust_remote_code=config.trust_remote_code,
@@ -111,7 +111,7 @@ def load_models(
         else:
             model = HookedTransformerLIT(
                 entry,
-                dataclasses.replace(config.wrapper, lens=_lens_of(str(label), config.wrapper.lens)),
+                config.wrapper.of_model(str(label)),
             )
         if label is None:
             ours = isinstance(model, HookedTransformerLIT)
@@ -120,12 +120,6 @@ def load_models(
             say(model.loaded.lenses.note)  # what is named must be there
         loaded[unused_label(safe_label(str(label)), loaded, "model")] = model
     return loaded
-
-
-def _lens_of(label: str, lens: str) -> str:
-    """A model's entry in `label=lens,...`, or what all have."""
-    entries = dict(split_label(entry) for entry in split_entries(lens))
-    return lens if list(entries) == [""] else entries.get(label, "auto")
 
 
 def load_datasets(

@@ -15,6 +15,11 @@ from tests.conftest import FAMILIES
 EXAMPLE = {"text": "The king and the queen saw the king and the"}
 
 
+def _ids(model: HookedTransformerLIT) -> torch.Tensor:
+    """What the model reads of the example."""
+    return torch.tensor([model.loaded.prompt(EXAMPLE).ids])
+
+
 def look(model: HookedTransformerLIT, **config: object) -> dict:
     (reply,) = Attention().run([EXAMPLE], model, Prompts([EXAMPLE]), config=config)
     return reply
@@ -26,7 +31,7 @@ def matrix(reply: dict) -> np.ndarray:
 
 
 def pattern_of(model: HookedTransformerLIT, layer: int) -> torch.Tensor:
-    _, cache = model.model.run_with_cache(model.model.to_tokens(EXAMPLE["text"], prepend_bos=True))
+    _, cache = model.model.run_with_cache(_ids(model))
     return cache[f"blocks.{layer}.attn.hook_pattern"][0].detach()
 
 
@@ -54,7 +59,7 @@ def test_value_weighting_multiplies_by_the_norms_of_the_values(
     family: str, models: dict[str, HookedTransformerLIT]
 ) -> None:
     model = models[family]
-    _, cache = model.model.run_with_cache(model.model.to_tokens(EXAMPLE["text"], prepend_bos=True))
+    _, cache = model.model.run_with_cache(_ids(model))
     values = cache["blocks.1.attn.hook_v"][0].detach()  # pos value_head d_head
     norms = values.norm(dim=-1).T.repeat_interleave(4 // values.shape[1], dim=0)
     expected = pattern_of(model, 1)[2] * norms[2]

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from lit_tl import HookedTransformerLIT
 from lit_tl.engine.requests import Targets
@@ -81,7 +82,7 @@ def test_the_contrast_is_the_difference_of_two_gradients(bundled: HookedTransfor
 def test_value_weighted_attention_follows_its_definition(models: dict, family: str) -> None:
     one = explained(models[family], TEXT, " Paris")
     scores = salience.attention_value(one, [1])
-    _, cache = one.runner.model.run_with_cache(one.runner.model.to_tokens(TEXT, prepend_bos=True))
+    _, cache = one.runner.model.run_with_cache(torch.tensor([one.prompt.ids]))
     pattern = cache["blocks.1.attn.hook_pattern"][0, :, -1]
     values = cache["blocks.1.attn.hook_v"][0]
     if values.ndim == 2:

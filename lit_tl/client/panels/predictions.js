@@ -18,6 +18,7 @@ import {number, strength, tokenStrip, visible} from '../tokens.js';
  * @property {number|null} logit_diff
  * @property {number} d_vocab
  * @property {boolean} truncated
+ * @property {string} opening
  */
 
 /** @param {HTMLElement} root @param {import('../bridge.js').Host} host */
@@ -163,6 +164,7 @@ function draw(reply, of, by, keep) {
             `perplexity ${number(Math.exp(mean), 1)}`
         : '',
     ),
+    el('span', {className: 'opening'}, reply.opening),
     reply.truncated
       ? el('span', {className: 'failed'}, 'The text was cut to what the model reads.')
       : null,

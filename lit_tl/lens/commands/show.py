@@ -7,7 +7,7 @@ from typing import Optional
 from lit_tl.lens.commands.train import check_writable
 from lit_tl.lens.statistics import DECLARED, SingleFunction
 from lit_tl.lens.streams import ResidualComponent
-from lit_tl.settings import SettingError, Settings, required, setting
+from lit_tl.settings import SettingError, Settings, Switch, known, required, setting
 
 USAGE = """Draw what a model would predict at each layer.
 
@@ -37,6 +37,9 @@ class Config(Settings):
     residual_component: ResidualComponent = setting("resid_pre", "What is read.")
     stride: int = setting(1, "Show every so many layers, and the last.", low=1)
     device: Optional[str] = setting(None, "cuda, cpu, ...; the best there is if not said.")
+    prepend_bos: Switch = setting(
+        "auto", "A beginning-of-text token in front: auto (as the model expects), true or false."
+    )
     trust_remote_code: bool = setting(
         False, "Run model code that comes with a checkpoint. Read it first."
     )
@@ -72,7 +75,7 @@ def run(config: Config) -> str:
     model = load_model(source.name, device=config.device, **source.version, **trust)
     choice = choose_lenses(model, config.lens)
     runner = Runner(model)
-    prompter = Prompter(runner, max_length=2048, prepend_bos=True)
+    prompter = Prompter(runner, max_length=2048, prepend_bos=known(config.prepend_bos))
     ids = np.array(prompter.from_text(config.text).ids)
     lens = choice.lenses[choice.best]
     trajectory = PredictionTrajectory.from_lens_and_model(

@@ -1,0 +1,90 @@
+"""The backward pass of a batch: from its targets to the sites."""
+
+from typing import Mapping, Sequence
+
+import torch
+
+from lit_tl.engine.passes import Pass
+from lit_tl.engine.protocol import ModelAdapter, Point
+from lit_tl.engine.requests import Batch, Targets, at_least_float32
+from lit_tl.engine.selection import select
+from lit_tl.engine.sites import Site
+
+
+class ReadoutDiffers(Exception):
+    """The model does more to the unembedding's output than its readout knows."""
+
+
+def backward(
+    tree: ModelAdapter,
+    run: Pass,
+    batch: Batch,
+    logits: torch.Tensor,
+    at: Mapping[Site, Sequence[Point]],
+) -> dict[Site, torch.Tensor]:
+    """Gradients of a batch's targets by site, each of one layer.
+
+    Args:
+        tree: the module tree that ran.
+        run: the pass, whose leaves the gradients are of.
+        batch: with its targets.
+        logits: of the pass, `[batch, pos, d_vocab]`, with a graph or cut from it.
+        at: sites, and their points.
+
+    Raises:
+        ValueError: a target is out of range, or does not depend on a site.
+        ReadoutDiffers: the readout does not give the model's own logits.
+    """
+    targets = batch.targets
+    assert targets is not None
+    _check_targets(targets, batch)
+    rows = torch.tensor(targets.example, device=logits.device)
+    read = _read(tree, run, logits, rows, torch.tensor(targets.pos, device=logits.device))
+    tokens = torch.tensor(targets.token, device=logits.device)
+    weights = torch.tensor(targets.weight, device=logits.device)
+    log_probs = at_least_float32(read).log_softmax(-1)
+    total = (log_probs.gather(-1, tokens[:, None])[:, 0] * weights).sum()
+    points = list(dict.fromkeys(point for of_site in at.values() for point in of_site))
+    values = torch.autograd.grad(total, [run.leaves[point] for point in points], allow_unused=True)
+    by_point = dict(zip(points, values, strict=True))
+    gradients = {}
+    for site, of_site in at.items():
+        for point in of_site:
+            gradient = by_point[point]
+            if gradient is None:
+                raise ValueError(f"the target does not depend on {point} in {tree.shape.name}")
+            own = site.at(None if point.layer < 0 else point.layer)
+            gradients[own] = select(gradient, own, batch.lengths)
+    return gradients
+
+
+def _check_targets(targets: Targets, batch: Batch) -> None:
+    if not targets.token:
+        raise ValueError("no target is given: a gradient explains at least one token")
+    for example, pos in zip(targets.example, targets.pos, strict=True):
+        length = batch.lengths[example]
+        if not 0 <= pos < length:
+            raise ValueError(
+                f"target position {pos} is out of range: its prompt has {length} tokens"
+            )
+
+
+def _read(
+    tree: ModelAdapter, run: Pass, logits: torch.Tensor, rows: torch.Tensor, pos: torch.Tensor
+) -> torch.Tensor:
+    """`logits[rows, pos]` with a graph.
+
+    Raises:
+        ReadoutDiffers: the readout does not give the model's own logits.
+    """
+    if logits.requires_grad:
+        return logits[rows, pos]
+    assert run.final is not None
+    readout = tree.readout
+    read: torch.Tensor = readout.finish(readout.unembedding(run.final[rows, pos][None].clone())[0])
+    expected = logits[rows, pos]
+    tolerance = 1e-3 if expected.dtype == torch.float32 else 3e-2
+    bound = tolerance * float(expected.abs().max())
+    if not torch.allclose(read.detach(), expected, rtol=tolerance, atol=bound):
+        raise ReadoutDiffers
+    return read
