@@ -1,7 +1,7 @@
 """What comes in front of a text, as a model expects it: a beginning-of-text token or nothing."""
 
 import dataclasses
-from typing import Any, Optional, Sequence
+from typing import Any, Optional
 
 _CUSTOM = {"gpt2", "gpt_neo", "gptj"}
 """Families whose tokenizers put nothing in front, where notebooks follow TransformerLens and do."""
@@ -18,16 +18,6 @@ class Opening:
 
     ids: tuple[int, ...]
     why: str
-
-    def before(self, ids: Sequence[int]) -> list[int]:
-        """A text's ids with the opening in front, unless they begin with it: texts that a chat
-        template has formatted do."""
-        return list(ids) if self.length(ids) else [*self.ids, *ids]
-
-    def length(self, ids: Sequence[int]) -> int:
-        """How many ids at the beginning of a prompt are the opening."""
-        length = len(self.ids)
-        return length if length and tuple(ids[:length]) == self.ids else 0
 
 
 def opening_of(

@@ -171,8 +171,11 @@ class Prompter:
         return dataclasses.replace(prompt, token_embeddings=embeddings)
 
     def from_text(self, text: str) -> Prompt:
-        """Tokenize a text; what is past `max_length` tokens is cut off its end."""
-        ids = self.opening.before(self._encode(text)) or [self.filler_id]
+        """Tokenize a text; what is past `max_length` tokens is cut off its end. A text that begins
+        with its opening, as a chat template writes it, gets no second one."""
+        ids = self._encode(text)
+        if not self.beginning(ids):
+            ids = [*self.opening.ids, *ids] or [self.filler_id]
         return Prompt(ids=tuple(ids[: self.max_length]), truncated=len(ids) > self.max_length)
 
     def from_tokens(self, tokens: Sequence[str]) -> Prompt:
@@ -202,7 +205,8 @@ class Prompter:
 
     def beginning(self, ids: Sequence[int]) -> int:
         """How many tokens of a prompt come before its text: 1 for a beginning-of-text token."""
-        return self.opening.length(ids)
+        length = len(self.opening.ids)
+        return length if tuple(ids[:length]) == self.opening.ids else 0
 
     def describe_opening(self) -> str:
         """What comes in front of every text and why, as a sentence."""
