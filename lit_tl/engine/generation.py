@@ -2,7 +2,7 @@
 
 import collections
 import contextlib
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import torch
 import transformers
@@ -11,6 +11,7 @@ from lit_tl.engine.passes import Pass, Placed
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, Point
 from lit_tl.engine.requests import Batch
+from lit_tl.engine.tree_state import tree_state
 
 PlacedByPoint = Mapping[Point, Sequence[Placed]]
 
@@ -35,6 +36,10 @@ def continue_greedily(
     (GPT-Neo's local attention, ALiBi), have a window shorter than the text, or keep no such cache
     (state-space models, TransformerLens 3): there prompts of one length run again together.
 
+    Before a cache is gone on from for the first time, one step is compared with a plain pass. A
+    library that loses the cache (transformers 5.24 does under TransformerLens 4.3) is then not
+    relied on: each token costs a plain pass.
+
     Args:
         tree: holds its lock.
         batch: with logits, and a cache where there is one.
@@ -49,7 +54,7 @@ def continue_greedily(
     ]
     if not any(room):
         return [""] * len(batch.prompts)
-    if _resumable(tree, batch, max(room)):
+    if _resumable(tree, batch, max(room)) and _resumes_rightly(tree):
         rows = _resume(tree, batch, max(room), placed)
     elif placed:
         rows = [
@@ -140,10 +145,63 @@ def _run_again(
     rows: list[list[int]] = [[] for _ in prompts]
     for group in _of_one_length(prompts, room, batch_size):
         ids = torch.tensor([prompts[i].ids for i in group], device=tree.device)
-        whole = tree.generate(ids, room[group[0]])
+        generate = tree.generate if _generates_rightly(tree) else _plainly(tree)
+        whole = generate(ids, room[group[0]])
         for i, row in zip(group, whole[:, ids.shape[1] :].tolist(), strict=True):
             rows[i] = row
     return rows
+
+
+def _resumes_rightly(tree: ModelAdapter) -> bool:
+    """Whether a step from a cache gives the logits of a plain pass."""
+    state = tree_state(tree.module)
+    if state.resumes is None:
+        ids = _probe(tree)
+        whole, _ = tree.forward(ids, keep_cache=False, last_position_only=True)
+        _, cache = tree.forward(ids[:, :-1], keep_cache=True, last_position_only=True)
+        mask, last = torch.ones_like(ids), torch.full_like(ids[:, :1], ids.shape[1] - 1)
+        step = tree.step(ids[:, -1:], cache, mask, last).float()
+        expected = whole[:, -1].float()
+        tolerance = 1e-3 if whole.dtype in (torch.float32, torch.float64) else 5e-2
+        bound = tolerance * float(expected.abs().max())
+        state.resumes = torch.allclose(step, expected, rtol=tolerance, atol=bound)
+    return state.resumes
+
+
+def _generates_rightly(tree: ModelAdapter) -> bool:
+    """Whether the library's own `generate` gives the tokens of plain passes."""
+    state = tree_state(tree.module)
+    if state.generates is None:
+        state.generates = all(
+            _same_until_end(
+                tree.tokenizer, tree.generate(row[None], 4)[0], _plainly(tree)(row[None], 4)[0]
+            )
+            for row in _probe(tree)
+        )
+    return state.generates
+
+
+def _probe(tree: ModelAdapter) -> torch.Tensor:
+    """Two prompts of 6 tokens from all over the vocabulary."""
+    ids = torch.linspace(0, tree.shape.d_vocab - 1, 12).long().reshape(2, 6)
+    return ids.to(tree.device)
+
+
+def _plainly(tree: ModelAdapter) -> Callable[[torch.Tensor, int], torch.Tensor]:
+    """Continuations of prompts of one length, a plain pass for each token."""
+
+    def generate(ids: torch.Tensor, steps: int) -> torch.Tensor:
+        for _ in range(steps):
+            logits, _ = tree.forward(ids, keep_cache=False, last_position_only=True)
+            ids = torch.cat([ids, logits[:, -1:].argmax(-1).to(ids.device)], dim=1)
+        return ids
+
+    return generate
+
+
+def _same_until_end(tokenizer: Any, first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether two continuations of 6 tokens are one text."""
+    return _text(tokenizer, first[6:].tolist()) == _text(tokenizer, second[6:].tolist())
 
 
 def _of_one_length(

@@ -82,11 +82,16 @@ class TreeState:
         lock: whatever hooks the tree or calls its modules holds it: hooks are the tree's state.
         twin: a second tree over the same parameters, or None where there is none; see `plain_tree`.
         twin_of: by identity, the parameters that the twin was made of; empty before it was made.
+        resumes: whether going on from a cache gives what a plain pass gives; None before it was
+            tried.
+        generates: whether the library's own `generate` does.
     """
 
     lock: FairLock = dataclasses.field(default_factory=FairLock)
     twin: Optional[Any] = None
     twin_of: tuple[int, ...] = ()
+    resumes: Optional[bool] = None
+    generates: Optional[bool] = None
 
 
 _TREES: "weakref.WeakKeyDictionary[Any, TreeState]" = weakref.WeakKeyDictionary()

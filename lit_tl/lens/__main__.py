@@ -6,7 +6,7 @@ import sys
 import time
 from typing import NoReturn, Sequence
 
-from lit_tl import ctrl_c, flags
+from lit_tl import ctrl_c, flags, versions
 
 _COMMANDS = {
     "train": "fit a tuned lens to a model",
@@ -71,6 +71,8 @@ def main(argv: Sequence[str]) -> None:
     except flags.UsageError as error:
         fail(f"{error} ({name} --help lists the flags)", 2)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not int(os.environ.get("RANK", "0")) and (warning := versions.untested()):
+        print(f"lit_tl.lens: warning: {warning}", file=sys.stderr)
     try:
         if summary := command.run(config):
             print(summary)

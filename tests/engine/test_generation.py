@@ -11,7 +11,7 @@ from lit_tl import HookedTransformerLIT
 from lit_tl.engine.prompts import Prompt, Prompter
 from lit_tl.engine.runner import Runner
 from lit_tl.models.loading import load_model
-from tests.conftest import FAMILIES
+from tests.conftest import BUNDLED, FAMILIES
 
 TEXTS = [
     "The capital of France is",
@@ -113,3 +113,57 @@ def test_one_full_prompt_does_not_stop_the_others(models: dict[str, HookedTransf
         prompts = [Prompt(ids=tuple(range(2, 130))), Prompt(ids=(5, 6, 7))]
         full, short = continuations(model, prompts, 6)
         assert (full, short) == ("", one_by_one(model, prompts[1], 6))
+
+
+class _Forgetful(transformers.LlamaForCausalLM):
+    """A Llama that loses its cache, as TransformerLens 4.3 does with transformers 5.24."""
+
+    def forward(self, *args: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
+        del past_key_values
+        return super().forward(*args, past_key_values=transformers.DynamicCache(), **kwargs)
+
+
+class _ForgetfulNeo(transformers.GPTNeoForCausalLM):
+    """One that is not gone on from, because it counts keys."""
+
+    def forward(self, *args: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
+        del past_key_values
+        return super().forward(*args, past_key_values=transformers.DynamicCache(), **kwargs)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_neo"])
+def test_a_cache_that_is_lost_is_not_gone_on_from(kind: str) -> None:
+    shape = {"vocab_size": 2048, "bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.2}
+    torch.manual_seed(7)
+    if kind == "llama":
+        config = transformers.LlamaConfig(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=64,
+            **shape,
+        )
+        model: Any = _Forgetful(config)
+    else:
+        layers = {"num_layers": 2, "attention_types": [[["global"], 2]]}
+        model = _ForgetfulNeo(
+            transformers.GPTNeoConfig(hidden_size=32, num_heads=4, **layers, **shape)
+        )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(BUNDLED)
+    runner = Runner(model.eval(), tokenizer=tokenizer)
+    prompter = Prompter(runner, max_length=64)
+    prompts = [prompter.from_text(text) for text in TEXTS]
+    texts = [""] * len(prompts)
+    for batch in runner.run(prompts, keep_cache=True):
+        made = runner.continue_greedily(batch, max_new_tokens=6)
+        for i, text in zip(batch.index, made, strict=True):
+            texts[i] = text
+    expected = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt.ids])
+        for _ in range(6):
+            with torch.no_grad():
+                ids = torch.cat([ids, model(ids).logits[0, -1:].argmax(-1)[None]], dim=1)
+        new = ids[0, len(prompt) :].tolist()
+        expected.append(tokenizer.decode(new[: new.index(0)] if 0 in new else new))
+    assert texts == expected
