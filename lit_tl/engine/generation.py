@@ -11,8 +11,17 @@ from lit_tl.engine.passes import Pass, Placed
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, Point
 from lit_tl.engine.requests import Batch
-from lit_tl.engine.tree_state import tree_state
+from lit_tl.engine.tree_state import TreeState, tree_state
 
+_FAILURES = (
+    ImportError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 PlacedByPoint = Mapping[Point, Sequence[Placed]]
 
 
@@ -153,32 +162,48 @@ def _run_again(
 
 
 def _resumes_rightly(tree: ModelAdapter) -> bool:
-    """Whether a step from a cache gives the logits of a plain pass."""
+    """Whether a cache can be relied on in this tree."""
     state = tree_state(tree.module)
     if state.resumes is None:
-        ids = _probe(tree)
-        whole, _ = tree.forward(ids, keep_cache=False, last_position_only=True)
-        _, cache = tree.forward(ids[:, :-1], keep_cache=True, last_position_only=True)
-        mask, last = torch.ones_like(ids), torch.full_like(ids[:, :1], ids.shape[1] - 1)
-        step = tree.step(ids[:, -1:], cache, mask, last).float()
-        expected = whole[:, -1].float()
-        tolerance = 1e-3 if whole.dtype in (torch.float32, torch.float64) else 5e-2
-        bound = tolerance * float(expected.abs().max())
-        state.resumes = torch.allclose(step, expected, rtol=tolerance, atol=bound)
-    return state.resumes
+        with _wrong_if_it_fails(state, "resumes"):
+            state.resumes = _step_is_right(tree)
+    return bool(state.resumes)
+
+
+@contextlib.contextmanager
+def _wrong_if_it_fails(state: TreeState, name: str) -> Iterator[None]:
+    """Inside, what a library does not manage counts as wrong; plain passes are right anyway."""
+    try:
+        yield
+    except _FAILURES:
+        setattr(state, name, False)
+
+
+def _step_is_right(tree: ModelAdapter) -> bool:
+    """Whether a step from a cache gives the logits of a plain pass."""
+    ids = _probe(tree)
+    whole, _ = tree.forward(ids, keep_cache=False, last_position_only=True)
+    _, cache = tree.forward(ids[:, :-1], keep_cache=True, last_position_only=True)
+    mask, last = torch.ones_like(ids), torch.full_like(ids[:, :1], ids.shape[1] - 1)
+    step = tree.step(ids[:, -1:], cache, mask, last).float()
+    expected = whole[:, -1].float()
+    tolerance = 1e-3 if whole.dtype in (torch.float32, torch.float64) else 5e-2
+    bound = tolerance * float(expected.abs().max())
+    return torch.allclose(step, expected, rtol=tolerance, atol=bound)
 
 
 def _generates_rightly(tree: ModelAdapter) -> bool:
     """Whether the library's own `generate` gives the tokens of plain passes."""
     state = tree_state(tree.module)
     if state.generates is None:
-        state.generates = all(
-            _same_until_end(
-                tree.tokenizer, tree.generate(row[None], 4)[0], _plainly(tree)(row[None], 4)[0]
+        with _wrong_if_it_fails(state, "generates"):
+            state.generates = all(
+                _same_until_end(
+                    tree.tokenizer, tree.generate(row[None], 4)[0], _plainly(tree)(row[None], 4)[0]
+                )
+                for row in _probe(tree)
             )
-            for row in _probe(tree)
-        )
-    return state.generates
+    return bool(state.generates)
 
 
 def _probe(tree: ModelAdapter) -> torch.Tensor:

@@ -67,6 +67,11 @@ class HuggingFaceAdapter(ModelAdapter):
         """See `ModelAdapter`."""
         return readout_of_hugging_face(self.module, self.shape.name, tree_state(self.module).lock)
 
+    @property
+    def plain_model(self) -> Optional[Any]:
+        """See `ModelAdapter`."""
+        return self.module
+
     @functools.cached_property
     def blocks(self) -> torch.nn.ModuleList:
         """The blocks.

@@ -65,6 +65,11 @@ class ModelAdapter(abc.ABC):
     def readout(self) -> Readout:
         """Final norm and unembedding."""
 
+    @property
+    def plain_model(self) -> Optional[Any]:
+        """Hugging Face's model, or None where the weights are not of one."""
+        return None
+
     @functools.cached_property
     @abc.abstractmethod
     def points(self) -> frozenset[Point]:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 
 import torch
 from jaxtyping import Float
@@ -20,7 +20,9 @@ _NORMS = (
     "ln_final",
     "layer_norm",
     "final_norm",
+    "embedding_norm",
 )
+_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logits_soft_cap")
 _STACKS = ("decoder", "transformer", "model", "gpt_neox", "backbone")
 
 
@@ -100,6 +102,22 @@ class Readout:
         return weight.detach()
 
 
+def variants(readout: Readout, model: Optional[Any]) -> Iterator[Readout]:
+    """A readout, and those with a module between norm and unembedding (ModernBERT's head).
+
+    Args:
+        readout: as its adapter makes it.
+        model: of Hugging Face, or None.
+    """
+    yield readout
+    if model is None:
+        return
+    parts = (model.base_model, model.get_output_embeddings())
+    for module in model.children():
+        if not any(module is part for part in parts):
+            yield dataclasses.replace(readout, project=module)
+
+
 def capped(logits: torch.Tensor, *, cap: Optional[float], scale: float) -> torch.Tensor:
     """`scale * logits`, with a soft-cap where there is one: `cap * tanh(logits / cap)`."""
     logits = logits * scale
@@ -114,7 +132,7 @@ def readout_of_hugging_face(model: Any, name: str, lock: FairLock) -> Readout:
     """
     config = model.config.get_text_config()
     norm, project = _norm_of(model.base_model, config)
-    cap = getattr(config, "final_logit_softcapping", None)
+    cap = next((value for name in _CAPS if (value := getattr(config, name, None))), None)
     return Readout(
         norm=norm,
         unembedding=model.get_output_embeddings(),

@@ -96,6 +96,7 @@ class Batch:
         gradients: by site, in nats per unit, of each layer's own site.
         targets: whose gradients these are.
         cache: Hugging Face's keys and values of the padded batch, where asked for and possible.
+        tree: the module tree that ran, whose cache this is.
     """
 
     index: Sequence[int]
@@ -105,6 +106,7 @@ class Batch:
     gradients: Mapping[Site, torch.Tensor] = dataclasses.field(default_factory=dict)
     targets: Optional[Targets] = None
     cache: Optional[Any] = None
+    tree: Optional[Any] = None
 
     @property
     def lengths(self) -> list[int]:

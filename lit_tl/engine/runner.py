@@ -7,7 +7,7 @@ from typing import Any, Iterator, Literal, Mapping, Optional, Sequence
 
 import torch
 
-from lit_tl.engine import generation, progress
+from lit_tl.engine import generation, progress, selfchecks
 from lit_tl.engine.adapt import adapt
 from lit_tl.engine.backward import ReadoutDiffers, backward
 from lit_tl.engine.batches import plan_batches
@@ -84,8 +84,17 @@ class Runner:
 
     @property
     def readout(self) -> Readout:
-        """Final norm and unembedding."""
-        return self._adapter.readout
+        """Final norm and unembedding, seen to give the model's logits.
+
+        Raises:
+            ValueError: more than these stands between the last block and the logits.
+        """
+        state = tree_state(self.model)
+        if state.readout is None:
+            plain = self if not self.interventions else Runner(self._adapter)
+            state.readout = selfchecks.checked_readout(plain, self._adapter)
+        readout: Readout = state.readout
+        return readout
 
     def opening(self, prepend_bos: Optional[bool] = None) -> Opening:
         """What comes in front of a text; see `opening_of`."""
@@ -108,10 +117,8 @@ class Runner:
             return state_of(self.model, self.interventions)
 
     def embedding_table(self) -> torch.Tensor:
-        """The site `embed` of every token, `[d_vocab, d_model]` float32, on the CPU."""
-        ids = torch.arange(self.shape.d_vocab, device=self.device)[None]
-        with tree_state(self.model).lock, torch.no_grad():
-            return self._adapter.embed(ids)[0].float().cpu()
+        """The site `embed` of every token; see `selfchecks.embedding_table`."""
+        return selfchecks.embedding_table(Runner(self._adapter), self._adapter)
 
     def run(
         self,
@@ -181,7 +188,7 @@ class Runner:
         """The text that the model goes on with after each prompt of a batch that ran with
         `keep_cache` and the same interventions; see `generation.continue_greedily`."""
         placed = self._place((*self.interventions, *interventions))
-        tree = self._tree(placed, ())
+        tree = batch.tree or self._tree(placed, ())
         with tree_state(tree.module).lock, torch.no_grad():
             return generation.continue_greedily(
                 tree, batch, placed, max_new_tokens=max_new_tokens, batch_size=self.batch_size
@@ -218,13 +225,20 @@ class Runner:
             self._check_prompt(prompt)
         sites = [wanted.site for wanted in request.observe.values()]
         tree = self._tree(placed, [*sites, *(request.gradients.at if request.gradients else ())])
-        batch = Batch(index=range(len(prompts)) if index is None else index, prompts=prompts)
+        places = range(len(prompts)) if index is None else index
+        batch = Batch(index=places, prompts=prompts, tree=tree)
         with tree_state(tree.module).lock:
+            cut = request.gradients is not None
             try:
-                cut = request.gradients is not None
                 return _one_pass(tree, batch, request, placed, cut_unembed=cut)
             except ReadoutDiffers:
                 return _one_pass(tree, batch, request, placed, cut_unembed=False)
+            except RuntimeError:
+                if not (cut and request.keep_cache):
+                    raise
+                # RWKV writes its cache over what a backward pass needs.
+                request = dataclasses.replace(request, keep_cache=False)
+                return _one_pass(tree, batch, request, placed, cut_unembed=cut)
 
     def _place(self, interventions: Sequence[Intervention]) -> dict[Point, list[Placed]]:
         """Interventions by point, those of all layers split, values of other runs looked up."""

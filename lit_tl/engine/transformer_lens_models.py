@@ -41,6 +41,7 @@ _FAMILIES = {
     "GPTJForCausalLM": "gptj",
 }
 """Families of a `HookedTransformer`, which knows the name of Hugging Face's class."""
+_LATENT_ORDER = ("q", "k", "v")
 _ROUTER_MARK = "hook_expert_weights"
 _MEMBERS = ("cfg", "hooks", "run_with_cache", "run_with_hooks", "to_tokens", "tokenizer", "unembed")
 
@@ -113,6 +114,12 @@ class TransformerLensAdapter(ModelAdapter):
             lock=tree_state(self.module).lock,
         )
 
+    @property
+    def plain_model(self) -> Optional[Any]:
+        """See `ModelAdapter`."""
+        model = getattr(self.module, "original_model", None)
+        return model if hasattr(model, "get_output_embeddings") else None
+
     @functools.cached_property
     def points(self) -> frozenset[Point]:
         """See `ModelAdapter`."""
@@ -145,7 +152,20 @@ class TransformerLensAdapter(ModelAdapter):
         readers = ("ln2.hook_in", "mlp.hook_in")
         return any(self._hook_points.get(prefix + reader) is own for reader in readers)
 
+    def _is_latent(self, layer: int) -> bool:
+        """Whether a layer has multi-head latent attention, whose values stand by head first."""
+        return f"blocks.{layer}.attn.hook_kv_latent" in self._hook_points
+
+    @property
+    def _clip(self) -> Optional[float]:
+        """What OLMo bounds queries, keys and values by, behind their hooks."""
+        config = getattr(self.plain_model, "config", None)
+        return getattr(config, "clip_qkv", None)
+
     def _name(self, point: Point) -> str:
+        normed = f"blocks.{point.layer}.attn.v_norm.hook_out"
+        if point.component == "v" and normed in self._hook_points:
+            return normed
         if point.component == "router":
             return self._router_name(point.layer)
         name = _NAMES.get(point.component, f"hook_{point.component}")
@@ -170,10 +190,16 @@ class TransformerLensAdapter(ModelAdapter):
             for point, handler in self._stream_first(handlers).items():
                 if point.component == "unembed_in":
                     stack.enter_context(input_hook(self.module.unembed, handler))
+                    continue
+                if point.component == "router":
+                    wrapped = self._routed(handler)
+                elif point.component in _LATENT_ORDER and self._is_latent(point.layer):
+                    wrapped = _named(_heads_second(handler))
+                elif point.component == "v" and self._clip is not None:
+                    wrapped = _named(_clipped(handler, self._clip))
                 else:
-                    routed = point.component == "router"
-                    wrapped = self._routed(handler) if routed else _named(handler)
-                    hooks.append((self._name(point), wrapped))
+                    wrapped = _named(handler)
+                hooks.append((self._name(point), wrapped))
             stack.enter_context(self.module.hooks(fwd_hooks=hooks))
             yield
 
@@ -297,6 +323,21 @@ def _named(handler: Handler) -> Callable[..., Optional[torch.Tensor]]:
         return handler(value)
 
     return hook
+
+
+def _heads_second(handler: Handler) -> Handler:
+    """A handler of `[batch, pos, head, d_head]` for a value of `[batch, head, pos, d_head]`."""
+
+    def handle(value: torch.Tensor) -> Optional[torch.Tensor]:
+        changed = handler(value.transpose(1, 2))
+        return None if changed is None else changed.transpose(1, 2)
+
+    return handle
+
+
+def _clipped(handler: Handler, bound: float) -> Handler:
+    """A handler that sees a value as the model clips it."""
+    return lambda value: handler(value.clamp(-bound, bound))
 
 
 def _last_position(value: torch.Tensor) -> torch.Tensor:

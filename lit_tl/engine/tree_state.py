@@ -85,6 +85,10 @@ class TreeState:
         resumes: whether going on from a cache gives what a plain pass gives; None before it was
             tried.
         generates: whether the library's own `generate` does.
+        readout: that gives the model's logits; None before it was looked for.
+        values: why attention can't be weighted by values, empty where it can; None before it was
+            tried.
+        gradients: why the model has none, likewise.
     """
 
     lock: FairLock = dataclasses.field(default_factory=FairLock)
@@ -92,6 +96,9 @@ class TreeState:
     twin_of: tuple[int, ...] = ()
     resumes: Optional[bool] = None
     generates: Optional[bool] = None
+    readout: Optional[Any] = None
+    values: Optional[str] = None
+    gradients: Optional[str] = None
 
 
 _TREES: "weakref.WeakKeyDictionary[Any, TreeState]" = weakref.WeakKeyDictionary()

@@ -42,6 +42,9 @@ def fields_of(
         ValueError: the model's config leaves one of them out.
     """
     for name in names:
+        inner = wrapped(model)
+        if name == "token_gradients" and inner is not None and inner.no_gradients:
+            raise ValueError(inner.no_gradients)
         if name not in model.output_spec():
             raise ValueError(
                 f"this model was loaded without {name}: load it again with that output switched on"

@@ -11,6 +11,7 @@ from lit_nlp.api import model as lit_model
 from lit_tl.analyses.attention_patterns import HEAD_SCORES, head_scores
 from lit_tl.engine.reductions import grouped_to_heads, norms
 from lit_tl.engine.requests import Observe
+from lit_tl.engine.selfchecks import require_values
 from lit_tl.engine.sites import Site
 from lit_tl.lit.asking import ExampleInterpreter, fields_of, loaded
 
@@ -24,12 +25,13 @@ Pattern = Float[torch.Tensor, "head query_pos key_pos"]
 class Attention(ExampleInterpreter):
     """Attention in parts, each in bytes rather than in digits. `config["want"]` is one of
 
-    scores: `tokens`, `n_layers`, `n_heads`, and `scores[name][layer][head]`, see
-    `lit_tl.analyses.attention_patterns`; maps: of `config["heads"]`, pairs of layer and head, 8-bit
-    maps of `size` x `size`, each scaled to its strongest weight; head: of `config["layer"]` and
-    `config["head"]`, where None is the mean over them, the whole matrix in 16 bits: weights are
-    these numbers times `scale`. `config["value_weighted"]` multiplies each weight by the norm of
-    the value vector that it reads (Kobayashi et al. 2020, without the output projection).
+    scores: `tokens`, `n_layers`, `n_heads`, `layers` (those with attention), and
+    `scores[name][layer][head]`, see `lit_tl.analyses.attention_patterns`; maps: of
+    `config["heads"]`, pairs of layer and head, 8-bit maps of `size` x `size`, each scaled to its
+    strongest weight; head: of `config["layer"]` and `config["head"]`, where None is the mean over
+    them, the whole matrix in 16 bits: weights are these numbers times `scale`.
+    `config["value_weighted"]` multiplies each weight by the norm of the value vector that it reads
+    (Kobayashi et al. 2020, without the output projection).
     """
 
     def look(
@@ -60,10 +62,21 @@ class _Asked:
         self._example, self._model, self._loaded = example, model, loaded(model)
         shape = self._loaded.runner.shape
         self._n_layers, self._n_heads = shape.n_layers, shape.n_heads
+        self._layers = self._loaded.runner.layers("pattern")
+        if not self._layers:
+            raise ValueError(
+                f"{shape.name} has no attention to show: TransformerLens gives no pattern in any "
+                "of its layers"
+            )
 
     def _patterns(self, layers: Sequence[int]) -> list[Pattern]:
         for layer in layers:
             self._check("layer", layer, self._n_layers)
+            if layer not in self._layers:
+                raise ValueError(
+                    f"layer {layer} has no attention: layers {', '.join(map(str, self._layers))} "
+                    "of this model have"
+                )
         names = [f"attention_layer_{layer}" for layer in layers]
         (fields,) = fields_of(self._model, [self._example], names)
         return [torch.from_numpy(fields[name]) for name in names]
@@ -76,13 +89,15 @@ class _Asked:
 
     def scores(self) -> dict[str, Any]:
         prompt = self._loaded.prompt(self._example)
-        rows = [
-            head_scores(pattern, prompt.ids) for pattern in self._patterns(range(self._n_layers))
-        ]
+        patterns = zip(self._layers, self._patterns(self._layers), strict=True)
+        by_layer = {layer: head_scores(pattern, prompt.ids) for layer, pattern in patterns}
+        no_row = dict.fromkeys(HEAD_SCORES, [None] * self._n_heads)
+        rows = [by_layer.get(layer, no_row) for layer in range(self._n_layers)]
         return {
             "tokens": self._loaded.prompter.vocabulary.strings(prompt.ids),
             "n_layers": self._n_layers,
             "n_heads": self._n_heads,
+            "layers": list(self._layers),
             "scores": {name: [row[name] for row in rows] for name in HEAD_SCORES},
         }
 
@@ -102,7 +117,7 @@ class _Asked:
     def head(
         self, layer: Optional[int], head: Optional[int], value_weighted: bool
     ) -> dict[str, Any]:
-        layers = list(range(self._n_layers)) if layer is None else [int(layer)]
+        layers = list(self._layers) if layer is None else [int(layer)]
         patterns = self._patterns(layers)
         if head is not None:
             self._check("head", int(head), self._n_heads)
@@ -121,6 +136,7 @@ class _Asked:
         }
 
     def _value_norms(self, layers: Sequence[int]) -> list[Float[torch.Tensor, "head key_pos"]]:
+        require_values(self._loaded.runner)
         prompt = self._loaded.prompt(self._example)
         observe = {"norms": Observe(Site("v"), norms, layers=layers)}
         (batch,) = self._loaded.runner.run([prompt], observe=observe, logits="none")

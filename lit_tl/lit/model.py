@@ -1,5 +1,6 @@
 """A TransformerLens model as a LIT model."""
 
+import dataclasses
 import itertools
 from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
 
@@ -13,6 +14,7 @@ from lit_tl.analyses.contract import LoadedModel
 from lit_tl.engine.interventions import Intervention
 from lit_tl.engine.requests import Batch, Gradients, Targets
 from lit_tl.engine.runner import Runner
+from lit_tl.engine.selfchecks import require_streams, why_no_gradients
 from lit_tl.engine.targets import choose_targets
 from lit_tl.engine.transformer_lens_models import is_causal, is_transformer_lens, name_of
 from lit_tl.lit.config import HookedTransformerLITConfig
@@ -40,8 +42,9 @@ class HookedTransformerLIT(lit_model.Model):
         interventions: changes that hold in every run of this model.
 
     Raises:
-        TypeError: `model` is not a TransformerLens model, or not a causal one.
-        ValueError: the model has no tokenizer, or lacks a layer that the config or an intervention
+        TypeError: `model` is not a TransformerLens model.
+        ValueError: the model is not a causal one, its residual stream can't be seen, it has no
+            tokenizer, or lacks a layer that the config or an intervention
             names.
     """
 
@@ -58,7 +61,7 @@ class HookedTransformerLIT(lit_model.Model):
                 f"{type(model).__qualname__}" + (hint if isinstance(model, str) else "")
             )
         if not is_causal(model):
-            raise TypeError(
+            raise ValueError(
                 f"{name_of(model)} is not a causal language model: lit_tl reads models that "
                 "predict the next token"
             )
@@ -69,6 +72,7 @@ class HookedTransformerLIT(lit_model.Model):
             token_budget=self.config.token_budget,
             interventions=interventions,
         )
+        require_streams(runner)
         device = self.config.device
         if device is not None and torch.device(device) != runner.device:
             model.to(device)
@@ -82,7 +86,12 @@ class HookedTransformerLIT(lit_model.Model):
         """Runner, prompter and lenses, for analyses."""
         self.loaded_with: Optional[dict[str, Any]] = None
         """The arguments of `from_pretrained`; None for a model that was made elsewhere."""
-        self._fields: Mapping[str, Field] = output_fields(self.config, runner)
+        self.no_gradients = why_no_gradients(runner) if self.config.compute_gradients else ""
+        """Why this model gives no gradients, though they were asked for."""
+        computed = self.config
+        if self.no_gradients:
+            computed = dataclasses.replace(computed, compute_gradients=False)
+        self._fields: Mapping[str, Field] = output_fields(computed, runner)
 
     @classmethod
     def from_pretrained(

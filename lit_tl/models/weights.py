@@ -42,8 +42,10 @@ class WholeWeights:
         """The model, independent of its files: what is written there later does not reach it.
 
         Raises:
-            LoadingError: weights are missing, or have other shapes than the configuration says.
+            LoadingError: weights are missing, or have other shapes than the configuration says; or
+                the model does not predict the next token.
         """
+        _require_causal(self._name, path, options)
         auto_class = self._class_for(options.get("config"))
         # Weights of other shapes are reported then, and refused here by name.
         options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
@@ -51,6 +53,26 @@ class WholeWeights:
         _require_all(self._name, info, n_weights=len(model.state_dict()))
         _copy_from_files(model)
         return model
+
+
+def _require_causal(name: str, path: str, options: dict[str, Any]) -> None:
+    """Refuse encoder-decoders and masked models before their weights are read."""
+    import transformers
+
+    known = ("revision", "trust_remote_code", "token", "gguf_file")
+    given = {option: value for option, value in options.items() if option in known}
+    config = options.get("config") or transformers.AutoConfig.from_pretrained(path, **given)
+    kinds = getattr(config, "architectures", None) or []
+    what = ""
+    if getattr(config, "is_encoder_decoder", False):
+        what = "an encoder-decoder"
+    elif any(kind.endswith("ForMaskedLM") for kind in kinds):
+        what = "a masked language model"
+    if what:
+        raise LoadingError(
+            f"{name} is {what} ({config.model_type}): lit_tl reads models that predict the next "
+            "token from those before it"
+        )
 
 
 def _require_all(name: str, info: dict[str, Any], *, n_weights: int) -> None:

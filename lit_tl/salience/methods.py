@@ -17,6 +17,7 @@ from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.reductions import grouped_to_heads, norms
 from lit_tl.engine.requests import Gradients, Observe, Targets
 from lit_tl.engine.runner import Runner
+from lit_tl.engine.selfchecks import require_values
 from lit_tl.engine.sites import Site
 
 Scores = Float[np.ndarray, " pos"]
@@ -154,7 +155,11 @@ def attention_value(explained: Explained, layers: Optional[Sequence[int]] = None
     Args:
         explained: the prompt and its target.
         layers: None for every layer with attention.
+
+    Raises:
+        ValueError: the model shows no attention, or not what it reads.
     """
+    require_values(explained.runner)
     layers = explained.runner.layers("pattern") if layers is None else layers
     observe = {
         "pattern": Observe(Site("pattern"), layers=layers),

@@ -55,6 +55,8 @@ class Case:
         layers = self.runner.layers("pattern")
         if not expected and not layers:
             return NOT_THERE
+        if not layers:
+            raise ValueError("TransformerLens gives no pattern")
         if set(expected) != set(layers):
             return f"WRONG: layers {list(layers)} and not {sorted(expected)}"
         (batch,) = self.runner.run(
@@ -87,17 +89,13 @@ class Case:
         return min(_apart(gradient, g) for g in same)
 
     def residuals(self) -> float:
-        """Before the first block and after each but the last, whose norm transformers adds."""
-        hidden = self.reference.run(IDS).hidden_states
-        n = self.runner.shape.n_layers
-        if len(hidden) != n + 1:
-            return float("inf")
+        """Before the first block and after each."""
+        expected = self.reference.residuals(IDS)
         observe = {"pre": Observe(Site("resid_pre", layer=0)), "post": Observe(Site("resid_post"))}
         (batch,) = self.runner.run([Prompt(ids=tuple(IDS))], observe=observe)
-        worst = _apart(batch.observed["pre"][0], hidden[0][0])
-        for layer in range(n - 1):
-            worst = max(worst, _apart(batch.observed["post"][layer][0], hidden[layer + 1][0]))
-        return worst
+        post = batch.observed["post"]
+        own = [batch.observed["pre"][0], *(post[layer][0] for layer in sorted(post))]
+        return max(_apart(each, other) for each, other in zip(own, expected, strict=True))
 
     def generation(self) -> float:
         """How many of the next tokens differ from a loop of plain passes."""
@@ -138,6 +136,8 @@ class Case:
         expected = self.reference.patterns(IDS)
         if not expected:
             return NOT_THERE
+        if not self.runner.layers("pattern"):
+            raise ValueError("TransformerLens gives no pattern")
         (batch,) = self.runner.run(
             [Prompt(ids=tuple(IDS))], observe={"pattern": Observe(Site("pattern"))}
         )
@@ -174,7 +174,7 @@ class Case:
         )
         ids = self.model.loaded.prompter.vocabulary.ids(tokens)
         expected = float(self.reference.logits(ids[:-1])[-1].softmax(-1)[ids[-1]])
-        return abs(float(prediction["answer_prob"]) - expected)
+        return abs(float(prediction["answer_prob"]) - expected) / expected
 
 
 CHECKS: dict[str, Callable[[Case], Any]] = {

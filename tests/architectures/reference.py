@@ -11,6 +11,35 @@ import transformers
 Values = dict[int, torch.Tensor]
 
 
+def _alone(out: torch.Tensor, n_heads: int) -> torch.Tensor:
+    return out.unflatten(-1, (n_heads, -1))
+
+
+def _last_third(out: torch.Tensor, n_heads: int) -> torch.Tensor:
+    return _alone(out.chunk(3, dim=-1)[2], n_heads)
+
+
+def _third_of_each_head(out: torch.Tensor, n_heads: int) -> torch.Tensor:
+    """BLOOM: query, key and value of one head beside one another."""
+    return out.unflatten(-1, (n_heads, 3, -1))[:, :, 2]
+
+
+def _third_of_four_parts(out: torch.Tensor, n_heads: int) -> torch.Tensor:
+    """CodeGen: four parts, in each query, value and key of its heads."""
+    parts = out.unflatten(-1, (4, 3, -1))[:, :, 1]
+    return parts.flatten(1).unflatten(-1, (n_heads, -1))
+
+
+_VALUES_OF: Any = {
+    "v_proj": _alone,
+    "Wqkv": _last_third,
+    "c_attn": _last_third,
+    "query_key_value": _third_of_each_head,
+    "qkv_proj": _third_of_four_parts,
+}
+"""By the name of a projection, from its output to the values, `[pos, head, d_head]`."""
+
+
 class Reference:
     """A checkpoint in transformers, with attention written out.
 
@@ -48,60 +77,90 @@ class Reference:
         return ids[-steps:]
 
     def patterns(self, ids: list[int]) -> Values:
-        """By layer, `[head, query_pos, key_pos]`, of the layers that give out any."""
-        attentions = self.run(ids).attentions or ()
-        layers = self._attention_layers()
-        given = [each for each in attentions if each is not None and each.ndim == 4]
-        if len(given) != len(layers):
-            layers = [i for i, each in enumerate(attentions) if each is not None and each.ndim == 4]
-        return {layer: each[0] for layer, each in zip(layers, given, strict=True)}
-
-    def _attention_layers(self) -> list[int]:
-        """The layers whose module has an attention in it."""
-        names = [name for name, _ in self.model.named_modules()]
-        marks = ("attn", "attention")
-        layers = {
-            int(part)
-            for name in names
-            for part in name.split(".")
-            if part.isdigit() and any(m in name.rpartition(".")[2].lower() for m in marks)
+        """By layer, `[head, query_pos, key_pos]`: what the library's attention function returns, or
+        what the model gives out where it has no such function."""
+        found = self._attention(ids)
+        if found:
+            return {layer: pattern for layer, (_, pattern) in found.items()}
+        attentions = getattr(self.run(ids), "attentions", None) or ()
+        return {
+            layer: each[0]
+            for layer, each in enumerate(attentions)
+            if each is not None and each.ndim == 4
         }
-        return sorted(layers)
+
+    def residuals(self, ids: list[int]) -> list[torch.Tensor]:
+        """What goes into the first block, and what comes out of each, `[pos, d_model]`."""
+        kept: list[torch.Tensor] = []
+        blocks = next(
+            module
+            for module in self.model.modules()
+            if isinstance(module, torch.nn.ModuleList)
+            and len(module) == self.model.config.get_text_config().num_hidden_layers
+        )
+
+        def before(_: Any, args: Any, kwargs: Any) -> None:
+            kept.append((args[0] if args else kwargs["hidden_states"]).detach()[0])
+
+        def after(_: Any, __: Any, out: Any) -> None:
+            kept.append((out[0] if isinstance(out, tuple) else out).detach().reshape(len(ids), -1))
+
+        handles = [blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
+        handles += [block.register_forward_hook(after) for block in blocks]
+        self.logits(ids)
+        for handle in handles:
+            handle.remove()
+        return kept
 
     def values(self, ids: list[int]) -> Values:
-        """By layer, the vectors that attention reads, `[pos, key_value_head, d_head]`: what the
-        library hands to its own attention function."""
-        found: Values = {}
+        """By layer, the vectors that attention reads, `[pos, key_value_head, d_head]`."""
+        found = {layer: value for layer, (value, _) in self._attention(ids).items()}
+        return found or self._projected_values(ids)
+
+    def _attention(self, ids: list[int]) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+        """By layer, what the library hands to its own attention function as values, and the pattern
+        that comes back."""
+        found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
         def wrap(function: Any) -> Any:
             def eager(
                 module: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any
             ) -> Any:
-                found[int(module.layer_idx)] = value[0].transpose(0, 1).detach()
-                return function(module, query, key, value, *args, **kwargs)
+                out, pattern = function(module, query, key, value, *args, **kwargs)
+                read = value[0].transpose(0, 1).detach()
+                found[int(module.layer_idx)] = (read, pattern[0].detach())
+                return out, pattern
 
             return eager
 
         with contextlib.ExitStack() as stack:
             for home in {type(module).__module__ for module in self.model.modules()}:
                 stack.enter_context(_replaced(sys.modules[home], "eager_attention_forward", wrap))
-            self.run(ids)
-        return found or self._projected_values(ids)
+            self.logits(ids)
+        return found
 
     def _projected_values(self, ids: list[int]) -> Values:
-        """Of older code, which has a module `v_proj` and nothing between it and attention."""
+        """Of older code, which has a projection and nothing between it and attention."""
         found: Values = {}
         handles = []
+        config = self.model.config
+        n_heads = getattr(config, "num_attention_heads", None) or getattr(config, "n_heads", 1)
+        shared = getattr(config, "multi_query", False)  # Falcon's heads read one value
         for name, module in self.model.named_modules():
-            if name.endswith("v_proj"):
-                layer = next(int(part) for part in name.split(".") if part.isdigit())
-                heads = self.model.config.num_attention_heads
+            last = name.rpartition(".")[2]
+            if last not in _VALUES_OF:
+                continue
+            layer = next(int(part) for part in name.split(".") if part.isdigit())
 
-                def hook(_: Any, __: Any, out: Any, layer: int = layer, heads: int = heads) -> None:
-                    found[layer] = out[0].unflatten(-1, (heads, -1)).detach()
+            def hook(
+                _: Any, __: Any, out: torch.Tensor, layer: int = layer, last: str = last
+            ) -> None:
+                values = out[0].detach()
+                of_one = values.unflatten(-1, (n_heads + 2, -1))[:, -1:] if shared else None
+                found[layer] = _VALUES_OF[last](values, n_heads) if of_one is None else of_one
 
-                handles.append(module.register_forward_hook(hook))
-        self.run(ids)
+            handles.append(module.register_forward_hook(hook))
+        self.logits(ids)
         for handle in handles:
             handle.remove()
         return found

@@ -70,12 +70,15 @@ class Tiny:
         return folder
 
 
-_PLAIN = """gpt2 gpt_neox gptj gpt_neo codegen opt xglm bloom llama mistral ministral3 qwen2 qwen3 gemma
-gemma2 gemma3_text gemma4_text vaultgemma phi phi3 stablelm olmo olmo2 olmo3 granite starcoder2
-cohere cohere2 falcon mpt gpt_bigcode smollm3 arcee apertus seed_oss nemotron glm glm4 exaone4
-ernie4_5 ernie4_5_moe hunyuan_v1_dense mixtral qwen2_moe qwen3_moe olmoe flex_olmo granitemoe
-gpt_oss llama4_text minimax_m2 jetmoe afmoe laguna nanochat bitnet jais2 modernbert-decoder glm4_moe
-mamba falcon_mamba rwkv openai-gpt hrm_text deepseek_v4 glm_moe_dsa""".split()
+_PLAIN = """
+gpt2 gpt_neox gptj gpt_neo codegen opt xglm bloom llama mistral ministral3 qwen2 qwen3
+gemma gemma2 gemma3_text gemma4_text vaultgemma phi phi3 stablelm olmo olmo2 olmo3
+granite starcoder2 cohere cohere2 falcon mpt gpt_bigcode smollm3 arcee apertus seed_oss
+nemotron glm glm4 exaone4 ernie4_5 ernie4_5_moe hunyuan_v1_dense mixtral qwen2_moe
+qwen3_moe olmoe flex_olmo granitemoe gpt_oss llama4_text minimax_m2 jetmoe afmoe laguna
+nanochat bitnet jais2 modernbert-decoder glm4_moe mamba falcon_mamba rwkv openai-gpt
+hrm_text deepseek_v4 glm_moe_dsa
+""".split()
 _MAMBA = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_n_groups": 1, "mamba_d_state": 8}
 _LINEAR = {
     "linear_num_key_heads": 2,
@@ -86,7 +89,16 @@ _LINEAR = {
 _MIXED = ["linear_attention", "full_attention"]
 _CHANGED: dict[str, dict[str, Any]] = {
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 6},
-    "opt": {"ffn_dim": 64},
+    "gptj": {"rotary_dim": 8},
+    "codegen": {"rotary_dim": 8},
+    "granite": {
+        "embedding_multiplier": 3.0,
+        "logits_scaling": 2.0,
+        "residual_multiplier": 0.5,
+        "attention_multiplier": 0.2,
+    },
+    "granitemoe": {"embedding_multiplier": 3.0, "logits_scaling": 2.0},
+    "glm_moe_dsa": {**_LATENT, "index_n_heads": 2, "index_head_dim": 16, "index_topk": 64},
     "xglm": {"attention_heads": 4},
     "olmo": {"clip_qkv": 0.5},
     "deepseek_v2": _LATENT,
@@ -99,6 +111,7 @@ _CHANGED: dict[str, dict[str, Any]] = {
         **_MAMBA,
         "layers_block_type": ["mamba", "attention"],
         "shared_intermediate_size": 32,
+        "position_embedding_type": "rope",
     },
     "falcon_h1": {**_MAMBA, "mamba_d_ssm": 64},
     "mamba2": {"num_heads": 4, "head_dim": 16, "state_size": 8, "n_groups": 1},

@@ -8,6 +8,7 @@ import {number, tokenStrip, visible} from '../tokens.js';
 /**
  * @typedef {object} Overview
  * @property {string[]} tokens @property {number} n_layers @property {number} n_heads
+ * @property {number[]} layers  those with attention
  * @property {Record<string, (number|null)[][]>} scores  layer x head, by name
  * @typedef {{size: number, data: string}} Maps  8-bit, head after head
  * @typedef {{size: number, scale: number, data: string}} Head  16-bit
@@ -67,7 +68,9 @@ function draw(overview, choose, ask, of) {
   /** @type {() => void} */
   let forgetGrid = () => {};
   if (!(choose.sort in overview.scores)) choose.sort = IN_ORDER;
-  if (choose.layer !== null && choose.layer >= overview.n_layers) choose.layer = 0;
+  if (choose.layer !== null && !overview.layers.includes(choose.layer)) {
+    choose.layer = overview.layers[0];
+  }
   if (choose.head !== null && choose.head >= overview.n_heads) choose.head = 0;
 
   function showHead() {
@@ -89,9 +92,9 @@ function draw(overview, choose, ask, of) {
   function showGrid() {
     forgetGrid();
     const scores = overview.scores[choose.sort];
-    const order = scores
-      ? sortedHeads(scores)
-      : sortedHeads(Array.from({length: overview.n_layers}, () => Array(overview.n_heads).fill(0)));
+    const rows =
+      scores ?? Array.from({length: overview.n_layers}, () => Array(overview.n_heads).fill(0));
+    const order = sortedHeads(rows).filter(([layer]) => overview.layers.includes(layer));
     heads.style.gridTemplateColumns = `repeat(${scores ? 'auto-fill' : overview.n_heads}, 64px)`;
     heads.replaceChildren(
       ...order.map(([layer, head]) => {
