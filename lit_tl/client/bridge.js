@@ -55,6 +55,7 @@ export function install(panels, complain) {
   drawGeneratedTextWhenItIsThere();
   fetchOneSalienceMethodAtATime();
   explainTheChosenTarget();
+  sayHowFarOffSalienceIs();
 }
 
 /**
@@ -331,6 +332,20 @@ function explainTheChosenTarget() {
         if (autorun || Object.keys(salience).length) this.runInterpreter(name);
       }
     });
+  };
+}
+
+/** Below a Salience Map stands the sentence that came with it. */
+function sayHowFarOffSalienceIs() {
+  const module = customElements.get('salience-map-module')?.prototype;
+  const {renderMethodRow} = module ?? {};
+  if (typeof renderMethodRow !== 'function') return;
+  const noted = template('', '<div class="lit-tl-note" style="padding: 0 16px 8px">', '</div>');
+  module.renderMethodRow = function (/** @type {string} */ name) {
+    const row = renderMethodRow.call(this, name);
+    const maps = Object.values(/** @type {any} */ (this).state[name]?.salience ?? {});
+    const note = maps.map((map) => map?.note).find(Boolean);
+    return note ? noted(row, note) : row;
   };
 }
 

@@ -63,7 +63,7 @@ def continue_greedily(
     ]
     if not any(room):
         return [""] * len(batch.prompts)
-    if _resumable(tree, batch, max(room)) and _resumes_rightly(tree):
+    if can_resume(tree, batch, max(room)):
         rows = _resume(tree, batch, max(room), placed)
     elif placed:
         rows = [
@@ -78,6 +78,11 @@ def continue_greedily(
 def _room(tree: ModelAdapter, length: int, max_new_tokens: int) -> int:
     context = tree.shape.context
     return max_new_tokens if context is None else max(0, min(max_new_tokens, context - length))
+
+
+def can_resume(tree: ModelAdapter, batch: Batch, steps: int) -> bool:
+    """Whether a batch can be gone on from its cache for some steps. The caller holds the lock."""
+    return _resumable(tree, batch, steps) and _resumes_rightly(tree)
 
 
 def _resumable(tree: ModelAdapter, batch: Batch, steps: int) -> bool:

@@ -116,6 +116,13 @@ class Prompt:
         return len(self.ids)
 
 
+def first_difference(answer: Sequence[int], foil: Sequence[int]) -> Optional[int]:
+    """The place of the first token at which an answer and its foil differ, so that one prediction
+    tells them apart; None where one goes on from the other."""
+    shorter = min(len(answer), len(foil))
+    return next((i for i in range(shorter) if answer[i] != foil[i]), None)
+
+
 class Prompter:
     """Makes prompts for one model.
 
@@ -202,6 +209,11 @@ class Prompter:
         """The first token of a continuation, or None for an empty one."""
         ids = self.answer(text) if text else []
         return ids[0] if ids else None
+
+    def answers(self, example: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        """The ids of an example's `answer` and `foil`, of those that it has."""
+        named = {name: example.get(name) for name in ("answer", "foil")}
+        return {name: tuple(self.answer(text)) for name, text in named.items() if text}
 
     def beginning(self, ids: Sequence[int]) -> int:
         """How many tokens of a prompt come before its text: 1 for a beginning-of-text token."""

@@ -7,8 +7,10 @@ from typing import Any, Iterator, Literal, Mapping, Optional, Sequence
 
 import torch
 
+from lit_tl.engine import answers as answers_
 from lit_tl.engine import generation, progress, selfchecks
 from lit_tl.engine.adapt import adapt
+from lit_tl.engine.answers import Answer, Reading
 from lit_tl.engine.backward import ReadoutDiffers, backward
 from lit_tl.engine.batches import plan_batches
 from lit_tl.engine.interventions import FromRun, Intervention
@@ -193,6 +195,17 @@ class Runner:
             return generation.continue_greedily(
                 tree, batch, placed, max_new_tokens=max_new_tokens, batch_size=self.batch_size
             )
+
+    def read_answers(
+        self, batch: Batch, answers: Sequence[Answer], *, interventions: Sequence[Intervention] = ()
+    ) -> list[Optional[Reading]]:
+        """What the model thinks of answers of one or more tokens, after a batch that ran with the
+        same interventions, with `keep_cache` where an answer has several; see
+        `lit_tl.engine.answers.read_answers`."""
+        placed = self._place((*self.interventions, *interventions))
+        tree = batch.tree or self._tree(placed, ())
+        with tree_state(tree.module).lock, torch.no_grad():
+            return answers_.read_answers(tree, batch, answers, placed)
 
     def _tree(
         self, placed: Mapping[Point, Sequence[Placed]], sites: Sequence[Site]

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from lit_nlp.api import types as lit_types
 
-from lit_tl.engine.prompts import Prompt, Prompter
+from lit_tl.engine.answers import Reading
+from lit_tl.engine.prompts import Prompt, Prompter, first_difference
 from lit_tl.engine.reductions import last_and_mean
 from lit_tl.engine.requests import Batch, Observe
 from lit_tl.engine.runner import Runner
@@ -29,6 +30,7 @@ class Needs:
     targets: bool = False
     gradients: bool = False
     generation: bool = False
+    answers: bool = False
     attention_layer: Optional[int] = None
     residual_layer: Optional[int] = None
 
@@ -73,6 +75,7 @@ class ExampleView:
         row: of the example in the batch.
         top_k: how many next tokens to give.
         generated: the model's own continuation.
+        readings: of the example's answer and foil, as far as they were read.
     """
 
     def __init__(
@@ -84,10 +87,11 @@ class ExampleView:
         row: int,
         top_k: int,
         generated: str = "",
+        readings: Optional[Mapping[str, Reading]] = None,
     ):
         self._prompter, self._example, self._optional_batch = prompter, example, batch
         self._row, self._top_k = row, top_k
-        self.prompt, self.generated = prompt, generated
+        self.prompt, self.generated, self._readings = prompt, generated, readings or {}
 
     @property
     def _batch(self) -> Batch:
@@ -149,29 +153,27 @@ class ExampleView:
         loss = self.loss()
         return None if loss is None else math.exp(min(loss, 700.0))
 
-    def _named(self, field: str) -> Optional[int]:
-        """The token that should follow, unless the text was cut, where it would follow another."""
-        return (
-            None if self.prompt.truncated else self._prompter.first_token(self._example.get(field))
-        )
-
     def prob(self, field: str) -> Optional[float]:
-        token = self._named(field)
-        if token is None:
-            return None
-        return float((self._logits[-1, token] - self._log_normalizer[-1]).exp())
+        """Of all tokens of the text, each after those before it."""
+        reading = self._readings.get(field)
+        return None if reading is None else math.exp(sum(reading.log_probs))
 
     def rank(self, field: str) -> Optional[int]:
-        token = self._named(field)
-        if token is None:
-            return None
-        return 1 + int((self._logits[-1] > self._logits[-1, token]).sum())
+        """The largest along the text: 1 where the model would write all of it."""
+        reading = self._readings.get(field)
+        return None if reading is None else max(reading.ranks)
 
     def logit_diff(self) -> Optional[float]:
-        answer, foil = self._named("answer"), self._named("foil")
+        """At the first token where answer and foil differ. What is before it is the same, so that a
+        difference of log-probabilities is one of logits."""
+        answer, foil = self._readings.get("answer"), self._readings.get("foil")
+        ids = self._prompter.answers(self._example)
         if answer is None or foil is None:
             return None
-        return float(self._logits[-1, answer] - self._logits[-1, foil])
+        place = first_difference(ids["answer"], ids["foil"])
+        if place is None:
+            return 0.0 if ids["answer"] == ids["foil"] else None
+        return answer.log_probs[place] - foil.log_probs[place]
 
     def target(self) -> str:
         targets = self._batch.targets
@@ -263,7 +265,11 @@ def _scalar_fields() -> dict[str, Field]:
         makers[f"{field}_rank"] = (functools.partial(ExampleView.rank, field=field), 1.0, 1e6)
         makers[f"{field}_prob"] = (functools.partial(ExampleView.prob, field=field), 0.0, 1.0)
     return {
-        name: Field(lit_type=lit_types.Scalar(min_val=low, max_val=high, required=False), make=make)
+        name: Field(
+            lit_type=lit_types.Scalar(min_val=low, max_val=high, required=False),
+            make=make,
+            needs=Needs(answers=name not in ("loss", "perplexity")),
+        )
         for name, (make, low, high) in makers.items()
     }
 

@@ -11,6 +11,7 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_tl.analyses.contract import LoadedModel
+from lit_tl.engine.answers import Answer, Reading
 from lit_tl.engine.interventions import Intervention
 from lit_tl.engine.requests import Batch, Gradients, Targets
 from lit_tl.engine.runner import Runner
@@ -204,10 +205,9 @@ class HookedTransformerLIT(lit_model.Model):
         prompts = [loaded.prompt(example) for example in examples]
         needs = [self._fields[name].needs for name in wanted]
 
-        def view(i: int, batch: Optional[Batch], row: int, generated: str = "") -> ExampleView:
-            return ExampleView(
-                loaded.prompter, examples[i], prompts[i], batch, row, self.config.top_k, generated
-            )
+        def view(i: int, batch: Optional[Batch], row: int, *more: Any) -> ExampleView:
+            top_k = self.config.top_k
+            return ExampleView(loaded.prompter, examples[i], prompts[i], batch, row, top_k, *more)
 
         def make(made: ExampleView) -> dict[str, Any]:
             return {name: self._fields[name].make(made) for name in wanted}
@@ -216,23 +216,50 @@ class HookedTransformerLIT(lit_model.Model):
             return [make(view(i, None, 0)) for i in range(len(examples))]
         outputs: list[dict[str, Any]] = [{} for _ in examples]
         generates = any(need.generation for need in needs)
+        answers = [
+            loaded.prompter.answers(example) if not prompt.truncated else {}
+            for example, prompt in zip(examples, prompts, strict=True)
+            if any(need.answers for need in needs)
+        ]
+        several = any(len(ids) > 1 for named in answers for ids in named.values())
         names_targets = any(need.targets for need in needs)
         runs = loaded.runner.run(
             prompts,
             observe=observed_for(needs),
             gradients=self._gradients(examples) if _any_gradient(needs) else None,
-            keep_cache=generates,
+            keep_cache=generates or several,
         )
         for batch in runs:
             texts = [""] * len(batch.prompts)
+            # Before the generated text, which grows the cache.
+            readings = self._readings(batch, answers)
             if generates:
                 count = self.config.max_new_tokens
                 texts = loaded.runner.continue_greedily(batch, max_new_tokens=count)
             if names_targets and batch.targets is None:
                 batch.targets = self._targets(examples, batch)
             for row, i in enumerate(batch.index):
-                outputs[i] = make(view(i, batch, row, texts[row]))
+                outputs[i] = make(view(i, batch, row, texts[row], readings[row]))
         return outputs
+
+    def _readings(
+        self, batch: Batch, answers: Sequence[Mapping[str, tuple[int, ...]]]
+    ) -> list[dict[str, Reading]]:
+        """What the model thinks of the answers and foils of a batch, by its rows. The text was cut
+        where it has none: an answer would follow another text."""
+        readings: list[dict[str, Reading]] = [{} for _ in batch.prompts]
+        if not answers:
+            return readings
+        asked = [
+            (name, Answer(row, ids))
+            for row, i in enumerate(batch.index)
+            for name, ids in answers[i].items()
+        ]
+        read = self.loaded.runner.read_answers(batch, [answer for _, answer in asked])
+        for (name, answer), reading in zip(asked, read, strict=True):
+            if reading is not None:
+                readings[answer.row][name] = reading
+        return readings
 
     def _gradients(self, examples: Sequence[Mapping[str, Any]]) -> Gradients:
         return Gradients(lambda batch: self._targets(examples, batch), at=(EMBED,))

@@ -2,8 +2,9 @@
 occlusion."""
 
 import dataclasses
-from typing import Any, Callable, Literal, Mapping
+from typing import Any, Callable, Literal, Mapping, cast
 
+import attr
 import numpy as np
 from lit_nlp.api import dtypes as lit_dtypes
 from lit_nlp.api import model as lit_model
@@ -13,7 +14,7 @@ from lit_tl.analyses.contract import LoadedModel
 from lit_tl.engine.targets import answer_against_foil, choose_targets
 from lit_tl.lit.asking import ExampleInterpreter, loaded
 from lit_tl.lit.forms import form_of, read_form
-from lit_tl.salience import methods
+from lit_tl.salience import integrated, methods
 from lit_tl.settings import Settings, setting
 
 
@@ -30,7 +31,17 @@ class MapSettings(Settings):
 class IntegratedGradientsSettings(MapSettings):
     """Of integrated gradients."""
 
-    steps: int = setting(32, "Points on the path.", low=4, high=256)
+    tolerance: float = setting(
+        0.05, "Completeness gap to reach, as a share of the sum.", low=0.001, high=1.0
+    )
+    budget: int = setting(400, "Most points on the path.", low=17, high=10_000)
+
+
+@attr.s(auto_attribs=True, frozen=True, slots=True)
+class NotedSalience(lit_dtypes.TokenSalience):
+    """Scores, and a sentence on how far off they may be, empty where there is none to say."""
+
+    note: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,12 +51,12 @@ class TokenSalience(ExampleInterpreter):
 
     Args:
         text: what the method does, and its source.
-        score: of the prompt's tokens.
+        score: of the prompt's tokens, and what is to be said of them.
         settings: what can be chosen on the page.
     """
 
     text: str
-    score: Callable[[methods.Explained, Any], methods.Scores]
+    score: Callable[[methods.Explained, Any], tuple[methods.Scores, str]]
     settings: type[MapSettings] = MapSettings
 
     def description(self) -> str:
@@ -80,10 +91,11 @@ class TokenSalience(ExampleInterpreter):
         else:
             (batch,) = model.runner.run([prompt])
             targets = choose_targets(model.prompter, [example], batch)
-        scores = self.score(explained(model, prompt, targets), settings)
+        scores, note = self.score(explained(model, prompt, targets), settings)
         scale = float(np.abs(scores).sum()) or 1.0
         tokens = model.prompter.vocabulary.strings(prompt.ids)
-        return lit_dtypes.TokenSalience(tokens, scores / scale)
+        made: lit_dtypes.TokenSalience = cast(Any, NotedSalience)(tokens, scores / scale, note)
+        return made
 
 
 def explained(model: LoadedModel, prompt: Any, targets: Any) -> methods.Explained:
@@ -92,12 +104,20 @@ def explained(model: LoadedModel, prompt: Any, targets: Any) -> methods.Explaine
     return methods.Explained(runner=model.runner, prompt=prompt, targets=targets, filler_id=filler)
 
 
+def _integrated(what: methods.Explained, settings: Any) -> tuple[methods.Scores, str]:
+    estimates = integrated.integrated_gradients(
+        what, tolerance=settings.tolerance, budget=settings.budget
+    )
+    *_, last = estimates
+    return last.scores, last.describe()
+
+
 def integrated_gradients() -> TokenSalience:
     """Integrated gradients whose path ends at the prompt itself."""
     return TokenSalience(
         text="Integrated gradients (Sundararajan et al. 2017) from a prompt of beginning-of-text "
-        "tokens.",
-        score=lambda what, settings: methods.integrated_gradients(what, settings.steps),
+        "tokens, refined until they add up.",
+        score=_integrated,
         settings=IntegratedGradientsSettings,
     )
 
@@ -107,5 +127,5 @@ def occlusion() -> TokenSalience:
     return TokenSalience(
         text="Occlusion: how much the target's log-probability drops when a token is replaced "
         "by the beginning-of-text token.",
-        score=lambda what, settings: methods.occlusion(what),
+        score=lambda what, settings: (methods.occlusion(what), ""),
     )

@@ -13,7 +13,7 @@ from lit_tl.engine.requests import Targets
 from lit_tl.engine.targets import choose_targets, difference
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.lit.salience_maps import explained
-from lit_tl.salience import methods
+from lit_tl.salience import integrated, methods
 
 _SPACE = "▁"
 
@@ -88,14 +88,19 @@ class Method:
     contrastive: bool = False
 
 
+def _integrated_gradients(explained: methods.Explained) -> methods.Scores:
+    *_, last = integrated.integrated_gradients(explained)
+    return last.scores
+
+
 METHODS: Mapping[str, Method] = {
     "grad_l2": Method(score=methods.grad_l2),
     "grad_dot_input": Method(score=methods.grad_dot_input),
-    "integrated_gradients": Method(score=methods.integrated_gradients),
+    "integrated_gradients": Method(score=_integrated_gradients),
     "occlusion": Method(score=methods.occlusion),
     "attention_value": Method(score=methods.attention_value),
     "contrast_grad_l2": Method(score=methods.grad_l2, contrastive=True),
-    "contrast_integrated_gradients": Method(score=methods.integrated_gradients, contrastive=True),
+    "contrast_integrated_gradients": Method(score=_integrated_gradients, contrastive=True),
 }
 """Methods by the names of their buttons. Contrastive ones explain the answer against the foil (Yin
 and Neubig 2022)."""

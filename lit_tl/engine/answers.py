@@ -1,0 +1,135 @@
+"""What a model thinks of answers of several tokens, after a pass over their prompts."""
+
+import copy
+import dataclasses
+from typing import Any, Mapping, Optional, Sequence
+
+import torch
+
+from lit_tl.engine import generation
+from lit_tl.engine.passes import Pass, Placed
+from lit_tl.engine.prompts import Prompt
+from lit_tl.engine.protocol import ModelAdapter, Point
+from lit_tl.engine.requests import Batch, at_least_float32
+
+PlacedByPoint = Mapping[Point, Sequence[Placed]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A text that may come after a prompt.
+
+    Args:
+        row: of the prompt in its batch.
+        ids: its tokens, at least one.
+    """
+
+    row: int
+    ids: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a model thinks of an answer, token by token, each after those before it.
+
+    Args:
+        log_probs: in nats; their sum is the answer's.
+        ranks: of each token among all, 1 for the likeliest.
+    """
+
+    log_probs: tuple[float, ...]
+    ranks: tuple[int, ...]
+
+
+def read_answers(
+    tree: ModelAdapter, batch: Batch, answers: Sequence[Answer], placed: PlacedByPoint
+) -> list[Optional[Reading]]:
+    """Readings of answers, in their order.
+
+    The first token is read from the pass that has been. Longer answers go on from its cache, all of
+    them together a token at a time, where a cache can be gone on from; otherwise each prompt runs
+    again with its answer.
+
+    Args:
+        tree: that ran the batch; holds its lock.
+        batch: with logits, and a cache where there is one.
+        answers: to its prompts.
+        placed: interventions of the pass.
+
+    Returns:
+        None for an answer that does not fit into the context, or whose prompt can't run again.
+    """
+    first = batch.last_logits()
+    readings = [_begin(first[answer.row], answer.ids[0]) for answer in answers]
+    longer = [
+        i for i, answer in enumerate(answers) if len(answer.ids) > 1 and _fits(tree, batch, answer)
+    ]
+    results: list[Optional[Reading]] = [
+        reading if len(answer.ids) == 1 else None
+        for reading, answer in zip(readings, answers, strict=True)
+    ]
+    if not longer:
+        return results
+    chosen = [answers[i] for i in longer]
+    steps = max(len(answer.ids) for answer in chosen)
+    rest: list[Optional[Reading]]
+    if not placed and generation.can_resume(tree, batch, steps):
+        rest = [*_from_cache(tree, batch, chosen)]
+    else:
+        rest = [_again(tree, batch.prompts[answer.row], answer, placed) for answer in chosen]
+    for i, more in zip(longer, rest, strict=True):
+        if more is not None:
+            begin = readings[i]
+            results[i] = Reading(begin.log_probs + more.log_probs, begin.ranks + more.ranks)
+    return results
+
+
+def _fits(tree: ModelAdapter, batch: Batch, answer: Answer) -> bool:
+    context, length = tree.shape.context, len(batch.prompts[answer.row]) + len(answer.ids) - 1
+    return context is None or length <= context
+
+
+def _begin(logits: torch.Tensor, token: int) -> Reading:
+    logits = at_least_float32(logits)
+    log_prob = float(logits[token] - logits.logsumexp(-1))
+    return Reading((log_prob,), (1 + int((logits > logits[token]).sum()),))
+
+
+def _from_cache(tree: ModelAdapter, batch: Batch, answers: Sequence[Answer]) -> list[Reading]:
+    rows = torch.tensor([answer.row for answer in answers], device=tree.device)
+    cache: Any = copy.deepcopy(batch.cache)
+    cache.batch_select_indices(rows)
+    lengths = torch.tensor(batch.lengths, device=tree.device)[rows]
+    width = max(batch.lengths)
+    mask = (torch.arange(width, device=tree.device) < lengths[:, None]).long()
+    readings = [Reading((), ()) for _ in answers]
+    limit = None if tree.shape.context is None else tree.shape.context - 1
+    for step in range(max(len(answer.ids) for answer in answers) - 1):
+        given = [answer.ids[min(step, len(answer.ids) - 1)] for answer in answers]
+        token = torch.tensor(given, device=tree.device)[:, None]
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        positions = (lengths + step).clamp(max=limit)[:, None]
+        logits = tree.step(token, cache, mask, positions)
+        for i, answer in enumerate(answers):
+            if step + 1 < len(answer.ids):
+                here = _begin(logits[i], answer.ids[step + 1])
+                before = readings[i]
+                readings[i] = Reading(before.log_probs + here.log_probs, before.ranks + here.ranks)
+    return readings
+
+
+def _again(
+    tree: ModelAdapter, prompt: Prompt, answer: Answer, placed: PlacedByPoint
+) -> Optional[Reading]:
+    if prompt.token_embeddings is not None:
+        return None  # what the embeddings of its own say, no token says
+    run = Pass(tree, [prompt], observe={}, placed=placed)
+    ids = torch.tensor([[*prompt.ids, *answer.ids[:-1]]], device=tree.device)
+    with tree.hooked(run.handlers()):
+        logits, _ = tree.forward(ids, keep_cache=False, last_position_only=False)
+    parts = [
+        _begin(logits[0, len(prompt) - 1 + i], token) for i, token in enumerate(answer.ids) if i > 0
+    ]
+    return Reading(
+        tuple(part.log_probs[0] for part in parts), tuple(part.ranks[0] for part in parts)
+    )
