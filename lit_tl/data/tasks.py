@@ -8,7 +8,7 @@ from typing import Any, Iterable, Mapping, Optional, Sequence
 from lit_tl.data import paired
 from lit_tl.data.columns import Column, PromptData
 from lit_tl.data.errors import DataError
-from lit_tl.engine.prompts import Prompter
+from lit_tl.engine.prompts import Prompter, first_difference
 
 _PACKAGED = pathlib.Path(__file__).parent / "shipped"
 _CHECKOUT = pathlib.Path(__file__).parent.parent.parent / "datasets"
@@ -78,9 +78,9 @@ class Misfit:
 
 
 def misfits(examples: Sequence[Mapping[str, Any]], prompter: Prompter) -> list[Misfit]:
-    """Which paired examples do not fit a tokenizer, and why: an answer or foil of several tokens,
-    the two beginning alike, or a corrupted prompt of another length. Examples without an answer and
-    a foil are passed over."""
+    """Which paired examples do not fit a tokenizer, and why: an answer and foil that no token tells
+    apart, or a corrupted prompt of another length. Examples without an answer and a foil are passed
+    over."""
     reasons = (
         (i, example["text"], _misfit(example, prompter)) for i, example in enumerate(examples)
     )
@@ -93,12 +93,8 @@ def _misfit(example: Mapping[str, Any], prompter: Prompter) -> Optional[str]:
         if not example.get(field):
             return None
         ids[field] = prompter.answer(example[field])
-        if len(ids[field]) != 1:
-            tokens = prompter.vocabulary.strings(ids[field])
-            listed = ", ".join(map(repr, tokens))
-            return f"its {field} {example[field]!r} is {len(tokens)} tokens ({listed})"
-    if ids["answer"] == ids["foil"]:
-        return "its answer and foil are the same token"
+    if first_difference(ids["answer"], ids["foil"]) is None:
+        return "no token tells its answer from its foil"
     if example.get("corrupted_text"):
         fields = ("text", "corrupted_text")
         lengths = [len(prompter.from_text(example[field])) for field in fields]

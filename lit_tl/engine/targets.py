@@ -1,8 +1,9 @@
 """Which tokens a gradient explains."""
 
+import dataclasses
 from typing import Any, Mapping, Sequence
 
-from lit_tl.engine.prompts import Prompt, Prompter
+from lit_tl.engine.prompts import Prompt, Prompter, first_difference
 from lit_tl.engine.requests import Batch, Targets
 
 
@@ -36,20 +37,45 @@ def choose_targets(
     return Targets(example=rows, pos=positions, token=tokens, weight=[1.0] * len(rows))
 
 
-def answer_against_foil(prompter: Prompter, example: Mapping[str, Any], pos: int) -> Targets:
-    """The difference of log-probabilities of an example's answer and foil, after the token at
-    `pos`.
+def answer_against_foil(
+    prompter: Prompter, example: Mapping[str, Any], prompt: Prompt
+) -> tuple[Prompt, Targets, str]:
+    """The difference of log-probabilities of an example's answer and foil.
+
+    One position can tell one token from another: where answer or foil has several, it is the first
+    at which they differ, after what they share.
+
+    Returns:
+        The prompt, with what answer and foil share behind it; the difference, after its last token;
+        and a sentence on what is compared, empty where both are one token.
 
     Raises:
-        ValueError: the example has no answer or no foil.
+        ValueError: the example has no answer or no foil, one goes on from the other, or the prompt
+            has embeddings of its own and can't be made longer.
     """
-    answer, foil = (prompter.first_token(example.get(name)) for name in ("answer", "foil"))
-    if answer is None or foil is None:
+    ids = prompter.answers(example)
+    if len(ids) < 2:
         raise ValueError(
             "this prompt has no answer and foil to set against each other: choose 'target', or "
             "fill them in"
         )
-    return difference(answer, foil, pos)
+    answer, foil = ids["answer"], ids["foil"]
+    place = first_difference(answer, foil)
+    if place is None:
+        raise ValueError("answer and foil begin alike to the end: no token tells them apart")
+    if place and prompt.token_embeddings is not None:
+        raise ValueError(
+            "answer and foil begin alike, which embeddings of one's own can't go on to"
+        )
+    longer = dataclasses.replace(prompt, ids=(*prompt.ids, *answer[:place])) if place else prompt
+    strings = prompter.vocabulary.string
+    note = (
+        f"token {place + 1} of the answer, {strings(answer[place])!r} against "
+        f"{strings(foil[place])!r}"
+    )
+    several = max(len(answer), len(foil)) > 1
+    targets = difference(answer[place], foil[place], len(longer) - 1)
+    return longer, targets, note if several else ""
 
 
 def difference(token: int, other: int, pos: int) -> Targets:

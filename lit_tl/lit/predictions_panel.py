@@ -40,11 +40,11 @@ def _named(
     model: LoadedModel, example: Mapping[str, Any], fields: Mapping[str, Any], name: str
 ) -> Optional[dict[str, Any]]:
     prompter = model.prompter
-    token = prompter.first_token(example.get(name))
-    if token is None or fields[f"{name}_prob"] is None:
+    ids = prompter.answers(example).get(name)
+    if ids is None or fields[f"{name}_prob"] is None:
         return None
     return {
-        "token": prompter.vocabulary.string(token),
+        "token": "".join(prompter.vocabulary.strings(ids)),
         "probability": fields[f"{name}_prob"],
         "rank": fields[f"{name}_rank"],
     }

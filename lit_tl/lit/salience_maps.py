@@ -85,13 +85,14 @@ class TokenSalience(ExampleInterpreter):
     def _map(
         self, example: Mapping[str, Any], model: LoadedModel, settings: MapSettings
     ) -> lit_dtypes.TokenSalience:
-        prompt = model.prompt(example)
+        prompt, compared = model.prompt(example), ""
         if settings.explain == "answer against foil":
-            targets = answer_against_foil(model.prompter, example, len(prompt) - 1)
+            prompt, targets, compared = answer_against_foil(model.prompter, example, prompt)
         else:
             (batch,) = model.runner.run([prompt])
             targets = choose_targets(model.prompter, [example], batch)
         scores, note = self.score(explained(model, prompt, targets), settings)
+        note = "; ".join(sentence for sentence in (compared, note) if sentence)
         scale = float(np.abs(scores).sum()) or 1.0
         tokens = model.prompter.vocabulary.strings(prompt.ids)
         made: lit_dtypes.TokenSalience = cast(Any, NotedSalience)(tokens, scores / scale, note)
