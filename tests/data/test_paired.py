@@ -109,8 +109,8 @@ def test_misfits_are_found_and_explained(bundled: HookedTransformerLIT) -> None:
         "corrupted_text": "The queen",
     }
     cases = {
-        r"is \d tokens": example | {"answer": " zyxw"},
-        "same token": example | {"foil": " queen"},
+        "no token tells": example | {"foil": " queen"},
+        "no token tells its answer from its foil": example | {"foil": " queen zyxw"},
         "prompt has 3 tokens, but the corrupted one 4": example
         | {"corrupted_text": "The old queen"},
     }
@@ -118,6 +118,12 @@ def test_misfits_are_found_and_explained(bundled: HookedTransformerLIT) -> None:
         (misfit,) = tasks.misfits([example, bad, {"text": "no answer"}], bundled.loaded.prompter)
         assert misfit.index == 1
         assert re.search(reason, misfit.reason)
+
+
+def test_answers_of_several_tokens_fit(bundled: HookedTransformerLIT) -> None:
+    example = {"text": "The king", "answer": " zyxw", "foil": " king"}
+    assert len(bundled.loaded.prompter.answer(" zyxw")) > 1
+    assert tasks.misfits([example], bundled.loaded.prompter) == []
 
 
 def test_the_shipped_files_are_what_the_program_writes() -> None:

@@ -10,9 +10,12 @@ import torch
 
 from lit_tl.engine.hugging_face_models import HuggingFaceAdapter
 from lit_tl.engine.prompts import first_difference
+from lit_tl.engine.targets import answer_against_foil
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
 from lit_tl.lit.config import HookedTransformerLITConfig
+from lit_tl.lit.datasets import Prompts
 from lit_tl.lit.model import HookedTransformerLIT
+from lit_tl.lit.salience_maps import occlusion
 from tests.architectures.reference import Reference
 from tests.architectures.tiny import ARCHITECTURES
 
@@ -97,6 +100,31 @@ def test_an_answer_that_does_not_fit_has_no_number(models: dict[str, HookedTrans
     (prediction,) = model.predict([example], fields=FIELDS)
     assert prediction["answer_prob"] is None
     assert prediction["foil_prob"] > 0
+
+
+def test_a_map_compares_the_first_tokens_that_differ(bundled: HookedTransformerLIT) -> None:
+    """After what answer and foil share, which stands in the map too; and it says so."""
+    example = {"text": "The capital of France is", "answer": " Paris and", "foil": " Paris or"}
+    (reply,) = occlusion().run(
+        [example], bundled, Prompts([example]), config={"explain": "answer against foil"}
+    )
+    salience = reply["token_gradients"]
+    assert "".join(salience.tokens).endswith("The capital of France is Paris")
+    assert salience.note == "token 2 of the answer, ' and' against ' or'"
+    prompt, targets, _ = answer_against_foil(
+        bundled.loaded.prompter, example, bundled.loaded.prompt(example)
+    )
+    (batch,) = bundled.loaded.runner.run([prompt])
+    (prediction,) = bundled.predict([example], fields=["logit_diff"])
+    assert float(batch.target_values(targets)) == pytest.approx(prediction["logit_diff"], abs=1e-4)
+    for answer, foil, sentence in (
+        (" Paris", " Paris or", "no token tells them apart"),
+        (" Paris", "", "has no answer and foil"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            answer_against_foil(
+                bundled.loaded.prompter, example | {"answer": answer, "foil": foil}, prompt
+            )
 
 
 @pytest.mark.parametrize(
