@@ -137,7 +137,7 @@ def test_check_says_what_would_be_served(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.txt").write_text("one prompt\nanother\n")
     (tmp_path / "odd.jsonl").write_text(
-        '{"text": "The king", "answer": " zyxwvu", "foil": " queen"}\n'
+        '{"text": "The king", "answer": " queen", "foil": " queen"}\n'
     )
     folders = ",".join(
         f"{family}={checkpoint_folders[family]}" for family in ("gpt2", "gpt_neox", "llama")
@@ -147,7 +147,8 @@ def test_check_says_what_would_be_served(
     out, err = capfd.readouterr()
     for family in ("gpt2", "gpt_neox", "llama"):
         assert f"model {family}: " in out
-        assert f"odd: 1 of 1 examples do not fit {family}; example 1, 'The king': its answer" in err
+        line = f"odd: 1 of 1 examples do not fit {family}; example 1, 'The king': no token tells"
+        assert line in err
     assert "data set ioi: 100 prompts" in out
     assert "data set mine: 2 prompts" in out
 

@@ -62,6 +62,7 @@ def test_a_loop_lets_those_in_who_wait() -> None:
 
 def test_a_thread_that_is_interrupted_while_it_waits_leaves_the_lock_to_others() -> None:
     lock, entered, leave = FairLock(), threading.Event(), threading.Event()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
 
     def hold() -> None:
         with lock:
@@ -79,6 +80,7 @@ def test_a_thread_that_is_interrupted_while_it_waits_leaves_the_lock_to_others()
     interrupting.start()
     with pytest.raises(KeyboardInterrupt), lock:
         pass
+    signal.signal(signal.SIGINT, before)
     leave.set()
     holding.join(timeout=60)
     interrupting.join(timeout=60)
