@@ -46,7 +46,18 @@ def run(config: Config) -> Optional[str]:
         f"{output}: the lens, train.json and losses.html are written. Look through it: "
         f"--lens {output} with lit_tl.launch"
     )
-    return "\n".join([*skipped(output / "train.json"), summary])
+    record = output / "train.json"
+    return "\n".join([*skipped(record), *not_helped(record), summary])
+
+
+def not_helped(record: pathlib.Path) -> list[str]:
+    """A line on the layers that training did not help, if there are any."""
+    held_out = json.loads(record.read_text("utf-8"))["held_out"]
+    layers = held_out["layers_not_helped"] if held_out else []
+    if not layers:
+        return []
+    listed = ", ".join(map(str, layers))
+    return [f"training did not help layer {listed}: there the lens is as it started"]
 
 
 def skipped(record: pathlib.Path) -> list[str]:

@@ -10,6 +10,7 @@ from lit_tl.settings import required, setting
 
 LossName = Literal["kl", "ce"]
 OptimizerName = Literal["adam", "sgd"]
+_LEAST_WARMUP = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,14 +55,24 @@ class TrainConfig(WorkOnText):
         "momentum for SGD.",
     )
     momentum: float = setting(0.9, "Of SGD; Adam's first beta.")
+    decay_biases: bool = setting(False, "Let biases decay like weights.")
+    held_out_tokens: int = setting(
+        4096,
+        "Tokens that are not trained on: of each layer, the translator that did best on them is "
+        "kept. Rounded up to whole steps; 0 keeps the last.",
+        low=0,
+    )
     weight_decay: float = setting(1e-3, "Of weights towards zero, which is the identity.", low=0)
     warmup_steps: Optional[int] = setting(
         None,
-        "Steps of rising learning rate; it falls to 0 after. Default: a tenth for adam, 0 for sgd.",
+        "Steps of rising learning rate; it falls to 0 after. Default for adam: a "
+        "tenth, or 20 (half of a shorter run); 0 for sgd.",
         low=0,
     )
-    max_grad_norm: float = setting(
-        1.0, "Longest gradient of SGD, over all layers; 0 for no bound.", low=0
+    max_grad_norm: Optional[float] = setting(
+        None,
+        "Longest gradient, over all layers; 0 for no bound. Default: 1 for sgd, 0 for adam.",
+        low=0,
     )
     zero: bool = setting(
         False, "Shard the optimizer's state over processes (ZeRO stage 1).", result=False
@@ -119,10 +130,22 @@ class TrainConfig(WorkOnText):
     def warmup(self) -> int:
         """`warmup_steps`, or what the optimizer has for it."""
         return (
-            (self.num_steps // 10 if self.optimizer == "adam" else 0)
+            (self._gentle_start if self.optimizer == "adam" else 0)
             if self.warmup_steps is None
             else self.warmup_steps
         )
+
+    @property
+    def _gentle_start(self) -> int:
+        """With fewer steps, Adam's first ones at a high rate spoil what the start has found."""
+        return max(self.num_steps // 10, min(_LEAST_WARMUP, self.num_steps // 2))
+
+    @property
+    def gradient_bound(self) -> float:
+        """`max_grad_norm`, or what the optimizer has for it; 0 for none."""
+        if self.max_grad_norm is not None:
+            return self.max_grad_norm
+        return 1.0 if self.optimizer == "sgd" else 0.0
 
     def results(self) -> dict[str, Any]:
         """The settings on which the lens depends, with what stands for those that were not said."""
@@ -131,4 +154,8 @@ class TrainConfig(WorkOnText):
             for field in dataclasses.fields(self)
             if field.metadata["result"]
         }
-        return given | {"token_shift": self.shift, "warmup_steps": self.warmup}
+        return given | {
+            "token_shift": self.shift,
+            "warmup_steps": self.warmup,
+            "max_grad_norm": self.gradient_bound,
+        }

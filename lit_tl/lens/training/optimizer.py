@@ -21,7 +21,7 @@ def learning_rate(config: TrainConfig, d_model: int) -> float:
 
 
 def make_optimizer(lens: TunedLens, config: TrainConfig) -> torch.optim.Optimizer:
-    """Over the translators that are trained: decay on weights alone.
+    """Over the translators that are trained: decay on weights, and on biases where that is asked.
 
     Adam's decay is decoupled (Loshchilov and Hutter 2019, arXiv 1711.05101).
     """
@@ -31,7 +31,7 @@ def make_optimizer(lens: TunedLens, config: TrainConfig) -> torch.optim.Optimize
     biases = [translator.bias for translator in lens.translators if translator.bias is not None]
     groups = [
         {"params": weights, "weight_decay": config.weight_decay},
-        {"params": biases, "weight_decay": 0.0},
+        {"params": biases, "weight_decay": config.weight_decay * config.decay_biases},
     ]
     groups = [group for group in groups if group["params"]]
     options: dict[str, Any] = {"lr": learning_rate(config, lens.config.d_model), "fused": True}

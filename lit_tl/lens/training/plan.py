@@ -23,6 +23,8 @@ class Plan:
     """Of one process in a step (gradient accumulation)."""
     start_sequences: int
     """What a start in closed form reads; 0 for other starts."""
+    held_out: int
+    """Sequences that are not trained on; as many as some steps have."""
 
     @classmethod
     def of(cls, config: TrainConfig, *, context: int, d_model: int, world_size: int) -> "Plan":
@@ -66,6 +68,7 @@ class Plan:
             batch=batch,
             passes=of_one // batch,
             start_sequences=start,
+            held_out=-(-config.held_out_tokens // config.tokens_per_step) * sequences,
         )
 
     def in_words(self, config: TrainConfig) -> str:
@@ -74,15 +77,13 @@ class Plan:
             f"{config.num_steps} steps of {config.tokens_per_step:,} tokens in sequences "
             f"of {self.length}"
         )
-        return (
-            f"{self.start_sequences * self.length:,} tokens for the start, {steps}"
-            if self.start_sequences
-            else steps
-        )
+        begin = {"for the start": self.start_sequences, "held out": self.held_out}
+        parts = [f"{n * self.length:,} tokens {what}" for what, n in begin.items() if n]
+        return ", ".join([*parts, steps])
 
     def tokens_asked(self, num_steps: int) -> int:
         """Of the whole run."""
-        return (self.start_sequences + num_steps * self.sequences) * self.length
+        return (self.start_sequences + self.held_out + num_steps * self.sequences) * self.length
 
 
 def _nearest(value: int, unit: int) -> str:

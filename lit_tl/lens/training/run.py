@@ -267,7 +267,9 @@ def _listeners(
 
 def _content(trainer: Trainer, processes: Processes) -> dict[str, Any]:
     place = trainer.chunks.place
+    held_out = None if trainer.held_out is None else trainer.held_out.describe()
     return {
+        "held_out": held_out,
         "plan": dataclasses.asdict(trainer.plan),
         "tokens": trainer.chunks.given * trainer.plan.length,
         "documents": place.get("documents", 0),

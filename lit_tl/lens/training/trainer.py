@@ -17,6 +17,7 @@ from lit_tl.lens.training import start
 from lit_tl.lens.training.checkpoints import Checkpoints
 from lit_tl.lens.training.chunks import Chunks
 from lit_tl.lens.training.config import TrainConfig
+from lit_tl.lens.training.held_out import HeldOut
 from lit_tl.lens.training.loss import LensLoss, Truth, row_loss
 from lit_tl.lens.training.plan import Plan
 from lit_tl.lens.training.processes import Processes
@@ -67,6 +68,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.losses: list[list[float]] = []
+        self.held_out: Optional[HeldOut] = None
         self._started, self._seconds_before = time.monotonic(), 0.0
         self._runner = Runner(self.model)
         self._device = self.lens.unembed.readout.weight.device
@@ -81,6 +83,7 @@ class Trainer:
         optimizers.restore(self._optimizer, state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self.losses = state["losses"].tolist()
+        self.held_out = None if state["held_out"] is None else HeldOut.restored(state["held_out"])
         self._seconds_before = state["seconds"]
 
     @property
@@ -100,6 +103,11 @@ class Trainer:
         if not self.losses and self.plan.start_sequences:
             self._start(sequences)
         module = self.module()
+        if not self.losses and self.plan.held_out:
+            self.held_out = HeldOut(self._take(sequences, self.plan.held_out, "what is held out"))
+            if self.processes.is_first:
+                self.listener.read(self.held_out.sequences.numel())
+            self._compare(module, 0)
         first, taken = len(self.losses), None
         for step in range(first, self.config.num_steps):
             taken = self._take(
@@ -109,6 +117,8 @@ class Trainer:
             self._check(step)
             if self.processes.is_first:
                 self.listener.step(step, self.losses[-1], float(self._schedule.get_last_lr()[0]))
+            if HeldOut.is_due(step + 1, self.config.num_steps):
+                self._compare(module, step + 1)
             if (
                 checkpoints is not None
                 and self.config.checkpoint_freq
@@ -117,6 +127,21 @@ class Trainer:
                 self._write(checkpoints, step + 1)
         if taken is not None:
             self._look_again(module, taken)
+        if self.held_out is not None:
+            self.held_out.put_back(self.lens)
+
+    def _compare(self, module: torch.nn.Module, step: int) -> None:
+        """Each layer's mean loss on what is held out, after so many steps."""
+        if self.held_out is None:
+            return
+        batches = self._own_batches(self.held_out.sequences)
+        total = torch.zeros(len(self.lens), device=self._device)
+        with torch.no_grad():
+            for ids in batches:
+                total += module(*self._pairs(all_residuals(self._runner, ids), ids))
+        self.processes.sum(total)
+        mean = total / (len(batches) * self.processes.world_size)
+        self.held_out.compare(step, mean.tolist(), self.lens)
 
     def module(self) -> torch.nn.Module:
         """Lens and loss, connected with those of the other processes."""
@@ -185,10 +210,9 @@ class Trainer:
             total += losses.detach()
             if self.processes.is_first:
                 self.listener.read(ids.numel() * self.processes.world_size)
-        if self.config.optimizer == "sgd" and self.config.max_grad_norm:
-            torch.nn.utils.clip_grad_norm_(
-                self.lens.translators.parameters(), self.config.max_grad_norm
-            )
+        if self.config.gradient_bound:
+            parameters = self.lens.translators.parameters()
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.gradient_bound)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._schedule.step()
@@ -240,6 +264,7 @@ class Trainer:
             if self.product_dtype is None
             else str(self.product_dtype).removeprefix("torch."),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "held_out": None if self.held_out is None else self.held_out.state(),
             "seconds": self.seconds,
             "wandb_run_id": self.listener.wandb_run_id,
         }

@@ -25,6 +25,7 @@ SHORT = {
     "tokens_per_step": 512,
     "num_steps": 6,
     "start_tokens": 2048,
+    "held_out_tokens": 512,
     "shuffle_buffer": 64,
 }
 SHORT |= {"precision": "float32"}  # the same on every processor

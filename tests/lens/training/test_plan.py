@@ -47,12 +47,13 @@ def test_the_start_reads_what_ridge_needs_and_other_starts_nothing() -> None:
 def test_the_tokens_asked_for_are_those_of_start_and_steps() -> None:
     made = plan(tokens_per_step=1024, max_seq_len=128, start_tokens=1000)
     assert made.start_sequences == 8
-    assert made.tokens_asked(5) == 8 * 128 + 5 * 1024
+    assert made.tokens_asked(5) == 8 * 128 + 4096 + 5 * 1024
     config = TrainConfig(
         model="m", data="d", output="o", tokens_per_step=1024, num_steps=5, start_tokens=1000
     )
     assert made.in_words(config) == (
-        "1,024 tokens for the start, 5 steps of 1,024 tokens in sequences of 128"
+        "1,024 tokens for the start, 4,096 tokens held out, 5 steps of 1,024 tokens in sequences "
+        "of 128"
     )
 
 

@@ -41,7 +41,7 @@ def test_a_run_leaves_the_published_layout_and_its_record(short_run: Run, causal
     assert record["settings"]["num_steps"] == 6
     assert record["versions"]["torch"] == torch.__version__
     assert record["data"]["file"] == "text.jsonl"
-    assert record["tokens"] == 2048 + 6 * 512
+    assert record["tokens"] == 2048 + 512 + 6 * 512
     assert record["seconds"] > 0
 
 
@@ -132,7 +132,7 @@ def test_the_size_of_a_pass_does_not_decide_what_is_read(short_run: Run) -> None
     for batch in (16, 2):
         folder = short_run(f"batch{batch}", per_gpu_batch_size=batch, start_tokens=2100)
         record.append(json.loads((folder / "train.json").read_text()))
-    assert record[0]["tokens"] == record[1]["tokens"] == 66 * 32 + 6 * 512
+    assert record[0]["tokens"] == record[1]["tokens"] == 66 * 32 + 512 + 6 * 512
     assert np.allclose(record[0]["losses"], record[1]["losses"], atol=2e-3)
 
 
@@ -180,7 +180,7 @@ def test_too_little_text_is_an_error_with_the_amount_that_was_asked(
     few.write_text('{"text": "a b c"}\n' * 100)
     with pytest.raises(
         OutOfData,
-        match=r"few.jsonl holds 1,801 tokens at the very most, and the run asks for 5,120 "
+        match=r"few.jsonl holds 1,801 tokens at the very most, and the run asks for 5,632 "
         r"\(2,048 tokens for",
     ):
         short_run(data=str(few))
@@ -190,11 +190,11 @@ def test_too_little_text_is_an_error_with_the_amount_that_was_asked(
         match=r"the text ended in the start, after 400 documents with 2,\d+ tokens: the run "
         r"asks for 9,",
     ):
-        short_run(data=str(few), start_tokens=6200)
+        short_run(data=str(few), start_tokens=5700)
     with pytest.raises(
         OutOfData,
-        match=r"the text ended in step 2 of 6, after 400 documents with 2,\d+ tokens: the run "
-        r"asks for 5,120 ",
+        match=r"the text ended in step 1 of 6, after 400 documents with 2,\d+ tokens: the run "
+        r"asks for 5,632 ",
     ):
         short_run(data=str(few))
     assert not (tmp_path / "lens" / "params.pt").exists()
@@ -233,7 +233,7 @@ def test_another_model_data_or_setting_is_refused(
         checkpoint_freq=2, data=str(moved), per_gpu_batch_size=2
     )  # where a file lies, and how it is read, may change
     short_run(
-        checkpoint_freq=2, token_shift=0, warmup_steps=0
+        checkpoint_freq=2, token_shift=0, warmup_steps=3
     )  # what these are when they are not said
 
 
