@@ -49,7 +49,7 @@ class Config(Settings):
 
     model: str = required("The model.")
     output: str = setting("docs/integrated_gradients.md", "The page to write.")
-    budget: int = setting(1000, "Evaluations of the converged run.", low=17)
+    budget: int = setting(500, "Evaluations of the converged run.", low=17)
 
 
 def fixed_rule(one: Explained, nodes: int = 32) -> np.ndarray:
