@@ -9,7 +9,7 @@ import torch
 from lit_tl.lens.lenses import TunedLens
 
 _LOOKS = 10
-"""How often a run looks at its held-out text, beside before the first step."""
+"""How often a run looks at its held-out text at most, beside before the first step."""
 
 
 class HeldOut:
@@ -29,9 +29,11 @@ class HeldOut:
         """By layer, after how many steps its translator was best."""
 
     @staticmethod
-    def is_due(step: int, num_steps: int) -> bool:
-        """Whether to look after so many steps."""
-        return step == num_steps or step % max(num_steps // _LOOKS, 1) == 0
+    def is_due(step: int, num_steps: int, steps_held_out: int) -> bool:
+        """Whether to look after so many steps: ten times in a run, but not before as much has been
+        trained on as is held out, and at the end."""
+        apart = max(num_steps // _LOOKS, steps_held_out, 1)
+        return step == num_steps or step % apart == 0
 
     def compare(self, step: int, losses: Sequence[float], lens: TunedLens) -> None:
         """Keep the translators of the layers that are better than ever. A loss that is not a number

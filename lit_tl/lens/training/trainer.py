@@ -117,7 +117,8 @@ class Trainer:
             self._check(step)
             if self.processes.is_first:
                 self.listener.step(step, self.losses[-1], float(self._schedule.get_last_lr()[0]))
-            if HeldOut.is_due(step + 1, self.config.num_steps):
+            apart = self.plan.held_out // self.plan.sequences
+            if HeldOut.is_due(step + 1, self.config.num_steps, apart):
                 self._compare(module, step + 1)
             if (
                 checkpoints is not None
