@@ -40,6 +40,6 @@ def test_a_command_line_is_the_config_it_says() -> None:
     assert config == train.Config(
         model="m", data="d", output="o", lr_scale=0.5, bias_only=True, num_steps=7, loss="ce"
     )
-    assert (config.shift, config.warmup) == (1, 0)
+    assert (config.shift, config.warmup) == (1, 3)
     assert "output" not in config.results()
     assert config.results()["lr_scale"] == 0.5
