@@ -7,25 +7,19 @@ import subprocess
 import sys
 from typing import Any, Callable
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
-import transformers
 
 from lit_tl import flags, launch
 from lit_tl.analyses import __main__ as analyses
-from lit_tl.engine.prompts import Prompt
-from lit_tl.engine.requests import Gradients, Targets
-from lit_tl.engine.runner import Runner
-from lit_tl.engine.sites import Site
 from lit_tl.lens import __main__ as lens
 from lit_tl.lens.commands.show import Config as ShowConfig
 from lit_tl.lens.training.config import TrainConfig
 from lit_tl.models.causal_lm import load_causal_lm
 from lit_tl.models.errors import LoadingError
 from lit_tl.models.loading import load_model
-from tests.conftest import BUNDLED
+from tests.models.conftest import LOADERS, logits_of
 
 FAMILIES = ("gpt2", "gpt_neox", "llama", "gemma2")
 Weights = dict[str, torch.Tensor]
@@ -64,12 +58,6 @@ def changed(
         return folder
 
     return change
-
-
-LOADERS = {
-    "TransformerLens": load_model,
-    "Hugging Face": lambda name: load_causal_lm(name, device="cpu"),
-}
 
 
 @pytest.mark.parametrize("loader", LOADERS)
@@ -184,211 +172,6 @@ def test_a_folder_has_no_other_revision(
         load_causal_lm(f"{checkpoint_folders['gpt2']}@{suffix}", device="cpu")
 
 
-def _logits(model: Any) -> torch.Tensor:
-    with torch.no_grad():
-        output = model(torch.arange(40, 60)[None])
-    return getattr(output, "logits", output)
-
-
-@pytest.fixture(scope="session")
-def adapter_folder(
-    checkpoint_folders: dict[str, pathlib.Path], tmp_path_factory: pytest.TempPathFactory
-) -> pathlib.Path:
-    """A LoRA adapter of the small Llama whose matrices are not zero."""
-    import peft
-
-    folder = tmp_path_factory.mktemp("adapters") / "lora"
-    base = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders["llama"])
-    torch.manual_seed(0)
-    settings = peft.LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
-    peft.get_peft_model(base, settings).save_pretrained(folder)
-    return folder
-
-
-@pytest.mark.parametrize("loader", LOADERS)
-def test_an_adapter_is_loaded_with_its_base(
-    loader: str, adapter_folder: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]
-) -> None:
-    import peft
-
-    base = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders["llama"])
-    before = _logits(base)
-    expected = _logits(peft.PeftModel.from_pretrained(base, adapter_folder))
-    loaded = LOADERS[loader](str(adapter_folder))
-    computed = _logits(loaded[0] if isinstance(loaded, tuple) else loaded)
-    assert torch.allclose(computed, expected, atol=1e-5)
-    assert not torch.allclose(computed, before, atol=1e-2)
-
-
-def test_an_adapter_is_refused_by_name(
-    adapter_folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = tmp_path / "broken"
-    shutil.copytree(adapter_folder, broken)
-    file = broken / "adapter_model.safetensors"
-    weights = {k: v for k, v in safetensors.torch.load_file(file).items() if ".1." not in k}
-    safetensors.torch.save_file(weights, file, metadata={"format": "pt"})
-    with pytest.raises(LoadingError, match=r"the adapter .*broken lacks 4 of its weights"):
-        load_model(str(broken))
-    settings = json.loads((broken / "adapter_config.json").read_text())
-    settings["base_model_name_or_path"] = "./nowhere"
-    (broken / "adapter_config.json").write_text(json.dumps(settings))
-    with pytest.raises(LoadingError, match=r"broken is an adapter of \./nowhere: .*does not exist"):
-        load_model(str(broken))
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(LoadingError, match=r"needs the package peft: pip install 'lit_tl\[peft\]'"):
-        load_model(str(adapter_folder))
-
-
-@pytest.fixture(scope="session")
-def gguf_file(
-    checkpoint_folders: dict[str, pathlib.Path], tmp_path_factory: pytest.TempPathFactory
-) -> pathlib.Path:
-    """The small Llama as llama.cpp would write it, in float32."""
-    import gguf
-
-    folder = checkpoint_folders["llama"]
-    config = transformers.AutoConfig.from_pretrained(folder)
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    vocabulary = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].get)
-    for added in tokenizer["added_tokens"]:
-        if added["content"] not in vocabulary:
-            vocabulary.append(added["content"])
-    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    writer = gguf.GGUFWriter(str(path), "llama")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("gpt2")
-    padded = vocabulary + [f"<pad{i}>" for i in range(config.vocab_size - len(vocabulary))]
-    writer.add_token_list(padded)
-    merges = [" ".join(m) if isinstance(m, list) else m for m in tokenizer["model"]["merges"]]
-    writer.add_token_merges(merges)
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(0)
-    weights = safetensors.torch.load_file(folder / "model.safetensors")
-    for key, value in weights.items():
-        writer.add_tensor(_gguf_name(key), _for_gguf(key, value, config))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def _gguf_name(key: str) -> str:
-    names = {
-        "model.embed_tokens": "token_embd",
-        "model.norm": "output_norm",
-        "lm_head": "output",
-        "model.layers": "blk",
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-    }
-    for long, short in names.items():
-        key = key.replace(long, short)
-    return key
-
-
-def _for_gguf(key: str, value: torch.Tensor, config: Any) -> np.ndarray:
-    """llama.cpp keeps the halves of a rotation interleaved."""
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-    for name, n_heads in heads.items():
-        if name in key:
-            rows = value.shape[0]
-            halves = value.reshape(n_heads, 2, rows // n_heads // 2, value.shape[1])
-            value = halves.swapaxes(1, 2).reshape(value.shape)
-    return value.float().contiguous().numpy()
-
-
-@pytest.mark.parametrize("loader", LOADERS)
-def test_a_gguf_file_is_loaded(
-    loader: str, gguf_file: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]
-) -> None:
-    expected = _logits(
-        transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders["llama"])
-    )
-    loaded = LOADERS[loader](str(gguf_file))
-    model = loaded[0] if isinstance(loaded, tuple) else loaded
-    assert torch.allclose(_logits(model), expected, atol=1e-4)
-    tokenizer = loaded[1] if isinstance(loaded, tuple) else loaded.tokenizer
-    same = transformers.AutoTokenizer.from_pretrained(checkpoint_folders["llama"])
-    text = "When Mary and John went to the store"
-    assert tokenizer(text)["input_ids"][-5:] == same(text)["input_ids"][-5:]
-
-
-def test_a_gguf_file_has_no_revision_and_needs_its_package(
-    gguf_file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(LoadingError, match="is a file and has no revisions"):
-        load_model(str(gguf_file), revision="main")
-    monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(LoadingError, match=r"needs the package gguf: pip install 'lit_tl\[gguf\]'"):
-        load_model(str(gguf_file))
-
-
-@pytest.fixture
-def four_bits(tmp_path: pathlib.Path) -> str:
-    """A Llama that is wide enough to be repacked, with weights of 4 bits."""
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 2048}
-    torch.manual_seed(0)
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape, **heads))
-    model.save_pretrained(tmp_path / "whole")
-    settings = transformers.BitsAndBytesConfig(load_in_4bit=True)
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        tmp_path / "whole", quantization_config=settings, device_map={"": "cpu"}
-    )
-    model.save_pretrained(tmp_path / "4bit")
-    transformers.AutoTokenizer.from_pretrained(BUNDLED).save_pretrained(tmp_path / "4bit")
-    return str(tmp_path / "4bit")
-
-
-def _gradient_of_embeddings(model: Any) -> torch.Tensor:
-    runner = Runner(model)
-    prompt = Prompt(ids=tuple(range(40, 60)))
-    last = Gradients(
-        lambda batch: Targets(example=[0], pos=[19], token=[7], weight=[1.0]), at=[Site("embed")]
-    )
-    (batch,) = runner.run([prompt], gradients=last)
-    assert batch.gradients is not None
-    return batch.gradients[Site("embed")][0]
-
-
-def test_gradients_through_4_bit_weights_are_the_same_after_a_prediction(four_bits: str) -> None:
-    model = load_model(four_bits)
-    before = _gradient_of_embeddings(model)
-    assert bool(before.abs().sum() > 0)
-    list(Runner(model).run([Prompt(ids=tuple(range(30)))]))
-    assert torch.equal(_gradient_of_embeddings(model), before)
-
-
-def test_repacked_4_bit_weights_give_no_gradients(four_bits: str) -> None:
-    model = transformers.AutoModelForCausalLM.from_pretrained(four_bits)
-    states = [
-        layer.weight.quant_state for layer in model.modules() if hasattr(layer, "compute_dtype")
-    ]
-    with torch.no_grad():
-        model(torch.arange(30)[None])
-    if not any(getattr(state, "packing_format_for_cpu", False) for state in states):
-        pytest.skip("this processor has no AVX-512 with bfloat16, and nothing is repacked")
-    with pytest.raises(ValueError, match="has no gradients any more: bitsandbytes repacked"):
-        _gradient_of_embeddings(model)
-
-
 _SERVED = """
 import pathlib, sys, torch
 from lit_tl.models.loading import load_model
@@ -451,12 +234,12 @@ def test_code_of_a_checkpoint_runs_only_when_it_is_trusted(
         with pytest.raises(LoadingError, match="runs only with --trust_remote_code"):
             load(str(folder))
     assert not mark.exists()
-    expected = _logits(load_model(str(checkpoint_folders["llama"])))
+    expected = logits_of(load_model(str(checkpoint_folders["llama"])))
     assert torch.allclose(
-        _logits(load_model(str(folder), trust_remote_code=True)), expected, atol=1e-5
+        logits_of(load_model(str(folder), trust_remote_code=True)), expected, atol=1e-5
     )
     trusted, _ = load_causal_lm(str(folder), device="cpu", trust_remote_code=True)
-    assert torch.allclose(_logits(trusted), expected, atol=1e-5)
+    assert torch.allclose(logits_of(trusted), expected, atol=1e-5)
     assert mark.exists()
 
 
