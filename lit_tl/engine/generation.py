@@ -7,6 +7,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 import torch
 import transformers
 
+from lit_tl.engine.agreement import near, probe_ids
 from lit_tl.engine.passes import Pass, Placed
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, Point
@@ -190,11 +191,7 @@ def _step_is_right(tree: ModelAdapter) -> bool:
     whole, _ = tree.forward(ids, keep_cache=False, last_position_only=True)
     _, cache = tree.forward(ids[:, :-1], keep_cache=True, last_position_only=True)
     mask, last = torch.ones_like(ids), torch.full_like(ids[:, :1], ids.shape[1] - 1)
-    step = tree.step(ids[:, -1:], cache, mask, last).float()
-    expected = whole[:, -1].float()
-    tolerance = 1e-3 if whole.dtype in (torch.float32, torch.float64) else 5e-2
-    bound = tolerance * float(expected.abs().max())
-    return torch.allclose(step, expected, rtol=tolerance, atol=bound)
+    return near(tree.step(ids[:, -1:], cache, mask, last), whole[:, -1])
 
 
 def _generates_rightly(tree: ModelAdapter) -> bool:
@@ -213,8 +210,7 @@ def _generates_rightly(tree: ModelAdapter) -> bool:
 
 def _probe(tree: ModelAdapter) -> torch.Tensor:
     """Two prompts of 6 tokens from all over the vocabulary."""
-    ids = torch.linspace(0, tree.shape.d_vocab - 1, 12).long().reshape(2, 6)
-    return ids.to(tree.device)
+    return probe_ids(tree.shape.d_vocab, 12).reshape(2, 6).to(tree.device)
 
 
 def _plainly(tree: ModelAdapter) -> Callable[[torch.Tensor, int], torch.Tensor]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Iterator, Optional
 
 import torch
 
+from lit_tl.engine.agreement import apart, near, probe_ids
 from lit_tl.engine.interventions import Array, Replace
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, Point
@@ -31,22 +32,7 @@ _EMBED = Point(-1, "embed")
 
 def probe_prompt(d_vocab: int, length: int = _PROBE) -> Prompt:
     """Tokens from all over a vocabulary."""
-    return Prompt(ids=tuple(torch.linspace(0, d_vocab - 1, length).long().tolist()))
-
-
-def near(own: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether numbers are those of the model, up to rounding in its number format."""
-    return apart(own, expected) <= _tolerance(expected)
-
-
-def apart(own: torch.Tensor, expected: torch.Tensor) -> float:
-    """The largest difference, as a share of the largest number."""
-    own, expected = own.float(), expected.float().to(own.device)
-    return float((own - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
-
-
-def _tolerance(values: torch.Tensor) -> float:
-    return 1e-3 if values.dtype in (torch.float32, torch.float64) else 5e-2
+    return Prompt(ids=tuple(probe_ids(d_vocab, length).tolist()))
 
 
 def checked_readout(runner: "Runner", adapter: ModelAdapter) -> Readout:
