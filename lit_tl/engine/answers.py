@@ -33,12 +33,20 @@ class Reading:
     """What a model thinks of an answer, token by token, each after those before it.
 
     Args:
+        ids: its tokens.
         log_probs: in nats; their sum is the answer's.
         ranks: of each token among all, 1 for the likeliest.
     """
 
-    log_probs: tuple[float, ...]
-    ranks: tuple[int, ...]
+    ids: tuple[int, ...] = ()
+    log_probs: tuple[float, ...] = ()
+    ranks: tuple[int, ...] = ()
+
+    def then(self, more: "Reading") -> "Reading":
+        """This and what comes behind it."""
+        return Reading(
+            self.ids + more.ids, self.log_probs + more.log_probs, self.ranks + more.ranks
+        )
 
 
 def read_answers(
@@ -79,8 +87,7 @@ def read_answers(
         rest = [_again(tree, batch.prompts[answer.row], answer, placed) for answer in chosen]
     for i, more in zip(longer, rest, strict=True):
         if more is not None:
-            begin = readings[i]
-            results[i] = Reading(begin.log_probs + more.log_probs, begin.ranks + more.ranks)
+            results[i] = readings[i].then(more)
     return results
 
 
@@ -92,7 +99,7 @@ def _fits(tree: ModelAdapter, batch: Batch, answer: Answer) -> bool:
 def _begin(logits: torch.Tensor, token: int) -> Reading:
     logits = at_least_float32(logits)
     log_prob = float(logits[token] - logits.logsumexp(-1))
-    return Reading((log_prob,), (1 + int((logits > logits[token]).sum()),))
+    return Reading((token,), (log_prob,), (1 + int((logits > logits[token]).sum()),))
 
 
 def _from_cache(tree: ModelAdapter, batch: Batch, answers: Sequence[Answer]) -> list[Reading]:
@@ -102,7 +109,7 @@ def _from_cache(tree: ModelAdapter, batch: Batch, answers: Sequence[Answer]) -> 
     lengths = torch.tensor(batch.lengths, device=tree.device)[rows]
     width = max(batch.lengths)
     mask = (torch.arange(width, device=tree.device) < lengths[:, None]).long()
-    readings = [Reading((), ()) for _ in answers]
+    readings = [Reading() for _ in answers]
     limit = None if tree.shape.context is None else tree.shape.context - 1
     for step in range(max(len(answer.ids) for answer in answers) - 1):
         given = [answer.ids[min(step, len(answer.ids) - 1)] for answer in answers]
@@ -112,9 +119,7 @@ def _from_cache(tree: ModelAdapter, batch: Batch, answers: Sequence[Answer]) -> 
         logits = tree.step(token, cache, mask, positions)
         for i, answer in enumerate(answers):
             if step + 1 < len(answer.ids):
-                here = _begin(logits[i], answer.ids[step + 1])
-                before = readings[i]
-                readings[i] = Reading(before.log_probs + here.log_probs, before.ranks + here.ranks)
+                readings[i] = readings[i].then(_begin(logits[i], answer.ids[step + 1]))
     return readings
 
 
@@ -127,9 +132,7 @@ def _again(
     ids = torch.tensor([[*prompt.ids, *answer.ids[:-1]]], device=tree.device)
     with tree.hooked(run.handlers()):
         logits, _ = tree.forward(ids, keep_cache=False, last_position_only=False)
-    parts = [
-        _begin(logits[0, len(prompt) - 1 + i], token) for i, token in enumerate(answer.ids) if i > 0
-    ]
-    return Reading(
-        tuple(part.log_probs[0] for part in parts), tuple(part.ranks[0] for part in parts)
-    )
+    reading = Reading()
+    for row, token in zip(logits[0, len(prompt) :], answer.ids[1:], strict=True):
+        reading = reading.then(_begin(row, token))
+    return reading

@@ -69,7 +69,6 @@ class ExampleView:
 
     Args:
         prompter: of the model.
-        example: whose `answer` and `foil` are looked at.
         prompt: of the example.
         batch: None where no field needs a pass.
         row: of the example in the batch.
@@ -81,7 +80,6 @@ class ExampleView:
     def __init__(
         self,
         prompter: Prompter,
-        example: Mapping[str, Any],
         prompt: Prompt,
         batch: Optional[Batch],
         row: int,
@@ -89,7 +87,7 @@ class ExampleView:
         generated: str = "",
         readings: Optional[Mapping[str, Reading]] = None,
     ):
-        self._prompter, self._example, self._optional_batch = prompter, example, batch
+        self._prompter, self._optional_batch = prompter, batch
         self._row, self._top_k = row, top_k
         self.prompt, self.generated, self._readings = prompt, generated, readings or {}
 
@@ -167,12 +165,11 @@ class ExampleView:
         """At the first token where answer and foil differ. What is before it is the same, so that a
         difference of log-probabilities is one of logits."""
         answer, foil = self._readings.get("answer"), self._readings.get("foil")
-        ids = self._prompter.answers(self._example)
         if answer is None or foil is None:
             return None
-        place = first_difference(ids["answer"], ids["foil"])
+        place = first_difference(answer.ids, foil.ids)
         if place is None:
-            return 0.0 if ids["answer"] == ids["foil"] else None
+            return 0.0 if answer.ids == foil.ids else None
         return answer.log_probs[place] - foil.log_probs[place]
 
     def target(self) -> str:

@@ -206,8 +206,7 @@ class HookedTransformerLIT(lit_model.Model):
         needs = [self._fields[name].needs for name in wanted]
 
         def view(i: int, batch: Optional[Batch], row: int, *more: Any) -> ExampleView:
-            top_k = self.config.top_k
-            return ExampleView(loaded.prompter, examples[i], prompts[i], batch, row, top_k, *more)
+            return ExampleView(loaded.prompter, prompts[i], batch, row, self.config.top_k, *more)
 
         def make(made: ExampleView) -> dict[str, Any]:
             return {name: self._fields[name].make(made) for name in wanted}
