@@ -4,7 +4,8 @@ TransformerLens' own LIT wrapper.
     python benchmarks/predict.py [--tokenizer FOLDER]
 
 32 prompts of 24 to 54 tokens, GPT-2 small's shape, random weights. Each figure is a ratio within
-this one run.
+this one run. Every output needs a backward pass; what that alone costs in transformers, to the
+embeddings of a target at each prompt's end, stands beside it.
 """
 
 import dataclasses
@@ -76,9 +77,19 @@ def main(argv: list[str]) -> None:
             for ids in batches:
                 bare(ids)
 
+    bare.requires_grad_(False)
+    embed = bare.get_input_embeddings()
+
+    def forward_and_backward() -> None:
+        for ids in batches:
+            embedded = embed(ids).requires_grad_(True)
+            likeliest = bare(inputs_embeds=embedded).logits[:, -1].log_softmax(-1).amax(-1)
+            torch.autograd.grad(likeliest.sum(), embedded)
+
     cheap = [name for name in model.output_spec() if name not in model.heavy_fields()]
     runs: dict[str, Callable[[], object]] = {
         "bare forward": forward,
+        "bare forward and backward": forward_and_backward,
         "cheap fields": lambda: list(model.predict(inputs, fields=cheap)),
         "every output": lambda: list(model.predict(inputs)),
         "every output and generated text": lambda: list(with_text.predict(inputs)),

@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 
 from lit_tl.analyses.contract import Subject, analysis
+from lit_tl.engine.reductions import ranks
 from lit_tl.figures.along_prompt import token_bars
 from lit_tl.settings import Settings, setting
 
@@ -34,7 +35,7 @@ def token_values(subject: Subject, settings: TokenValueSettings) -> Iterator[xr.
     values = {
         "loss": loss,
         "probability": (-loss).exp(),
-        "rank": 1 + (logits > own).sum(-1),
+        "rank": ranks(logits, own),
     }[settings.quantity]
     name, tokens = settings.quantity, model.prompter.vocabulary.strings(prompt.ids)
     yield xr.Dataset(

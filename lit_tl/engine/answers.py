@@ -10,6 +10,7 @@ from lit_tl.engine import generation
 from lit_tl.engine.passes import Pass, Placed
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, Point
+from lit_tl.engine.reductions import ranks
 from lit_tl.engine.requests import Batch, at_least_float32
 
 PlacedByPoint = Mapping[Point, Sequence[Placed]]
@@ -99,7 +100,7 @@ def _fits(tree: ModelAdapter, batch: Batch, answer: Answer) -> bool:
 def _begin(logits: torch.Tensor, token: int) -> Reading:
     logits = at_least_float32(logits)
     log_prob = float(logits[token] - logits.logsumexp(-1))
-    return Reading((token,), (log_prob,), (1 + int((logits > logits[token]).sum()),))
+    return Reading((token,), (log_prob,), (int(ranks(logits, logits[token, None])),))
 
 
 def _from_cache(tree: ModelAdapter, batch: Batch, answers: Sequence[Answer]) -> list[Reading]:

@@ -8,6 +8,8 @@ from typing import Any, Callable
 
 import torch
 
+from lit_tl.engine.reductions import ranks
+
 
 def _of(log_probs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     return log_probs.gather(-1, tokens.expand(log_probs.shape[:-1])[..., None])[..., 0]
@@ -35,7 +37,7 @@ def max_probability(log_probs: torch.Tensor, **rest: Any) -> torch.Tensor:
 
 def rank(log_probs: torch.Tensor, *, targets: torch.Tensor, **rest: Any) -> torch.Tensor:
     """1 + how many tokens are likelier than the target."""
-    return 1 + (log_probs > _of(log_probs, targets)[..., None]).sum(-1)
+    return ranks(log_probs, _of(log_probs, targets)[..., None])
 
 
 def log_prob_diff(

@@ -12,7 +12,7 @@ from lit_nlp.api import types as lit_types
 
 from lit_tl.engine.answers import Reading
 from lit_tl.engine.prompts import Prompt, Prompter, first_difference
-from lit_tl.engine.reductions import last_and_mean
+from lit_tl.engine.reductions import last_and_mean, ranks
 from lit_tl.engine.requests import Batch, Observe
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.sites import Site
@@ -142,7 +142,7 @@ class ExampleView:
     def token_rank(self) -> list[int]:
         """Among all tokens, 1 is the likeliest; 1 for the first token too, which nothing
         predicts."""
-        return [1, *(1 + (self._logits[:-1] > self._own_logits).sum(-1)).tolist()]
+        return [1, *ranks(self._logits[:-1], self._own_logits).tolist()]
 
     def loss(self) -> Optional[float]:
         return sum(self._token_loss) / len(self._token_loss) if self._token_loss else None
