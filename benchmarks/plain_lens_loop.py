@@ -21,7 +21,7 @@ class PlainLoop:
     def __init__(self, model: Any, num_steps: int, lr: float = LEARNING_RATE):
         self.lens = TunedLens.from_model(model)
         self._model = model
-        self._optimizer = torch.optim.Adam(self.lens.translators.parameters(), lr=lr)
+        self._optimizer = torch.optim.Adam(self.lens.layer_translators.parameters(), lr=lr)
         self._schedule = torch.optim.lr_scheduler.LinearLR(
             self._optimizer, 1.0, 0.0, total_iters=num_steps
         )

@@ -12,7 +12,8 @@ _MOST_TOKENS_WRITTEN = 48
 
 def readable(token: str) -> str:
     """A token with its blanks visible, safe in Plotly's HTML."""
-    return html.escape(token.replace(" ", "·").replace("\n", "↵").replace("\t", "⇥") or "∅")
+    visible = token.replace(" ", "·").replace("\n", "↵").replace("\t", "⇥")
+    return html.escape(visible, quote=False) or "∅"  # Plotly shows &quot; as it is
 
 
 def lens_grids(result: xr.Dataset) -> go.Figure:

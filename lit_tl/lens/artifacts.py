@@ -7,7 +7,7 @@ import pickle
 import tempfile
 import warnings
 import zipfile
-from typing import IO, Any, Callable, Mapping, Optional
+from typing import IO, Any, Callable, Mapping, Optional, Union
 
 import torch
 
@@ -29,7 +29,7 @@ def _repository(repo_id: Optional[str], repo_type: Optional[str]) -> tuple[str, 
 
 
 def load_lens_artifacts(
-    resource_id: str,
+    resource_id: Union[str, os.PathLike[str]],
     repo_id: Optional[str] = None,
     repo_type: Optional[str] = None,
     revision: str = "main",
@@ -56,6 +56,7 @@ def load_lens_artifacts(
     Raises:
         LensError: there is no such lens, or the Hub can't be reached.
     """
+    resource_id = os.fspath(resource_id)
     folder = pathlib.Path(resource_id).expanduser()
     safetensors_file = str(pathlib.PurePath(ckpt_file).with_suffix(".safetensors"))
     if folder.is_dir():
@@ -123,10 +124,11 @@ def _download(
             f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens "
             "of that name"
         ) from error
+    except hub.RevisionNotFoundError as error:
+        raise _no_revision(kind, repo, revision) from error
     except (
         hub.EntryNotFoundError,
         hub.RepositoryNotFoundError,
-        hub.RevisionNotFoundError,
         hub.HFValidationError,
     ) as error:
         raise LensError(
@@ -137,6 +139,10 @@ def _download(
             f"{resource_id} is no folder, and the Hugging Face Hub can't be reached for a lens "
             "of that name"
         ) from error
+
+
+def _no_revision(kind: str, repo: str, revision: str) -> LensError:
+    return LensError(f"the {kind} {repo} has no revision {revision!r}")
 
 
 def available_lens_artifacts(
@@ -150,9 +156,10 @@ def available_lens_artifacts(
     """The names of the lenses in a repository, or of those in a local folder of that path.
 
     Raises:
-        LensError: the Hub can't be reached.
+        LensError: there is no such repository or revision, or the Hub can't be reached.
     """
     import huggingface_hub
+    from huggingface_hub import errors as hub
 
     repo, kind = _repository(repo_id, repo_type)
     unreachable: tuple[type[Exception], ...] = (*connection_errors(), OSError)
@@ -162,6 +169,10 @@ def available_lens_artifacts(
             files = [path.relative_to(local).as_posix() for path in local.rglob("*")]
         else:
             files = huggingface_hub.list_repo_files(repo, repo_type=kind, revision=revision)
+    except hub.RevisionNotFoundError as error:
+        raise _no_revision(kind, repo, revision) from error
+    except hub.RepositoryNotFoundError as error:
+        raise LensError(f"there is no {kind} {repo} on the Hugging Face Hub") from error
     except unreachable as error:
         raise LensError(
             f"the lenses of {kind} {repo} can't be listed: the Hugging Face Hub can't be reached"

@@ -7,7 +7,7 @@ from typing import Any, Mapping
 from lit_tl.engine.adapt import adapt
 from lit_tl.lens.artifacts import LensError
 from lit_tl.lens.jacobian import JacobianLens
-from lit_tl.lens.lenses import Lens, LogitLens, TunedLens
+from lit_tl.lens.lenses import Lens, LogitLens, TunedLens, published_name
 from lit_tl.models.errors import LoadingError
 from lit_tl.models.sources import resolve
 
@@ -68,7 +68,7 @@ def _automatic(model: Any, lenses: dict[str, Lens]) -> LensChoice:
             lenses=lenses, note="No tuned lens: the model is a local folder; give one with --lens."
         )
     try:
-        lenses["tuned"] = TunedLens.from_model_and_pretrained(model, resolve(name))
+        lenses["tuned"] = TunedLens.from_model_and_pretrained(model, published_name(resolve(name)))
     except (LensError, LoadingError) as error:
         return LensChoice(lenses=lenses, note=f"No tuned lens, so the logit lens: {error}.")
     return LensChoice(lenses=lenses, note=f"Tuned lens: the published one of {name}.")

@@ -1,7 +1,8 @@
 """TransformerLens' Jacobian lens behind the interface of the others."""
 
+import os
 import pickle
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from transformer_lens.tools import analysis
 
@@ -38,7 +39,10 @@ class JacobianLens(Lens):
 
     @classmethod
     def from_model_and_pretrained(
-        cls, model: Any, lens_resource_id: Optional[str] = None, **kwargs: Any
+        cls,
+        model: Any,
+        lens_resource_id: Optional[Union[str, os.PathLike[str]]] = None,
+        **kwargs: Any,
     ) -> "JacobianLens":
         """A fitted lens: a `.pt` file of TransformerLens or the reference implementation, or a
         published one.
@@ -47,7 +51,7 @@ class JacobianLens(Lens):
             LensError: there is none, or it can't be read.
         """
         unembed = Unembed(model)
-        name = lens_resource_id or unembed.readout.name
+        name = os.fspath(lens_resource_id or unembed.readout.name)
         try:
             if name.endswith(".pt"):
                 fitted = analysis.JacobianLens.load(name)

@@ -1,7 +1,8 @@
 """What is written into the cells of a trajectory's figure."""
 
 import dataclasses
-from typing import Optional
+import html
+from typing import Any, Mapping, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,19 @@ def trunc_string_left(string: str, new_len: int) -> str:
     return "…" + string[len(string) - new_len + 1 :]
 
 
+def escaped(text: str) -> str:
+    """As Plotly shows it, which reads HTML: `<s>` and `&` stay what they are."""
+    return html.escape(text, quote=False)
+
+
+def in_common(
+    strings: "npt.NDArray[np.character]", n_batch_axes: int
+) -> "npt.NDArray[np.character]":
+    """Strings `[*batch, ...]` as one of `[...]`, with `*` where those of a batch differ."""
+    flat = strings.reshape(-1, *strings.shape[n_batch_axes:])
+    return np.where((flat == flat[:1]).all(axis=0), flat[0], "*")
+
+
 @dataclasses.dataclass
 class TrajectoryLabels:
     """A label for each cell, and a small table to show when it is pointed at."""
@@ -74,7 +88,11 @@ class TrajectoryLabels:
         if self.hover_over_entries is None:
             raise ValueError("these labels have no hover_over_entries to make a template of")
         n_rows, n_cols = self.hover_over_entries.shape[-2:]
-        cut = np.vectorize(lambda text: trunc_string_left(text, col_width_limit), otypes=[str])
+
+        def shown(text: str) -> str:
+            return escaped(trunc_string_left(text, col_width_limit))
+
+        cut = np.vectorize(shown, otypes=[str])
         customdata = cut(self.hover_over_entries).reshape(
             *self.hover_over_entries.shape[:2], n_rows * n_cols
         )
@@ -83,3 +101,73 @@ class TrajectoryLabels:
             for row in range(n_rows)
         ]
         return "<br>".join(rows) + "<extra></extra>", customdata
+
+
+@dataclasses.dataclass(frozen=True)
+class CellLabels:
+    """How cells are written; see `PredictionTrajectory`.
+
+    Args:
+        formatter: of tokens.
+        topk: tokens in a cell's table.
+        least: what the first token's value, or the size of its change, must exceed.
+        max_entries_to_show: sequences of a batch in the table.
+        changes: values are differences of probabilities.
+    """
+
+    formatter: TokenFormatter
+    topk: int
+    least: float
+    max_entries_to_show: int
+    changes: bool
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], *, changes: bool) -> "CellLabels":
+        """From the keywords of a statistic.
+
+        Raises:
+            TypeError: there is no such setting for this statistic.
+            ValueError: a count is below 1.
+        """
+        least = "min_prob_delta" if changes else "min_prob"
+        known = ("formatter", "topk", least, "max_entries_to_show")
+        for name in settings:
+            if name not in known:
+                raise TypeError(f"labels have no setting {name!r}: they have {', '.join(known)}")
+        for name in ("topk", "max_entries_to_show"):
+            if settings.get(name, 1) < 1:
+                raise ValueError(f"{name} is {settings[name]}: give 1 or more")
+        return cls(
+            formatter=settings.get("formatter") or TokenFormatter(),
+            topk=settings.get("topk", 10),
+            least=settings.get(least, 0.0),
+            max_entries_to_show=settings.get("max_entries_to_show", 3),
+            changes=changes,
+        )
+
+    def write(
+        self,
+        tokens: "npt.NDArray[np.character]",
+        values: "npt.NDArray[np.floating]",
+        n_batch_axes: int,
+    ) -> TrajectoryLabels:
+        """Labels and tables.
+
+        Args:
+            tokens: `[*batch, layer, pos, topk]`.
+            values: of each token, a share of 1.
+            n_batch_axes: how many axes the batch has.
+        """
+        tokens = tokens.reshape(-1, *tokens.shape[n_batch_axes:])
+        values = values.reshape(-1, *values.shape[n_batch_axes:])
+        enough = (np.abs(values[..., 0]) > self.least).all(axis=0)
+        percent = "Δ{:.2f}%" if self.changes else "{:.2f}%"
+        written = np.vectorize(lambda value: percent.format(100 * value), otypes=[str])
+        shown = slice(self.max_entries_to_show)
+        table = np.stack([tokens[shown], written(values[shown])], axis=-1)
+        # sequence layer pos topk 2 -> layer pos topk (sequence 2)
+        table = np.moveaxis(table, 0, -2)
+        return TrajectoryLabels(
+            label_strings=np.where(enough, in_common(tokens[..., 0], 1), ""),
+            hover_over_entries=table.reshape(*table.shape[:-2], -1),
+        )

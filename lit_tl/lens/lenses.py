@@ -1,15 +1,19 @@
 """Lenses: from a layer's hidden state to logits."""
 
 import abc
+import contextlib
 import dataclasses
+import os
 import pathlib
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 import torch
 from jaxtyping import Float, Int
+from transformer_lens import supported_models
 
+from lit_tl.engine.runner import Runner
 from lit_tl.lens import artifacts
-from lit_tl.lens.streams import last_hidden
+from lit_tl.lens.streams import as_runner, last_hidden
 from lit_tl.lens.unembed import Unembed
 
 Hidden = Float[torch.Tensor, "*batch d_model"]
@@ -130,16 +134,24 @@ class TunedLens(Lens):
                     f"{name} is {own}, the model has {of_model}"
                 )
         self.config = config
-        self.translators = torch.nn.ModuleList(
+        self.layer_translators = torch.nn.ModuleList(
             torch.nn.Linear(config.d_model, config.d_model, bias=config.bias)
             for _ in range(config.num_hidden_layers)
         )
-        for parameter in self.translators.parameters():
+        for parameter in self.layer_translators.parameters():
             torch.nn.init.zeros_(parameter)
 
     def __len__(self) -> int:
         """How many layers have a translator."""
-        return len(self.translators)
+        return len(self.layer_translators)
+
+    def __getitem__(self, layer: int) -> torch.nn.Module:
+        """The translator of a layer, without the residual that `transform_hidden` adds."""
+        return self.layer_translators[layer]
+
+    def __iter__(self) -> Iterator[torch.nn.Module]:
+        """The translators, from the first layer on."""
+        return iter(self.layer_translators)
 
     @classmethod
     def from_model(
@@ -159,20 +171,24 @@ class TunedLens(Lens):
 
     @classmethod
     def from_model_and_pretrained(
-        cls, model: Any, lens_resource_id: Optional[str] = None, **kwargs: Any
+        cls,
+        model: Any,
+        lens_resource_id: Optional[Union[str, os.PathLike[str]]] = None,
+        **kwargs: Any,
     ) -> "TunedLens":
-        """A fitted lens of a folder or the Hub; without an id, the one that is named after the
-        model. See `from_unembed_and_pretrained` for the rest."""
+        """A fitted lens of a folder or the Hub; without an id, the one that is published for the
+        model, under its name or, for an alias of TransformerLens (`gpt2-small`), under its name on
+        the Hub (`gpt2`). See `from_unembed_and_pretrained` for the rest."""
         unembed = Unembed(model)
-        return cls.from_unembed_and_pretrained(
-            unembed, lens_resource_id or unembed.readout.name, **kwargs
-        )
+        if lens_resource_id is None:
+            lens_resource_id = published_name(unembed.readout.name)
+        return cls.from_unembed_and_pretrained(unembed, lens_resource_id, **kwargs)
 
     @classmethod
     def from_unembed_and_pretrained(
         cls,
         unembed: Unembed,
-        lens_resource_id: str,
+        lens_resource_id: Union[str, os.PathLike[str]],
         *,
         strict: bool = True,
         map_location: Any = None,
@@ -195,7 +211,7 @@ class TunedLens(Lens):
         values = artifacts.read_config(config_path)
         lens = cls(unembed, TunedLensConfig.from_dict(values))
         artifacts.check_unembedding(values, unembed, strict=strict)
-        artifacts.fill(lens.translators, artifacts.read_tensors(ckpt_path), ckpt_path)
+        artifacts.fill(lens.layer_translators, artifacts.read_tensors(ckpt_path), ckpt_path)
         return lens.to(map_location or unembed.readout.weight.device)
 
     def save(
@@ -212,7 +228,11 @@ class TunedLens(Lens):
         if self.unembed.readout.weight.dtype in (torch.float32, torch.float64):
             values["unembed_full_hash"] = self.unembed.full_hash()
         artifacts.write(
-            pathlib.Path(path), self.translators.state_dict(), values, ckpt=ckpt, config=config
+            pathlib.Path(path),
+            self.layer_translators.state_dict(),
+            values,
+            ckpt=ckpt,
+            config=config,
         )
 
     def transform_hidden(self, h: Hidden, idx: int) -> Hidden:
@@ -227,9 +247,9 @@ class TunedLens(Lens):
             raise IndexError(
                 f"layer {idx} is out of range: this lens has layers 0 to {len(self) - 1}"
             )
-        weight = next(self.translators[idx].parameters())
+        weight = next(self.layer_translators[idx].parameters())
         h = h.to(weight.device, weight.dtype)
-        moved: torch.Tensor = h + self.translators[idx](h)
+        moved: torch.Tensor = h + self.layer_translators[idx](h)
         return moved
 
     @torch.no_grad()
@@ -237,7 +257,7 @@ class TunedLens(Lens):
         self,
         model: Any,
         layer: int,
-        input_ids: Int[torch.Tensor, "batch prompt_len"],
+        input_ids: Int[torch.Tensor, "*batch prompt_len"],
         do_sample: bool = True,
         temp: float = 1.0,
         max_new_tokens: int = 100,
@@ -247,19 +267,60 @@ class TunedLens(Lens):
         """Go on with what the lens reads at the input of `layer`: the prompt with the new tokens,
         one forward pass each.
 
+        A sequence that has come to the end of its text is filled up with that token, until all
+        have come to theirs.
+
+        Args:
+            model: a `Runner`, or a TransformerLens or Hugging Face model.
+            layer: whose input is read; the number of layers for the final residual.
+            input_ids: without padding; a single sequence counts as a batch of one.
+            do_sample: draw each token; False takes the likeliest.
+            temp: temperature.
+            max_new_tokens: at most.
+            generator: of random numbers, on the model's device.
+
         Raises:
             ValueError: `temp` is not above 0.
+            IndexError: the layer does not exist.
         """
         if temp <= 0:
             raise ValueError(
                 f"temp is {temp}: give a temperature above 0, or do_sample=False for the "
                 "likeliest token"
             )
+        runner = as_runner(model)
+        input_ids = torch.atleast_2d(torch.as_tensor(input_ids))
+        ends = torch.tensor(sorted(_end_tokens(runner)), device=input_ids.device)
+        done = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
         for _ in range(max_new_tokens):
-            logits = self(last_hidden(model, input_ids, layer), layer)
+            logits = self(last_hidden(runner, input_ids, layer), layer)
             if do_sample:
                 new = torch.multinomial((logits / temp).softmax(-1), 1, generator=generator)
             else:
                 new = logits.argmax(-1, keepdim=True)
-            input_ids = torch.cat([input_ids, new.to(input_ids.device)], dim=-1)
+            new = new[:, 0].to(input_ids.device)
+            if done.any():
+                new = torch.where(done, input_ids[:, -1], new)
+            input_ids = torch.cat([input_ids, new[:, None]], dim=-1)
+            done |= torch.isin(new, ends)
+            if done.all():
+                break
         return input_ids
+
+
+def _end_tokens(runner: Runner) -> set[int]:
+    """What ends a text, as the tokenizer and Hugging Face's generation config say it."""
+    generation = getattr(runner.model, "generation_config", None)
+    ends: set[int] = set()
+    for source in (runner.tokenizer, generation):
+        given = getattr(source, "eos_token_id", None)
+        ends |= set(given if isinstance(given, list) else [] if given is None else [given])
+    return ends
+
+
+def published_name(name: str) -> str:
+    """Under which name a lens for a model is published: its id on the Hub, which published lenses
+    of GPT-2 have without its owner."""
+    with contextlib.suppress(ValueError):
+        name = supported_models.get_official_model_name(name)
+    return name.removeprefix("openai-community/")

@@ -104,9 +104,9 @@ def ids_and_probabilities(log_probs: torch.Tensor, count: int, **rest: Any) -> t
 def largest_changes(
     log_probs: torch.Tensor, count: int, *, other: torch.Tensor, **rest: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The tokens whose probability differs most from the other's, and by how much, `[..., pos,
-    count]`."""
-    change = log_probs.exp() - other.exp()
+    """The tokens whose probability differs most in the other, and by how much it is higher there,
+    `[..., pos, count]`."""
+    change = other.exp() - log_probs.exp()
     ids = change.abs().topk(count, dim=-1).indices
     return ids, change.gather(-1, ids)
 

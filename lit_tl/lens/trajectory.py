@@ -8,18 +8,29 @@ import torch
 from jaxtyping import Float
 
 from lit_tl.lens import measures
-from lit_tl.lens.labels import TokenFormatter, TrajectoryLabels
+from lit_tl.lens.labels import CellLabels, TokenFormatter, TrajectoryLabels, in_common
 from lit_tl.lens.lenses import Lens
+from lit_tl.lens.predictions import LensPredictions
 from lit_tl.lens.statistics import DECLARED, NATS_PER, Declared, Units
 from lit_tl.lens.streams import check_component
-from lit_tl.lens.sweeps import LensPredictions, Measure, Trajectory, checked_ids, masked_ids
+from lit_tl.lens.sweeps import Measure, Trajectory, checked_ids, masked_ids
 from lit_tl.lens.trajectory_statistic import TrajectoryStatistic
 
 
 class PredictionTrajectory(Trajectory):
     """Predictions of next tokens for each layer's input, and last the model's own.
 
-    Arguments and constructors are those of `Trajectory`.
+    Arguments and constructors are those of `Trajectory`. A statistic of a batch is drawn as
+    its mean; `trajectory[i]` is one of its sequences. Every statistic takes these settings of its
+    labels, where there is a tokenizer:
+
+    - `formatter`: a `TokenFormatter`;
+    - `topk`: how many tokens are shown when a cell is pointed at;
+    - `min_prob`: a cell is written into where its likeliest token's probability is above it, in
+      all sequences of a batch;
+    - `min_prob_delta`, where two trajectories are compared: the same for the largest change of a
+      probability;
+    - `max_entries_to_show`: of how many sequences of a batch tokens are shown.
     """
 
     @classmethod
@@ -36,7 +47,8 @@ class PredictionTrajectory(Trajectory):
         tokenizer: Any = None,
     ) -> "PredictionTrajectory":
         """From TransformerLens' `run_with_cache`;
-        `cache[f"blocks.{layer}.hook_{residual_component}"]` is read.
+        `cache[f"blocks.{layer}.hook_{residual_component}"]` is read. Without a tokenizer, the one
+        of the cache's model is taken.
 
         Raises:
             KeyError: the cache lacks the component.
@@ -55,6 +67,8 @@ class PredictionTrajectory(Trajectory):
         predictions = LensPredictions(
             lens, hidden, logits, residual_component, masked_ids(ids, mask_input)
         )
+        if tokenizer is None:
+            tokenizer = getattr(getattr(cache, "model", None), "tokenizer", None)
         return cls(predictions, ids, targets, anti_targets, tokenizer)
 
     def _statistic(
@@ -63,27 +77,36 @@ class PredictionTrajectory(Trajectory):
         *,
         units: Units = "nats",
         other: Optional["Trajectory"] = None,
-        formatter: Optional[TokenFormatter] = None,
-        topk: int = 10,
+        **settings: Any,
     ) -> TrajectoryStatistic:
         declared = DECLARED[name]
         self._check_needs(declared)
-        labelled = self.tokenizer is not None and self.n_batch_axis == 0
+        labels = CellLabels.of(settings, changes=other is not None)
         reduces: dict[str, Measure] = {"stats": getattr(measures, declared.function)}
-        if labelled:
+        if self.tokenizer is not None:
             top = measures.top_tokens if other is None else measures.largest_changes
-            pair = measures.parts(top, min(topk, self.vocab_size))
+            pair = measures.parts(top, min(labels.topk, self.vocab_size))
             reduces |= dict(zip(("ids", "values"), pair, strict=True))
         arrays = self.sweep(reduces, other)
-        write = formatter or TokenFormatter()
+        stats = arrays["stats"]
         in_nats = declared.unit == "nats"
         scale = 1.0 / NATS_PER[units] if in_nats else 1.0
         return TrajectoryStatistic(
             name=declared.title,
-            stats=arrays["stats"] * scale if scale != 1.0 else arrays["stats"],
-            sequence_labels=self._tokens(self.input_ids, write) if labelled else None,
+            stats=stats * scale if scale != 1.0 else stats,
+            sequence_labels=(
+                None
+                if self.tokenizer is None
+                else in_common(self._tokens(self.input_ids, labels.formatter), self.n_batch_axis)
+            ),
             trajectory_labels=(
-                self._labels(arrays["ids"], arrays["values"], write) if labelled else None
+                None
+                if self.tokenizer is None
+                else labels.write(
+                    self._tokens(arrays["ids"], labels.formatter),
+                    arrays["values"],
+                    self.n_batch_axis,
+                )
             ),
             units=(units if in_nats else declared.unit) or None,
             # Colours of divergences span their own values; only shares have two fixed ends.
@@ -106,18 +129,6 @@ class PredictionTrajectory(Trajectory):
             for i in np.unique(ids)
         }
         return np.vectorize(known.__getitem__, otypes=[str])(ids)
-
-    def _labels(
-        self,
-        ids: "npt.NDArray[np.int64]",
-        values: "npt.NDArray[np.float32]",
-        formatter: TokenFormatter,
-    ) -> TrajectoryLabels:
-        percent = np.vectorize(lambda value: f"{100 * value:.2f}%", otypes=[str])(values)
-        tokens = self._tokens(ids, formatter)
-        return TrajectoryLabels(
-            label_strings=tokens[..., 0], hover_over_entries=np.stack([tokens, percent], axis=-1)
-        )
 
     def cross_entropy(self, units: Units = "nats", **kwargs: Any) -> TrajectoryStatistic:
         """`-log q(target)`.
@@ -144,14 +155,15 @@ class PredictionTrajectory(Trajectory):
 
         Args:
             show_ranks: write the rank into the cells rather than the likeliest token.
-            **kwargs: `formatter` and `topk` of the labels.
+            **kwargs: of the labels.
 
         Raises:
             ValueError: there are no targets.
         """
         ranks = self._statistic("rank", **kwargs)
         if show_ranks and ranks.trajectory_labels is not None:
-            ranks.trajectory_labels.label_strings = np.vectorize(str, otypes=[str])(ranks.stats)
+            written = np.vectorize(lambda rank: f"{rank:.10g}", otypes=[str])(ranks.mean().stats)
+            ranks.trajectory_labels.label_strings = written
         return ranks
 
     def log_prob_diff(

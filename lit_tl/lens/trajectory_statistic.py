@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from lit_tl.lens.labels import TrajectoryLabels
+from lit_tl.lens.labels import TrajectoryLabels, escaped
 from lit_tl.lens.sweeps import strided
 
 
@@ -39,6 +39,11 @@ class TrajectoryStatistic:
         """How many rows, the model's output among them."""
         return int(self.stats.shape[-2])
 
+    def mean(self) -> "TrajectoryStatistic":
+        """The mean over batch axes, `stats[layer, pos]`."""
+        axes = tuple(range(self.stats.ndim - 2))
+        return dataclasses.replace(self, stats=self.stats.mean(axis=axes)) if axes else self
+
     def clip(self, min: float, max: float) -> "TrajectoryStatistic":
         """The same with values cut off at two ends, which the figure's colours then span.
 
@@ -68,23 +73,17 @@ class TrajectoryStatistic:
     def heatmap(
         self, colorscale: str = "rdbu_r", log_scale: bool = False, **kwargs: Any
     ) -> go.Heatmap:
-        """Layers upwards, positions to the right, coloured by the statistic.
+        """Layers upwards, tokens to the right, coloured by the statistic. Tokens that are alike
+        stay apart by characters that have no width. Of a batch, the mean is drawn.
 
         Args:
             colorscale: of Plotly.
             log_scale: colour by the logarithm; what is not above 0 has no colour.
             **kwargs: for Plotly's Heatmap.
-
-        Raises:
-            ValueError: the statistic has batch axes.
         """
-        if self.stats.ndim != 2:
-            raise ValueError(
-                f"a figure shows one sequence, but the statistic has shape {self.stats.shape}: "
-                "choose one of the batch"
-            )
+        stats = self.mean().stats
         heat = go.Heatmap(
-            z=self.stats,
+            z=stats,
             y=self._layer_labels,
             colorscale=colorscale,
             zmin=self.min,
@@ -98,7 +97,7 @@ class TrajectoryStatistic:
         )
         if log_scale:
             with np.errstate(divide="ignore", invalid="ignore"):
-                logs = np.log10(self.stats)
+                logs = np.log10(stats)
             logs = np.where(np.isfinite(logs), logs, np.nan)
             whole = (
                 np.arange(np.floor(np.nanmin(logs)), np.ceil(np.nanmax(logs)) + 1)
@@ -108,9 +107,11 @@ class TrajectoryStatistic:
             heat.update(z=logs, zmin=None, zmax=None)
             heat.colorbar.update(tickvals=whole, ticktext=[f"1e{int(power)}" for power in whole])
         if self.sequence_labels is not None:
-            heat.update(x=np.arange(len(self.sequence_labels)))
+            tokens = enumerate(map(str, self.sequence_labels))
+            heat.update(x=[escaped(token) + "\u200c" * place for place, token in tokens])
         if self.trajectory_labels is not None:
-            heat.update(text=self.trajectory_labels.label_strings, texttemplate="%{text}")
+            written = np.vectorize(escaped, otypes=[str])(self.trajectory_labels.label_strings)
+            heat.update(text=written, texttemplate="%{text}")
             if self.trajectory_labels.hover_over_entries is not None:
                 template, customdata = self.trajectory_labels.template_and_customdata()
                 heat.update(hovertemplate=template, customdata=customdata)
@@ -121,16 +122,14 @@ class TrajectoryStatistic:
     ) -> go.Figure:
         """The heat map with its axes; x counts positions (`layout.meta["pos"]`), each `token_width`
         pixels wide.
-
-        Raises:
-            ValueError: the statistic has batch axes.
         """
-        figure = go.Figure(self.heatmap(colorscale, **kwargs))
         length = self.stats.shape[-1]
+        heat = self.heatmap(colorscale, **{"x": np.arange(length), **kwargs})
+        figure = go.Figure(heat)
         labels = (
             [str(i) for i in range(length)]
             if self.sequence_labels is None
-            else [str(label) for label in self.sequence_labels]
+            else [escaped(str(label)) for label in self.sequence_labels]
         )
         figure.update_layout(title_text=title, width=200 + token_width * length, meta={"pos": "x"})
         figure.update_xaxes(

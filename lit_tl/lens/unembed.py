@@ -46,6 +46,16 @@ class Unembed(torch.nn.Module):
         self.readout: Readout = as_runner(model).readout
         """The model's own modules; see `lit_tl.engine.readout.Readout`."""
 
+    @property
+    def final_norm(self) -> torch.nn.Module:
+        """The model's final norm."""
+        return self.readout.norm
+
+    @property
+    def unembedding(self) -> torch.nn.Module:
+        """The model's unembedding: what comes behind the final norm."""
+        return self.readout.unembedding
+
     def forward(
         self, h: Float[torch.Tensor, "*batch d_model"]
     ) -> Float[torch.Tensor, "*batch d_vocab"]:

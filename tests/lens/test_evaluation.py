@@ -25,7 +25,7 @@ def test_numbers_are_those_of_stored_logits(family: str, checkpoint_folders: dic
     )
     generator = torch.Generator().manual_seed(0)
     logit, tuned = LogitLens.from_model(model), TunedLens.from_model(model)
-    for parameter in tuned.translators.parameters():
+    for parameter in tuned.layer_translators.parameters():
         torch.nn.init.normal_(parameter, std=0.05, generator=generator)
     batches = [torch.randint(0, 2048, (rows, 24), generator=generator) for rows in (4, 4, 1)]
     result = evaluate(
@@ -90,7 +90,7 @@ def test_a_lens_that_has_diverged_is_named_with_its_layer(
 ) -> None:
     model = causal_lm[0]
     logit, tuned = LogitLens.from_model(model), TunedLens.from_model(model)
-    torch.nn.init.constant_(tuned.translators[2].weight, 1e36)
+    torch.nn.init.constant_(tuned.layer_translators[2].weight, 1e36)
     with pytest.raises(
         ValueError,
         match="layer 2 of the tuned lens gives numbers that are not finite: a lens like that "

@@ -257,7 +257,7 @@ def test_a_gradient_goes_to_the_translators_alone(bundled: HookedTransformerLIT)
     lens = TunedLens.from_model(model)
     hidden, _ = residual_streams(model, model.to_tokens("The king and the queen"))
     lens(hidden[:, 1], 1).logsumexp(-1).sum().backward()
-    assert lens.translators[1].weight.grad.abs().max() > 0
+    assert lens.layer_translators[1].weight.grad.abs().max() > 0
     assert all(parameter.grad is None for parameter in model.parameters())
     assert [parameter.requires_grad for parameter in model.parameters()] == before
 

@@ -39,7 +39,7 @@ class HeldOut:
         """Keep the translators of the layers that are better than ever. A loss that is not a number
         is not better than anything."""
         self.losses[step] = list(losses)
-        state = lens.translators.state_dict()
+        state = lens.layer_translators.state_dict()
         if self._best is None:
             self._best = {name: value.cpu().clone() for name, value in state.items()}
             self.best_steps = [step] * len(losses)
@@ -54,7 +54,7 @@ class HeldOut:
     def put_back(self, lens: TunedLens) -> None:
         """Give each layer the translator that was best."""
         if self._best is not None:
-            lens.translators.load_state_dict(self._best)
+            lens.layer_translators.load_state_dict(self._best)
 
     def layers_not_helped(self) -> list[int]:
         """The layers whose translator was best before the first step."""

@@ -194,7 +194,7 @@ class LensLoss(torch.nn.Module):
 
     def __init__(self, lens: TunedLens, loss: RowLoss):
         super().__init__()
-        self.translators = lens.translators
+        self.translators = lens.layer_translators
         self._loss = loss
 
     def forward(

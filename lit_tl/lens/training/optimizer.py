@@ -26,9 +26,13 @@ def make_optimizer(lens: TunedLens, config: TrainConfig) -> torch.optim.Optimize
     Adam's decay is decoupled (Loshchilov and Hutter 2019, arXiv 1711.05101).
     """
     weights = [
-        translator.weight for translator in lens.translators if translator.weight.requires_grad
+        translator.weight
+        for translator in lens.layer_translators
+        if translator.weight.requires_grad
     ]
-    biases = [translator.bias for translator in lens.translators if translator.bias is not None]
+    biases = [
+        translator.bias for translator in lens.layer_translators if translator.bias is not None
+    ]
     groups = [
         {"params": weights, "weight_decay": config.weight_decay},
         {"params": biases, "weight_decay": config.weight_decay * config.decay_biases},

@@ -219,7 +219,7 @@ def _new_lens(config: TrainConfig, model: Any) -> TunedLens:
                 f"--start_from {config.start_from} is a lens without biases, which can't be "
                 "trained on here: give ridge or zero"
             )
-        lens.translators.load_state_dict(given.translators.state_dict())
+        lens.layer_translators.load_state_dict(given.layer_translators.state_dict())
     return lens
 
 

@@ -58,7 +58,7 @@ def ridge(
             reduce(gram)
             reduce(moment)
         for layer, layer_gram, layer_moment in zip(layers, gram, moment, strict=True):
-            _set(lens.translators[layer], layer_gram, layer_moment, penalty, bias_only)
+            _set(lens.layer_translators[layer], layer_gram, layer_moment, penalty, bias_only)
 
 
 def _share(report: Callable[[int], None], not_last: bool, count: int) -> Callable[[int], None]:

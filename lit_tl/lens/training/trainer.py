@@ -72,14 +72,14 @@ class Trainer:
         self._started, self._seconds_before = time.monotonic(), 0.0
         self._runner = Runner(self.model)
         self._device = self.lens.unembed.readout.weight.device
-        for translator in self.lens.translators:
+        for translator in self.lens.layer_translators:
             translator.weight.requires_grad_(not self.config.bias_only)
         self._optimizer = optimizers.make_optimizer(self.lens, self.config)
         self._schedule = optimizers.make_schedule(self._optimizer, self.config)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint's state. `chunks` has been made with its part of it."""
-        self.lens.translators.load_state_dict(state["translators"])
+        self.lens.layer_translators.load_state_dict(state["translators"])
         optimizers.restore(self._optimizer, state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self.losses = state["losses"].tolist()
@@ -212,7 +212,7 @@ class Trainer:
             if self.processes.is_first:
                 self.listener.read(ids.numel() * self.processes.world_size)
         if self.config.gradient_bound:
-            parameters = self.lens.translators.parameters()
+            parameters = self.lens.layer_translators.parameters()
             torch.nn.utils.clip_grad_norm_(parameters, self.config.gradient_bound)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -257,7 +257,7 @@ class Trainer:
         if not self.processes.is_first:
             return
         state = {
-            "translators": self.lens.translators.state_dict(),
+            "translators": self.lens.layer_translators.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "chunks": self.chunks.state(),

@@ -53,11 +53,11 @@ def test_what_is_kept_is_what_was_best(causal_lm: tuple) -> None:
     kept = HeldOut(torch.zeros(1, 4, dtype=torch.long))
     for step, losses in enumerate(([3.0, 1.0, 2.0, 2.0], [2.0, 2.0, float("nan"), 1.0], [2.5] * 4)):
         with torch.no_grad():
-            for translator in lens.translators:
+            for translator in lens.layer_translators:
                 translator.bias.fill_(step)
         kept.compare(step, losses, lens)
     kept.put_back(lens)
-    assert [translator.bias[0].item() for translator in lens.translators] == [1, 0, 0, 1]
+    assert [translator.bias[0].item() for translator in lens.layer_translators] == [1, 0, 0, 1]
     assert kept.layers_not_helped() == [1, 2]
 
 

@@ -42,7 +42,7 @@ def test_loss_and_gradient_are_those_of_stored_logits(
     )
     lens = TunedLens.from_model(model)
     generator = torch.Generator().manual_seed(0)
-    for parameter in lens.translators.parameters():
+    for parameter in lens.layer_translators.parameters():
         torch.nn.init.normal_(parameter, std=0.05, generator=generator)
     ids = torch.randint(0, 2048, (3, 20), generator=generator)
     rows = aligned(all_residuals(model, ids), 0)
@@ -50,12 +50,12 @@ def test_loss_and_gradient_are_those_of_stored_logits(
     module = LensLoss(lens, row_loss(lens.unembed))
     assert isinstance(module._loss, Unstored if family == "gemma2" else Fused)
     losses = module(rows[:-1], Truth(final=rows[-1]) if labels is None else Truth(labels=labels))
-    gradients = torch.autograd.grad(losses.sum(), list(lens.translators.parameters()))
+    gradients = torch.autograd.grad(losses.sum(), list(lens.layer_translators.parameters()))
     expected = plain(lens, rows, labels)
     assert torch.allclose(losses, expected, atol=2e-5)
     for own, other in zip(
         gradients,
-        torch.autograd.grad(expected.sum(), list(lens.translators.parameters())),
+        torch.autograd.grad(expected.sum(), list(lens.layer_translators.parameters())),
         strict=True,
     ):
         assert torch.allclose(own, other, atol=1e-6, rtol=1e-4)
@@ -67,7 +67,7 @@ def test_the_gradient_is_a_finite_difference(causal_lm: tuple) -> None:
     rows = aligned(all_residuals(model, torch.arange(5, 25)[None]), 0).double().float()
     module = LensLoss(lens, row_loss(lens.unembed))
     module(rows[:-1], Truth(final=rows[-1])).sum().backward()
-    bias = lens.translators[1].bias
+    bias = lens.layer_translators[1].bias
     step = 1e-2
     for index in (0, 17, 90):
         values = []

@@ -29,7 +29,9 @@ def test_the_regression_is_the_least_squares_solution(causal_lm: tuple, batches:
     for layer in (0, 3):
         x = torch.cat([rows[layer], torch.ones_like(rows[layer][:, :1])], dim=-1)
         solution = torch.linalg.lstsq(x, rows[-1] - rows[layer]).solution
-        assert torch.allclose(lens.translators[layer].weight, solution[:-1].T.float(), atol=2e-3)
+        assert torch.allclose(
+            lens.layer_translators[layer].weight, solution[:-1].T.float(), atol=2e-3
+        )
         best = float((x @ solution + rows[layer] - rows[-1]).square().sum())
         assert squared_error(lens, layer, rows.float()) == pytest.approx(best, rel=1e-3)
 
@@ -56,7 +58,9 @@ def test_layers_in_groups_give_the_same(
         start.ridge(lens, causal_lm[0], batches(4))
         lenses.append(lens)
     for own, expected in zip(
-        lenses[0].translators.parameters(), lenses[1].translators.parameters(), strict=True
+        lenses[0].layer_translators.parameters(),
+        lenses[1].layer_translators.parameters(),
+        strict=True,
     ):
         assert torch.equal(own, expected)
 
@@ -78,11 +82,13 @@ def test_a_bias_alone_is_what_is_missing_on_average(causal_lm: tuple, batches: B
     lens = TunedLens.from_model(model)
     start.ridge(lens, model, batches(4), bias_only=True)
     rows = torch.cat([start.aligned(all_residuals(model, ids), 0) for ids in batches(4)], dim=1)
-    assert not any(bool(translator.weight.any()) for translator in lens.translators)
-    assert torch.allclose(lens.translators[2].bias, (rows[-1] - rows[2]).mean(0), atol=1e-4)
-    torch.nn.init.eye_(lens.translators[2].weight)  # weights that are there stay, and count
+    assert not any(bool(translator.weight.any()) for translator in lens.layer_translators)
+    assert torch.allclose(lens.layer_translators[2].bias, (rows[-1] - rows[2]).mean(0), atol=1e-4)
+    torch.nn.init.eye_(lens.layer_translators[2].weight)  # weights that are there stay, and count
     start.ridge(lens, model, batches(4), bias_only=True)
-    assert torch.allclose(lens.translators[2].bias, (rows[-1] - 2 * rows[2]).mean(0), atol=1e-4)
+    assert torch.allclose(
+        lens.layer_translators[2].bias, (rows[-1] - 2 * rows[2]).mean(0), atol=1e-4
+    )
 
 
 def test_batches_without_rows_count_for_nothing(causal_lm: tuple, batches: Batches) -> None:
@@ -90,7 +96,7 @@ def test_batches_without_rows_count_for_nothing(causal_lm: tuple, batches: Batch
     for more in ([], [batches(1)[0][:0]]):
         lens = TunedLens.from_model(causal_lm[0])
         start.ridge(lens, causal_lm[0], [*batches(4), *more])
-        lenses.append(lens.translators.state_dict())
+        lenses.append(lens.layer_translators.state_dict())
     assert all(torch.equal(value, lenses[1][name]) for name, value in lenses[0].items())
 
 
