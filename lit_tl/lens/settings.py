@@ -7,6 +7,7 @@ from lit_tl.models.causal_lm import Precision
 from lit_tl.settings import Settings, required, setting
 
 BadLines = Literal["refuse", "skip"]
+TxtDocuments = Literal["blank_lines", "file"]
 _OF_A_MACHINE = ("model", "data", "output", "checkpoint_dir", "device", "wandb", "debug")
 
 
@@ -27,6 +28,11 @@ class WorkOnText(Settings):
     )
     split: str = setting("train", "Split of a data set.")
     text_column: str = setting("text", "Key or column that holds the text.")
+    txt_documents: TxtDocuments = setting(
+        "blank_lines",
+        "What separates the documents of a .txt or .md file: blank lines, or nothing, so that each "
+        "file is one document.",
+    )
     bad_lines: BadLines = setting(
         "refuse",
         "What to do with a line that holds no text: refuse the file, or skip and count the line.",

@@ -61,6 +61,51 @@ def test_every_kind_of_file_holds_the_same_texts_from_any_place_on(tmp_path: pat
         assert documents.identity() == documents.identity(), name
 
 
+POEM = "  one\n two \r\n\n\n \t\nthree\nfour\n\nfive"
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".md", ".txt.gz"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_documents_of_plain_text_end_at_blank_lines_or_with_the_file(
+    tmp_path: pathlib.Path, suffix: str, mark: bytes
+) -> None:
+    path = tmp_path / f"poem{suffix}"
+    content = mark + POEM.encode()
+    path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    assert read(path) == ["  one\n two", "three\nfour", "five"]
+    assert read(path, txt_documents="file") == ["  one\n two \n\n\n \t\nthree\nfour\n\nfive"]
+
+
+def test_a_folder_of_plain_texts_is_read_either_way(tmp_path: pathlib.Path) -> None:
+    for name, text in (("a.txt", "one\n\ntwo\n"), ("b.txt", "three\nfour"), ("c.txt", "\n \n")):
+        (tmp_path / name).write_text(text)
+    assert read(tmp_path) == ["one", "two", "three\nfour"]
+    assert read(tmp_path, txt_documents="file") == ["one\n\ntwo", "three\nfour"]
+    identities = [
+        json.dumps(
+            open_documents(
+                str(tmp_path),
+                text_column="text",
+                split="train",
+                bad_lines="refuse",
+                txt_documents=way,
+            ).identity()
+        )
+        for way in ("blank_lines", "file")
+    ]
+    assert identities[0] != identities[1], "a checkpoint of one way is not gone on with the other"
+
+
+def test_a_line_that_is_no_text_is_said_or_skipped_in_plain_text_too(
+    tmp_path: pathlib.Path,
+) -> None:
+    path = tmp_path / "t.txt"
+    path.write_bytes(b"one\ntw\xffo\nthree\n\nfour")
+    with pytest.raises(DataError, match=r"t\.txt:2: not UTF-8: byte 0xff at column 3"):
+        read(path)
+    assert read(path, bad_lines="skip") == ["one\nthree", "four"]
+
+
 def test_rows_without_text_are_refused_or_skipped_and_counted(tmp_path: pathlib.Path) -> None:
     import datasets
 

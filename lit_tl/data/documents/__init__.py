@@ -7,7 +7,7 @@ import re
 from lit_tl.data import hub_rows
 from lit_tl.data.documents.lines import LineFile, LineFiles
 from lit_tl.data.documents.rows import Rows, public_name
-from lit_tl.data.documents.stream import START, BadLines, Documents, Group, Place
+from lit_tl.data.documents.stream import START, BadLines, Documents, Group, Place, TxtDocuments
 from lit_tl.data.errors import DataError
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "LineFiles",
     "Place",
     "Rows",
+    "TxtDocuments",
     "open_documents",
 ]
 _PACKED = (".gz", ".zst")
@@ -27,10 +28,24 @@ _JSON_LINES = (".jsonl", ".ndjson")
 _LINE_SUFFIXES = (*_JSON_LINES, ".json", *_PLAIN)
 
 
-def open_documents(source: str, *, text_column: str, split: str, bad_lines: BadLines) -> Documents:
+def open_documents(
+    source: str,
+    *,
+    text_column: str,
+    split: str,
+    bad_lines: BadLines,
+    txt_documents: TxtDocuments = "blank_lines",
+) -> Documents:
     """Documents of a file, or of a data set in a folder or on the Hub. A folder of files of lines
     is read line by line, so that what is wrong has a file and a number; any other by the `datasets`
     library, which also says which files are in a split.
+
+    Args:
+        source: the file, folder or Hub id.
+        text_column: of JSON lines and data sets.
+        split: of a data set.
+        bad_lines: whether a line that holds no text ends reading, or is counted.
+        txt_documents: what separates the documents of files of plain text.
 
     Raises:
         DataError: there is no such file, or it is of a kind that is not read.
@@ -49,7 +64,7 @@ def open_documents(source: str, *, text_column: str, split: str, bad_lines: BadL
                 f"--split {split} is for data sets, and {source} is a file, which has one "
                 "part: leave the flag out"
             )
-        return _lines(path, text_column, bad_lines)
+        return _lines(path, text_column, bad_lines, txt_documents)
     name = source.removeprefix("hf:")
     looks_like_file = path.suffix in (*_LINE_SUFFIXES, *_PACKED) or source.startswith(
         (".", "~", "/")
@@ -65,7 +80,7 @@ def open_documents(source: str, *, text_column: str, split: str, bad_lines: BadL
             return LineFiles(
                 f"{path}[{split}]",
                 described,
-                [_lines(file, text_column, bad_lines) for file in files],
+                [_lines(file, text_column, bad_lines, txt_documents) for file in files],
             )
     return Rows(
         str(path) if path.is_dir() else name,
@@ -75,8 +90,11 @@ def open_documents(source: str, *, text_column: str, split: str, bad_lines: BadL
     )
 
 
-def _lines(path: pathlib.Path, text_column: str, bad_lines: BadLines) -> LineFile:
-    return LineFile(path, _suffix(path) in _PLAIN, text_column=text_column, bad_lines=bad_lines)
+def _lines(
+    path: pathlib.Path, text_column: str, bad_lines: BadLines, txt_documents: TxtDocuments
+) -> LineFile:
+    plain = txt_documents if _suffix(path) in _PLAIN else None
+    return LineFile(path, plain, text_column=text_column, bad_lines=bad_lines)
 
 
 def _suffix(path: pathlib.Path) -> str:

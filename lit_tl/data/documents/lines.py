@@ -17,6 +17,7 @@ from lit_tl.data.documents.stream import (
     Documents,
     Group,
     Place,
+    TxtDocuments,
     counted_if_bad,
     text_of,
 )
@@ -28,17 +29,24 @@ _SAMPLED_ABOVE, _SAMPLES = 4 * 2**30, 64
 
 
 class LineFile(Documents):
-    """A document on each line: a JSON object with a text, or the line itself. Empty lines and empty
-    texts are passed over.
+    """Documents of JSON lines, a text in each; or of plain text, where they are separated by blank
+    lines, or where the file is one. Empty lines and empty texts are passed over.
 
     Args:
         path: the file; what ends in .gz or .zst is unpacked on the way.
-        plain: whether lines are text rather than JSON.
+        plain: what separates the documents of plain text; None for JSON lines.
         text_column: the key of the text.
         bad_lines: whether a line that holds no text ends reading, or is counted.
     """
 
-    def __init__(self, path: pathlib.Path, plain: bool, *, text_column: str, bad_lines: BadLines):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        plain: Optional[TxtDocuments],
+        *,
+        text_column: str,
+        bad_lines: BadLines,
+    ):
         self.where = str(path)
         self._path, self._plain, self._column, self._bad_lines = path, plain, text_column, bad_lines
         self._packed = path.suffix.lower() in (".gz", ".zst")
@@ -48,23 +56,39 @@ class LineFile(Documents):
         now = dict(place)
         texts: list[str] = []
         size = 0
-        for raw in self._lines(now):
-            if not now["documents"] and not now["skipped"]:
-                self._refuse_a_list(raw)
-            with counted_if_bad(self._bad_lines, now) as texts_of_line:
-                texts_of_line.append(self._text(raw, now["line"] + 1))
-            text = "".join(texts_of_line)
-            now["line"] += 1
-            now["offset"] = now.get("offset", 0) + len(raw)
+        for text in self._json_texts(now) if self._plain is None else self._plain_texts(now):
             if text:
                 texts.append(text)
-                size += len(raw)
+                size += len(text)
                 now["documents"] += 1
             if len(texts) == GROUP_DOCUMENTS or size > _GROUP_BYTES:
                 yield Group(texts, dict(now))
                 texts, size = [], 0
         if texts or now["line"] > place["line"]:
             yield Group(texts, dict(now))
+
+    def _json_texts(self, now: dict[str, Any]) -> Iterator[str]:
+        """The text of each line, when `now` is behind it."""
+        for raw in self._lines(now):
+            if not now["documents"] and not now["skipped"]:
+                self._refuse_a_list(raw)
+            with counted_if_bad(self._bad_lines, now) as text:
+                text.append(self._text(raw, now["line"] + 1))
+            _go_on(now, raw)
+            yield "".join(text)
+
+    def _plain_texts(self, now: dict[str, Any]) -> Iterator[str]:
+        """Each document, when `now` is behind it and the blank line that ended it."""
+        document: list[str] = []
+        for raw in self._lines(now):
+            with counted_if_bad(self._bad_lines, now) as line:
+                line.append(decoded(raw, f"{self.where}:{now['line'] + 1}", first=not now["line"]))
+            _go_on(now, raw)
+            document += line
+            if self._plain == "blank_lines" and line and not line[0].strip():
+                yield _without_edges(document)
+                document = []
+        yield _without_edges(document)
 
     def identity(self) -> dict[str, Any]:
         """Name, size, and a hash: of the whole file, or of 64 spread parts where it is above 4
@@ -75,11 +99,11 @@ class LineFile(Documents):
                 "file": self._path.name,
                 "bytes": size,
                 "blake2b": file_hash(self._path),
-                "text_column": self._column,
+                **({"documents": self._plain} if self._plain else {"text_column": self._column}),
             }
 
     def most_tokens(self) -> Optional[int]:
-        """One for each byte. The line's end is for the token that begins a text, and a plain line
+        """One for each byte. The line's end is for the token that begins a text, and a plain text
         may have one more, for the space that some tokenizers put in front. Not known of packed
         files."""
         size = self._path.stat().st_size
@@ -121,7 +145,7 @@ class LineFile(Documents):
 
     def _refuse_a_list(self, raw: bytes) -> None:
         start = raw.removeprefix(codecs.BOM_UTF8).strip()
-        if self._plain or not start.startswith(b"["):
+        if not start.startswith(b"["):
             return
         try:
             json.loads(start)  # a line that is a whole list is one bad line
@@ -135,11 +159,22 @@ class LineFile(Documents):
     def _text(self, raw: bytes, number: int) -> str:
         where = f"{self.where}:{number}"
         line = decoded(raw, where, first=number == 1)
-        if self._plain or not line.strip():
-            return line.strip()
+        if not line.strip():
+            return ""
         example = f'{{"{self._column}": "..."}}'
         record = json_object(line, where, example=example, strict=False)
         return text_of(record, self._column, where)
+
+
+def _without_edges(lines: Sequence[str]) -> str:
+    """Lines as one text; the indentation of the first is part of it."""
+    return "\n".join(lines).rstrip().lstrip("\n")
+
+
+def _go_on(now: dict[str, Any], raw: bytes) -> None:
+    """To behind a line."""
+    now["line"] += 1
+    now["offset"] = now.get("offset", 0) + len(raw)
 
 
 class LineFiles(Documents):

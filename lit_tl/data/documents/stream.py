@@ -8,6 +8,8 @@ from typing import Any, Iterator, Literal, Mapping, Optional
 from lit_tl.data.errors import DataError
 
 BadLines = Literal["refuse", "skip"]
+TxtDocuments = Literal["blank_lines", "file"]
+"""What separates the documents of a file of plain text; `file`: nothing, it is one document."""
 Place = Mapping[str, Any]
 """How far reading has come, as JSON has it; `documents`, `skipped` and `first_skipped` are counts
 for the user."""

@@ -79,7 +79,11 @@ def open_text(config: Any) -> Any:
     from lit_tl.data.documents import open_documents
 
     return open_documents(
-        config.data, text_column=config.text_column, split=config.split, bad_lines=config.bad_lines
+        config.data,
+        text_column=config.text_column,
+        split=config.split,
+        bad_lines=config.bad_lines,
+        txt_documents=config.txt_documents,
     )
 
 
