@@ -9,6 +9,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
+from lit_tl.engine.prompts import Prompt
+from lit_tl.engine.targets import answer_against_foil, said_of_several
 from lit_tl.figures.lens import lens_grids
 from lit_tl.lens import measures
 from lit_tl.lens.statistics import OF_PAGE, Declared, Statistic
@@ -44,16 +46,27 @@ def kind_of(model: LoadedModel, kind: LensKind) -> str:
 
 
 def read(
-    model: LoadedModel, kind: LensKind, example: Example, component: ResidualComponent
+    model: LoadedModel,
+    kind: LensKind,
+    example: Example,
+    component: ResidualComponent,
+    prompt: Optional[Prompt] = None,
 ) -> PredictionTrajectory:
     """A trajectory of one example, without targets.
+
+    Args:
+        model: to be read.
+        kind: of lens.
+        example: what is read.
+        component: at which the lens reads.
+        prompt: to read in its place.
 
     Raises:
         ValueError: the model has no such lens, or no such residual, or the example comes with
             embeddings.
     """
     lens = model.lenses.lenses[kind_of(model, kind)]
-    prompt = model.prompter.prompt(example)
+    prompt = prompt or model.prompter.prompt(example)
     if prompt.token_embeddings is not None:
         raise ValueError("a lens reads tokens: leave token_embeddings out")
     ids = np.array(prompt.ids)
@@ -62,19 +75,19 @@ def read(
     )
 
 
-def set_targets(
-    trajectory: PredictionTrajectory, model: LoadedModel, example: Example, statistic: Declared
-) -> None:
-    """Set the targets that a statistic needs: the prompt's own next tokens, and last the data's
-    answer, or else what the model says. Where it sets answer against foil: these, everywhere."""
-    count = trajectory.num_tokens
-    answer, foil = (model.prompter.first_token(example.get(name)) for name in ("answer", "foil"))
-    if "anti_targets" in statistic.needs:
-        trajectory.targets = np.full(count, answer)
-        trajectory.anti_targets = np.full(count, foil)
-    elif "targets" in statistic.needs:
-        last = likeliest(trajectory, count - 1, 1)[0] if answer is None else answer
-        trajectory.targets = np.array([*trajectory.input_ids[1:], last])
+def set_targets(trajectory: PredictionTrajectory, model: LoadedModel, example: Example) -> str:
+    """Set targets: the prompt's own next tokens, and last the first token of the data's answer, or
+    else what the model says.
+
+    Returns:
+        What is to be said of the answer, if it has several tokens.
+    """
+    count, answer = trajectory.num_tokens, example.get("answer")
+    last = model.prompter.first_token(answer)
+    if last is None:
+        last = likeliest(trajectory, count - 1, 1)[0]
+    trajectory.targets = np.array([*trajectory.input_ids[1:], last])
+    return said_of_several(model.prompter, answer, "the answer")
 
 
 def likeliest(trajectory: PredictionTrajectory, position: int, count: int) -> list[int]:
@@ -117,12 +130,12 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
     statistic = OF_PAGE[settings.statistic]
     against = _against(subject, example, settings)
     _check(settings, statistic, example, against)
-    note = _note(against, settings, statistic)
     kinds = [settings.lens] + ([] if settings.beside == "nothing" else [settings.beside])
     readings = [_reading(model, kind, example, settings, statistic, against) for kind in kinds]
     axes = ("lens", "layer", "position")
     top_ids = np.stack([reading["ids"] for reading in readings])
     prompt = readings[0]["prompt"]
+    note = f"{readings[0]['said']}{_note(against, settings, statistic)}"
     strings = _strings(model, np.concatenate([top_ids.ravel(), prompt]))
     top, tokens = strings[: top_ids.size].reshape(top_ids.shape), strings[top_ids.size :]
     yield xr.Dataset(
@@ -204,9 +217,11 @@ def _reading(
     statistic: Declared,
     against: Against,
 ) -> dict[str, Any]:
-    component = settings.residual_component
-    trajectory, other = read(model, kind, example, component), None
-    prompt = trajectory.input_ids
+    component, said, contrast = settings.residual_component, "", None
+    if "anti_targets" in statistic.needs:
+        contrast = answer_against_foil(model.prompter, example, model.prompter.prompt(example))
+    trajectory = read(model, kind, example, component, contrast.prompt if contrast else None)
+    prompt, other = trajectory.input_ids, None
     if against is not None and "other" in statistic.needs:
         other = read(against[0], kind, against[1], component)
         if other.vocab_size != trajectory.vocab_size:
@@ -215,8 +230,12 @@ def _reading(
             )
         shared = slice(0, min(trajectory.num_tokens, other.num_tokens))
         trajectory, other = trajectory.slice_sequence(shared), other.slice_sequence(shared)
-    if statistic.needs:
-        set_targets(trajectory, model, example, statistic)
+    if contrast is not None:
+        trajectory.targets = np.full(trajectory.num_tokens, contrast.answer)
+        trajectory.anti_targets = np.full(trajectory.num_tokens, contrast.foil)
+        said = contrast.note
+    elif "targets" in statistic.needs:
+        said = set_targets(trajectory, model, example)
     top = functools.partial(
         measures.ids_and_probabilities, count=min(_TOP_K, trajectory.vocab_size)
     )
@@ -229,4 +248,5 @@ def _reading(
         "probabilities": arrays["top"][..., 1],
         "prompt": prompt,
         "rows": rows,
+        "said": f"{said[0].upper()}{said[1:]}. " if said else "",
     }

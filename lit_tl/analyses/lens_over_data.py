@@ -29,11 +29,17 @@ def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator
     model, statistic = subject.model, OF_PAGE[settings.statistic]
     if not subject.examples:
         raise ValueError("there is no data set to average over: give examples=[...]")
-    values = []
+    values, several = [], 0
     for example in subject.examples[: settings.max_prompts]:
         trajectory = read(model, settings.lens, example, settings.residual_component)
-        set_targets(trajectory, model, example, statistic)
+        if "targets" in statistic.needs and set_targets(trajectory, model, example):
+            several += 1
         values.append(trajectory.sweep({"values": getattr(measures, statistic.function)})["values"])
+    said = (
+        f" Of {several} prompts the answer has several tokens: its first one counts."
+        if several
+        else ""
+    )
     joined = np.concatenate(values, axis=1).astype(float)  # layer position
     name = settings.statistic
     yield xr.Dataset(
@@ -47,6 +53,6 @@ def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator
             "value_first": True,
             "unit": "nats" if statistic.unit == "nats" else "",
             "title": f"{name}, {len(values)} prompts, {joined.shape[1]} tokens",
-            "note": model.lenses.note,
+            "note": f"{model.lenses.note}{said}".strip(),
         },
     )

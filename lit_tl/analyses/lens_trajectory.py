@@ -8,6 +8,7 @@ import xarray as xr
 
 from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
 from lit_tl.analyses.lens_grid import LensSettings, layer_names, likeliest, read
+from lit_tl.engine.targets import said_of_several
 from lit_tl.figures.lens import lines_over_layers, readable
 from lit_tl.lens.trajectory import PredictionTrajectory
 from lit_tl.settings import setting
@@ -39,7 +40,7 @@ def lens_trajectory(subject: Subject, settings: LensTrajectorySettings) -> Itera
             "or -1 for the last"
         )
     position = settings.position % n
-    ids = _tokens(model, example, trajectory, position, settings.tokens)
+    ids, said = _tokens(model, example, trajectory, position, settings.tokens)
     chosen = torch.tensor(ids)
 
     def probabilities_of(log_probs: torch.Tensor, **known: Any) -> torch.Tensor:
@@ -58,7 +59,7 @@ def lens_trajectory(subject: Subject, settings: LensTrajectorySettings) -> Itera
             "value": "probability",
             "unit": "probability",
             "title": f"after {position} {after}",
-            "note": model.lenses.note,
+            "note": " ".join(filter(None, [model.lenses.note, *said])),
         },
     )
 
@@ -69,16 +70,24 @@ def _tokens(
     trajectory: PredictionTrajectory,
     position: int,
     named: str,
-) -> list[int]:
-    first_token = model.prompter.first_token
+) -> tuple[list[int], list[str]]:
+    """Tokens to draw, and what is to be said of texts of several tokens."""
+    prompter = model.prompter
     if named.strip():
-        tokens = [first_token(part) for part in named.split(",") if part]
-        chosen = list(dict.fromkeys(token for token in tokens if token is not None))
-        if not chosen:
+        texts = {repr(part): part for part in named.split(",") if part}
+        if not texts:
             raise ValueError(f"tokens is {named!r}: name tokens with commas between them")
-        return chosen
-    ids = likeliest(trajectory, position, _LIKELIEST)
-    if position == trajectory.num_tokens - 1:
-        of_data = (first_token(example.get(name)) for name in ("answer", "foil"))
-        ids += [token for token in of_data if token is not None]
-    return list(dict.fromkeys(ids))
+        ids = []
+    else:
+        ids = likeliest(trajectory, position, _LIKELIEST)
+        at_end = position == trajectory.num_tokens - 1
+        names = ("answer", "foil") if at_end else ()
+        texts = {f"the {name}": example[name] for name in names if example.get(name)}
+    said = []
+    for name, text in texts.items():
+        token = prompter.first_token(text)
+        if token is not None:
+            ids.append(token)
+            if several := said_of_several(prompter, text, name):
+                said.append(f"{several}.")
+    return list(dict.fromkeys(ids)), said

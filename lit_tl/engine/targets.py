@@ -1,7 +1,7 @@
 """Which tokens a gradient explains."""
 
 import dataclasses
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from lit_tl.engine.prompts import Prompt, Prompter, first_difference
 from lit_tl.engine.requests import Batch, Targets
@@ -37,17 +37,32 @@ def choose_targets(
     return Targets(example=rows, pos=positions, token=tokens, weight=[1.0] * len(rows))
 
 
-def answer_against_foil(
-    prompter: Prompter, example: Mapping[str, Any], prompt: Prompt
-) -> tuple[Prompt, Targets, str]:
-    """The difference of log-probabilities of an example's answer and foil.
+@dataclasses.dataclass(frozen=True)
+class Contrast:
+    """An answer against a foil at one position: the first at which they differ.
 
-    One position can tell one token from another: where answer or foil has several, it is the first
-    at which they differ, after what they share.
+    Args:
+        prompt: with what answer and foil share behind it.
+        answer: the token.
+        foil: the token.
+        shared: how many tokens they share before these.
+        note: what is compared, as words; empty where answer and foil are one token each.
+    """
 
-    Returns:
-        The prompt, with what answer and foil share behind it; the difference, after its last token;
-        and a sentence on what is compared, empty where both are one token.
+    prompt: Prompt
+    answer: int
+    foil: int
+    shared: int
+    note: str
+
+    @property
+    def targets(self) -> Targets:
+        """The difference of their log-probabilities, after the prompt's last token."""
+        return difference(self.answer, self.foil, len(self.prompt) - 1)
+
+
+def answer_against_foil(prompter: Prompter, example: Mapping[str, Any], prompt: Prompt) -> Contrast:
+    """An example's answer against its foil, at the one position that tells them apart.
 
     Raises:
         ValueError: the example has no answer or no foil, one goes on from the other, or the prompt
@@ -67,15 +82,39 @@ def answer_against_foil(
         raise ValueError(
             "answer and foil begin alike, which embeddings of one's own can't go on to"
         )
-    longer = dataclasses.replace(prompt, ids=(*prompt.ids, *answer[:place])) if place else prompt
+    longer = (*prompt.ids, *answer[:place])
+    if len(longer) > prompter.max_length:
+        raise ValueError(
+            f"what answer and foil share does not fit behind this prompt, of which "
+            f"{prompter.max_length} tokens are read: shorten the prompt"
+        )
     strings = prompter.vocabulary.string
     note = (
         f"token {place + 1} of the answer, {strings(answer[place])!r} against "
         f"{strings(foil[place])!r}"
     )
     several = max(len(answer), len(foil)) > 1
-    targets = difference(answer[place], foil[place], len(longer) - 1)
-    return longer, targets, note if several else ""
+    return Contrast(
+        prompt=dataclasses.replace(prompt, ids=longer) if place else prompt,
+        answer=answer[place],
+        foil=foil[place],
+        shared=place,
+        note=note if several else "",
+    )
+
+
+def said_of_several(prompter: Prompter, text: Optional[str], name: str) -> str:
+    """That the first token stands for a text of several, as words; empty for one token.
+
+    Args:
+        prompter: of the model.
+        text: an answer or a foil.
+        name: what it is called, with its article.
+    """
+    ids = prompter.answer(text) if text else []
+    if len(ids) < 2:
+        return ""
+    return f"{prompter.vocabulary.string(ids[0])!r} is the first of {len(ids)} tokens of {name}"
 
 
 def difference(token: int, other: int, pos: int) -> Targets:

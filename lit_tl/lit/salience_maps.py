@@ -11,7 +11,7 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_tl.analyses.contract import LoadedModel
-from lit_tl.engine.targets import answer_against_foil, choose_targets
+from lit_tl.engine.targets import answer_against_foil, choose_targets, said_of_several
 from lit_tl.lit.asking import ExampleInterpreter, loaded
 from lit_tl.lit.forms import form_of, read_form
 from lit_tl.salience import integrated, methods
@@ -87,10 +87,14 @@ class TokenSalience(ExampleInterpreter):
     ) -> lit_dtypes.TokenSalience:
         prompt, compared = model.prompt(example), ""
         if settings.explain == "answer against foil":
-            prompt, targets, compared = answer_against_foil(model.prompter, example, prompt)
+            contrast = answer_against_foil(model.prompter, example, prompt)
+            prompt, targets, compared = contrast.prompt, contrast.targets, contrast.note
         else:
             (batch,) = model.runner.run([prompt])
             targets = choose_targets(model.prompter, [example], batch)
+            if list(targets.pos) == [len(prompt) - 1]:
+                name = "target" if example.get("target") else "answer"
+                compared = said_of_several(model.prompter, example.get(name), f"the {name}")
         scores, note = self.score(explained(model, prompt, targets), settings)
         note = "; ".join(sentence for sentence in (compared, note) if sentence)
         scale = float(np.abs(scores).sum()) or 1.0

@@ -2,7 +2,7 @@
 `_X_salience`. Both read the prompt with the chosen `target` after it, and share the one model."""
 
 import dataclasses
-from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Optional, Sequence
 
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
@@ -110,8 +110,9 @@ class SalienceSibling(lit_model.Model):
     """Scores of the tokens of prompt and target for the span that `target_mask` marks, one field a
     method.
 
-    A contrastive method explains the first marked token against the data's `foil`, or, where there
-    is none, against the token that the model likes best besides it.
+    A contrastive method explains the first marked token against the token of the data's `foil` that
+    stands at its place behind the prompt, after the same tokens. Where there is none, it explains
+    it against the token that the model likes best besides it.
     """
 
     def __init__(self, model: HookedTransformerLIT):
@@ -156,7 +157,7 @@ class SalienceSibling(lit_model.Model):
         output: dict[str, Any] = {}
         if "tokens" in names:
             output["tokens"] = _tokens(self._loaded, prompt)
-        plain, contrast = self._targets(_whole(example), prompt)
+        plain, contrast = self._targets(example, prompt)
         for name in (name for name in METHODS if name in names):
             method = METHODS[name]
             targets = contrast if method.contrastive else plain
@@ -164,12 +165,20 @@ class SalienceSibling(lit_model.Model):
             output[name] = (scores if name == "grad_dot_input" else abs(scores)).tolist()
         return output
 
-    def _targets(self, example: Mapping[str, Any], prompt: Prompt) -> tuple[Targets, Targets]:
+    def _targets(self, own: Mapping[str, Any], prompt: Prompt) -> tuple[Targets, Targets]:
         (batch,) = self._loaded.runner.run([prompt])
-        plain = choose_targets(self._loaded.prompter, [example], batch)
+        plain = choose_targets(self._loaded.prompter, [_whole(own)], batch)
         pos, token = plain.pos[0], plain.token[0]
-        foil = self._loaded.prompter.first_token(example.get("foil"))
+        foil = self._foil(own, prompt, pos + 1)
         if foil is None or foil == token:
             likeliest = batch.need_logits()[0, pos].topk(2).indices.tolist()
             foil = next(i for i in likeliest if i != token)
         return plain, difference(token, foil, pos)
+
+    def _foil(self, example: Mapping[str, Any], prompt: Prompt, pos: int) -> Optional[int]:
+        """The foil's token at a position of the whole, if all before it is as in the foil."""
+        foil = self._loaded.prompter.answers(example).get("foil", ())
+        before = self._loaded.prompt({**_whole(example), "text": example["text"]}).ids
+        place = pos - len(before)
+        same = prompt.ids[:pos] == (*before, *foil[: max(place, 0)])
+        return foil[place] if same and 0 <= place < len(foil) else None

@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 import torch
 
+import lit_tl
 from lit_tl.engine.hugging_face_models import HuggingFaceAdapter
 from lit_tl.engine.prompts import first_difference
-from lit_tl.engine.targets import answer_against_foil
+from lit_tl.engine.targets import answer_against_foil, difference
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
 from lit_tl.lit.config import HookedTransformerLITConfig
 from lit_tl.lit.datasets import Prompts
+from lit_tl.lit.generators.hotflip import HotFlip
 from lit_tl.lit.model import HookedTransformerLIT
-from lit_tl.lit.salience_maps import occlusion
+from lit_tl.lit.salience_maps import explained, occlusion
+from lit_tl.lit.sequence_salience import siblings
+from lit_tl.salience import methods
 from tests.architectures.reference import Reference
 from tests.architectures.tiny import ARCHITECTURES
 
@@ -111,12 +115,13 @@ def test_a_map_compares_the_first_tokens_that_differ(bundled: HookedTransformerL
     salience = reply["token_gradients"]
     assert "".join(salience.tokens).endswith("The capital of France is Paris")
     assert salience.note == "token 2 of the answer, ' and' against ' or'"
-    prompt, targets, _ = answer_against_foil(
-        bundled.loaded.prompter, example, bundled.loaded.prompt(example)
-    )
-    (batch,) = bundled.loaded.runner.run([prompt])
+    prompt = bundled.loaded.prompt(example)
+    contrast = answer_against_foil(bundled.loaded.prompter, example, prompt)
+    (batch,) = bundled.loaded.runner.run([contrast.prompt])
     (prediction,) = bundled.predict([example], fields=["logit_diff"])
-    assert float(batch.target_values(targets)) == pytest.approx(prediction["logit_diff"], abs=1e-4)
+    assert float(batch.target_values(contrast.targets)) == pytest.approx(
+        prediction["logit_diff"], abs=1e-4
+    )
     for answer, foil, sentence in (
         (" Paris", " Paris or", "no token tells them apart"),
         (" Paris", "", "has no answer and foil"),
@@ -125,6 +130,89 @@ def test_a_map_compares_the_first_tokens_that_differ(bundled: HookedTransformerL
             answer_against_foil(
                 bundled.loaded.prompter, example | {"answer": answer, "foil": foil}, prompt
             )
+
+
+SHARED = {"text": "The capital of France is", "answer": " Paris and", "foil": " Paris or"}
+
+
+def test_a_map_of_the_target_says_that_the_first_token_stands_for_all(
+    bundled: HookedTransformerLIT,
+) -> None:
+    (reply,) = occlusion().run([SHARED], bundled, Prompts([SHARED]))
+    assert reply["token_gradients"].note == "' Paris' is the first of 2 tokens of the answer"
+    single = SHARED | {"answer": " Paris"}
+    (reply,) = occlusion().run([single], bundled, Prompts([single]))
+    assert reply["token_gradients"].note == ""
+
+
+def test_a_lens_compares_the_first_tokens_that_differ(bundled: HookedTransformerLIT) -> None:
+    grid = lit_tl.analyze("Lens", bundled, SHARED, statistic="log prob. difference")
+    assert str(grid["token"].values[-1]) == " Paris", "what they share stands in the grid"
+    (prediction,) = bundled.predict([SHARED], fields=["logit_diff"])
+    last = float(grid["log prob. difference"][0, -1, -1])
+    assert last == pytest.approx(prediction["logit_diff"], abs=1e-3)
+    assert "Token 2 of the answer, ' and' against ' or'." in grid.attrs["note"]
+    with pytest.raises(ValueError, match="no token tells them apart"):
+        lit_tl.analyze(
+            "Lens", bundled, SHARED | {"foil": " Paris"}, statistic="log prob. difference"
+        )
+
+
+def test_lenses_say_where_a_first_token_stands_for_all(bundled: HookedTransformerLIT) -> None:
+    sentence = "' Paris' is the first of 2 tokens of the answer."
+    for statistic in ("cross entropy", "rank"):
+        note = lit_tl.analyze("Lens", bundled, SHARED, statistic=statistic).attrs["note"]
+        assert sentence in note
+    assert sentence not in lit_tl.analyze("Lens", bundled, SHARED).attrs["note"]
+    drawn = lit_tl.analyze("Lens trajectory", bundled, SHARED)
+    assert sentence in drawn.attrs["note"]
+    assert "' Paris' is the first of 2 tokens of the foil." in drawn.attrs["note"]
+    named = lit_tl.analyze("Lens trajectory", bundled, SHARED, tokens=" a b, king")
+    assert named["token"].values.tolist() == [" a", " king"]
+    assert "' a' is the first of 2 tokens of ' a b'." in named.attrs["note"]
+    data = lit_tl.analyze(
+        "Lens over the data set",
+        bundled,
+        examples=[SHARED, SHARED | {"answer": " Paris"}],
+        statistic="rank",
+    )
+    assert "Of 1 prompts the answer has several tokens" in data.attrs["note"]
+
+
+def test_hotflip_overturns_the_first_tokens_that_differ(bundled: HookedTransformerLIT) -> None:
+    (before,) = bundled.predict([SHARED], fields=["logit_diff"])
+    example = dict(SHARED)
+    if before["logit_diff"] < 0:
+        example |= {"answer": SHARED["foil"], "foil": SHARED["answer"]}
+    config = {"max_flips": "5", "candidates": "64"}
+    (twin,) = HotFlip().generate(example, bundled, Prompts([example]), config)
+    assert twin["text"] != example["text"]
+    assert not twin["text"].endswith(" Paris")
+    both = list(bundled.predict([example, twin], fields=["logit_diff", "tokens"]))
+    assert both[0]["logit_diff"] > 0 > both[1]["logit_diff"]
+    assert len(both[0]["tokens"]) == len(both[1]["tokens"])
+
+
+def test_sequence_salience_contrasts_with_the_foils_token_at_that_place(
+    bundled: HookedTransformerLIT,
+) -> None:
+    sibling = siblings("m", bundled)["_m_salience"]
+    example = {"text": SHARED["text"], "target": SHARED["answer"], "foil": SHARED["foil"]}
+    whole = bundled.loaded.prompt({"text": example["text"] + example["target"]})
+    ids, end = bundled.loaded.prompter.answers(SHARED | {"text": ""}), len(whole) - 1
+    likeliest = bundled.loaded.runner.run_ids(torch.tensor([whole.ids])).need_logits()[0]
+
+    def scores(marked: int, foil: int) -> Any:
+        given = example | {"target_mask": [float(i == marked) for i in range(len(whole))]}
+        (output,) = sibling.fetch([given], ["contrast_grad_l2"])
+        targets = difference(whole.ids[marked], foil, marked - 1)
+        by_hand = methods.grad_l2(explained(bundled.loaded, whole, targets))
+        assert output["contrast_grad_l2"] == pytest.approx(abs(by_hand).tolist(), rel=1e-4)
+
+    scores(end, ids["foil"][1])
+    for marked in (end - 1, end - 3):  # the same token as in the foil; before the answer
+        order = likeliest[marked - 1].argsort(descending=True).tolist()
+        scores(marked, next(i for i in order if i != whole.ids[marked]))
 
 
 @pytest.mark.parametrize(

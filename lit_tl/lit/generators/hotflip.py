@@ -10,6 +10,7 @@ from lit_tl.analyses.contract import LoadedModel
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Gradients, Targets
 from lit_tl.engine.sites import Site
+from lit_tl.engine.targets import answer_against_foil
 from lit_tl.lit.generators.twins import TwinGenerator
 from lit_tl.settings import Settings, setting
 
@@ -65,38 +66,46 @@ class HotFlip(TwinGenerator[HotFlipSettings]):
         """What happens."""
         return (
             "Changes as few tokens as it can until the foil beats the answer, or the "
-            "model's own next token changes."
+            "model's own next token changes. Of an answer and a foil of several tokens, the first "
+            "that differ count; without a foil, the answer's first."
         )
 
     def twins(
         self, model: LoadedModel, example: Mapping[str, Any], settings: HotFlipSettings
     ) -> Sequence[Mapping[str, Any]]:
         """One twin."""
-        prompt = model.prompt({"text": example["text"]})
-        (batch,) = model.runner.run([prompt])
-        last = batch.last_logits()[0]
+        prompt, shared = model.prompt({"text": example["text"]}), 0
         answer, foil = (
             model.prompter.first_token(example.get(name)) for name in ("answer", "foil")
         )
+        if answer is not None and foil is not None:
+            contrast = answer_against_foil(model.prompter, example, prompt)
+            prompt, shared = contrast.prompt, contrast.shared
+            answer, foil = contrast.answer, contrast.foil
+        (batch,) = model.runner.run([prompt])
+        last = batch.last_logits()[0]
         goal = Goal(answer=int(last.argmax()) if answer is None else answer, foil=foil)
         if goal.reached(last):
             raise ValueError(
                 "the model does not give this prompt's answer as it is: there is nothing to "
                 "overturn"
             )
-        swaps = _Swaps(model, goal, settings)
+        swaps = _Swaps(model, goal, settings, shared)
         for _ in range(settings.max_flips):
             prompt, reached = swaps.best(prompt)
             if reached:
-                return [{"text": model.prompter.to_text(prompt.ids)}]
+                return [{"text": model.prompter.to_text(swaps.without_shared(prompt.ids))}]
         raise ValueError(
             f"{settings.max_flips} flips did not overturn the answer: raise max_flips or candidates"
         )
 
 
 class _Swaps:
-    def __init__(self, model: LoadedModel, goal: Goal, settings: HotFlipSettings):
+    """Swaps in a prompt that ends with `shared` tokens of the answer, which stay."""
+
+    def __init__(self, model: LoadedModel, goal: Goal, settings: HotFlipSettings, shared: int):
         self._model, self._goal, self._settings = model, goal, settings
+        self._shared = shared
         self._ignored = {token.strip() for token in settings.tokens_to_ignore}
         strings = model.prompter.vocabulary.all_strings()
         self._spaced = torch.tensor([string.startswith(" ") for string in strings])
@@ -104,6 +113,10 @@ class _Swaps:
         named = {goal.answer} if goal.foil is None else {goal.answer, goal.foil}
         self._words[list(named)] = False  # writing the answer into the prompt would be too easy
         self._table = model.runner.embedding_table()
+
+    def without_shared(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """The prompt's own ids."""
+        return tuple(ids[: len(ids) - self._shared])
 
     def best(self, prompt: Prompt) -> tuple[Prompt, bool]:
         """The prompt after the swap that lowers the answer most, and whether that overturns it."""
@@ -130,7 +143,7 @@ class _Swaps:
         effect = effect - effect.gather(1, ids[:, None])
         allowed = self._words & (self._spaced == self._spaced[ids][:, None])
         allowed[: prompter.beginning(prompt.ids)] = False
-        allowed[len(prompt) - self._settings.keep_last :] = False
+        allowed[len(prompt) - self._settings.keep_last - self._shared :] = False
         tokens = [*prompter.vocabulary.strings(prompt.ids), " "]
         for pos, token in enumerate(tokens[:-1]):
             piece = tokens[pos + 1][:1].isalpha() or (
@@ -145,6 +158,7 @@ class _Swaps:
             if not allowed[pos, new] or len(options) == self._settings.candidates:
                 break
             changed = (*prompt.ids[:pos], new, *prompt.ids[pos + 1 :])
-            if prompter.from_text(prompter.to_text(changed)).ids == changed:
+            own = self.without_shared(changed)
+            if prompter.from_text(prompter.to_text(own)).ids == own:
                 options.append(Prompt(ids=changed))
         return options
