@@ -147,8 +147,8 @@ def test_check_says_what_would_be_served(
     out, err = capfd.readouterr()
     for family in ("gpt2", "gpt_neox", "llama"):
         assert f"model {family}: " in out
-        line = f"odd: 1 of 1 examples do not fit {family}; example 1, 'The king': no token tells"
-        assert line in err
+        line = f"odd: 1 of 1 examples do not fit {family}, 0 are left; example 1, 'The king': no "
+        assert f"{line}token tells" in err
     assert "data set ioi: 100 prompts" in out
     assert "data set mine: 2 prompts" in out
 

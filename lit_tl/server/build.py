@@ -170,8 +170,9 @@ def fit_report(
             if misfitting:
                 first = misfitting[0]
                 lines.append(
-                    f"{name}: {len(misfitting)} of {len(data)} examples do not fit {model_name}; "
-                    f"example {first.index + 1}, {first.text[:40]!r}: {first.reason}"
+                    f"{name}: {len(misfitting)} of {len(data)} examples do not fit {model_name}, "
+                    f"{len(data) - len(misfitting)} are left; example {first.index + 1}, "
+                    f"{first.text[:40]!r}: {first.reason}"
                 )
     return lines
 

@@ -7,6 +7,7 @@
 Each has an environment of its own under `.venv-versions/`, of 1 to 5 GB. What ran is printed last.
 """
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -53,7 +54,8 @@ def run(name: str, python: str, pins: list[str]) -> str:
     show = "import importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in %r), sep=', ')"
     versions = subprocess.run([own, "-c", show % (WATCHED,)], capture_output=True, text=True).stdout
     suite = [own, "-m", "pytest", "-q", "--dist", "loadscope", "--numprocesses", "3"]
-    finished = subprocess.run(suite, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    finished = subprocess.run(suite, cwd=ROOT, env=one_thread, stdout=subprocess.PIPE, text=True)
     print(finished.stdout, flush=True)
     summary = finished.stdout.strip().splitlines()[-1].strip("= ")
     return f"{name}: Python {python}, {versions.strip()}: {summary}"
