@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# LIT on a GPU server, reached through an SSH tunnel: the page has no password, so it listens on this machine alone.
+# LIT on a GPU server, reached through an SSH tunnel: it listens on this machine alone.
 #   on the server:  launch/serve.sh gpt2-small,EleutherAI/pythia-410m
 #   at home:        ssh -L 5432:127.0.0.1:5432 the-server     and open http://127.0.0.1:5432/
 set -euo pipefail

@@ -60,13 +60,21 @@ class LaunchConfig(HookedTransformerLITConfig):
     host: str = setting(
         "127.0.0.1", "Address to listen on: 0.0.0.0 lets other machines open the page."
     )
+    token: Optional[str] = setting(
+        None,
+        "What a browser must bring, at least 16 characters; LIT_TL_TOKEN in the environment does "
+        "the same. Default: one is made where --host lets other machines in.",
+    )
+    allow_host: Optional[str] = setting(
+        None, "Further host names that the page is opened by, such as a proxy's, with commas."
+    )
     port: int = setting(5432, "Port to listen on; 0 takes a free one.", low=0, high=65535)
     check: bool = setting(False, "Load everything, say what would be served, and exit.")
     debug: bool = setting(False, "Show the server's log, and tracebacks of errors.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("models", "datasets", "analyses"):
+        for name in ("models", "datasets", "analyses", "allow_host"):
             if not all(self.entries(name) or ["none"]):
                 raise SettingError(f"{name} has an empty entry: separate entries by one comma")
 
@@ -124,19 +132,24 @@ def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> N
     """
     started = time.monotonic()
     _quiet_libraries(config.debug)
+    from lit_tl.server.gate import Gate
+    from lit_tl.server.link import announce, token_for
     from lit_tl.server.serving import Server, bind
 
+    token = token_for(config.host, config.token)
     listener = None if config.check else bind(config.host, config.port)
     with contextlib.ExitStack() as unless_served:
         if listener is not None:
             unless_served.callback(listener.close)
-        app = _load(config, lit_options or {}, started)
+        port = 0 if listener is None else listener.getsockname()[1]
+        gate = Gate(names=config.entries("allow_host") or (), token=token, port=port)
+        app = _load(config, {**(lit_options or {}), "gate": gate}, started)
         unless_served.pop_all()
     if listener is None:
         return
     server = Server(app, listener)
     server.end_at_ctrl_c()
-    print(f"LIT is at {server.url}  (Ctrl-C ends it)", flush=True)
+    print(f"{announce(server.url, token, server.port)}  (Ctrl-C ends it)", flush=True)
     server.run()
     # A request may still be computing in a thread, inside a library that does not survive the
     # interpreter's end.

@@ -12,6 +12,8 @@ from lit_tl.analyses.contract import Analysis, Example, LoadedModel
 from lit_tl.engine.runner import Runner
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.server import build
+from lit_tl.server.gate import Gate
+from lit_tl.server.link import announce, token_for
 from lit_tl.server.serving import Server, bind
 
 _LOADED = "_lit_tl_loaded"
@@ -92,6 +94,9 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 5432,
+    token: Optional[str] = None,
+    allow_host: Sequence[str] = (),
+    frame_ancestors: Sequence[str] = (),
     block: bool = True,
     quiet: bool = False,
     config: Optional[build.BuildConfig] = None,
@@ -107,6 +112,10 @@ def serve(
             lists of prompts. Default: all paired tasks.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
+        token: what a browser must bring; None makes one where `host` lets other machines in.
+        allow_host: further host names that the page is opened by.
+        frame_ancestors: other pages that may show this one in a frame, as the
+            Content-Security-Policy names them.
         block: serve until Ctrl-C. Otherwise serve from a thread; the server that is returned has
             `url` and `stop()`.
         quiet: print nothing.
@@ -120,7 +129,9 @@ def serve(
         lit_tl.server.serving.ServingError: the port can't be used.
     """
     build.check_lit_options(lit_options)
+    token = token_for(host, token)
     listener = bind(host, port)
+    gate = Gate(names=allow_host, token=token, port=listener.getsockname()[1])
     say = build.StartLog(quiet)
     if warning := versions.untested():
         say(f"warning: {warning}")
@@ -129,15 +140,27 @@ def serve(
         unless_served.callback(listener.close)
         data = build.load_datasets(datasets, settings, say)
         loaded = build.load_models(models, settings, say)
-        app = build.build_app(loaded, data, settings, analyses=analyses, **lit_options)
+        app = build.build_app(
+            loaded,
+            data,
+            settings,
+            analyses=analyses,
+            gate=gate,
+            frame_ancestors=frame_ancestors,
+            **lit_options,
+        )
         unless_served.pop_all()
     server = Server(app, listener)
     if not quiet:
-        print(f"LIT is at {server.url}", flush=True)
+        print(announce(server.url, token, server.port), flush=True)
     if block:
         server.run()
         return server
     return server.start()
+
+
+_NOTEBOOKS = ("http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "vscode-webview:")
+"""Where notebooks of this machine's user are shown."""
 
 
 class Widget:
@@ -164,5 +187,10 @@ def widget(
     **options: Any,
 ) -> Widget:
     """Open LIT in a notebook. Arguments are those of `serve`, and the `height` in pixels."""
-    defaults: dict[str, Any] = {"port": 0, "quiet": True, "default_layout": "compact"}
+    defaults: dict[str, Any] = {
+        "port": 0,
+        "quiet": True,
+        "default_layout": "compact",
+        "frame_ancestors": _NOTEBOOKS,
+    }
     return Widget(serve(models, datasets, block=False, **(defaults | options)), height)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.browser.conftest import end_by_ctrl_c
+from tests.live_server import end_by_ctrl_c
 
 _PRESSED_IN_A_DESTRUCTOR = """
 import signal, sys

@@ -14,7 +14,7 @@ from typing import Iterator
 import pytest
 
 from lit_tl import launch
-from tests.browser.conftest import end_by_ctrl_c
+from tests.live_server import end_by_ctrl_c
 
 OFFLINE = {
     **os.environ,

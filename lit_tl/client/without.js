@@ -34,3 +34,16 @@ function litTlWithout(sentence, main) {
   document.body.append(notice);
   if (main) document.body.append(Object.assign(document.createElement('script'), {src: main}));
 }
+
+window.addEventListener(
+  'error',
+  (event) => {
+    const script = event.target;
+    if (!(script instanceof HTMLScriptElement) || !script.dataset.main) return;
+    litTlWithout(
+      'lit_tl could not load its panels: reload the page; the rest of LIT works.',
+      script.dataset.main,
+    );
+  },
+  true,
+);

@@ -19,7 +19,9 @@ from lit_tl.lit.lazy_model import LazyModel, PredictionCache
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.lit.sequence_salience import SalienceSibling
 from lit_tl.names import safe_label
-from lit_tl.server import guard, plugin, replies
+from lit_tl.server import replies
+from lit_tl.server.gate import Gate
+from lit_tl.server.routes import LIT_ROUTES, Handler, Routes
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
 _ATTENTION_DIGITS = 3
@@ -33,6 +35,8 @@ class LitTlApp(lit_app.LitApp):
         models: LIT models by name.
         datasets: LIT data sets by name.
         cache_bytes: bound on what is kept of predictions, for all models together.
+        gate: which requests are answered; None for those of this machine's user.
+        frame_ancestors: other pages that may show this one in a frame.
         **kw: as for `lit_nlp.app.LitApp`.
     """
 
@@ -42,28 +46,28 @@ class LitTlApp(lit_app.LitApp):
         datasets: Mapping[str, lit_dataset.Dataset],
         *,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
+        gate: Optional[Gate] = None,
+        frame_ancestors: Sequence[str] = (),
         **kw: Any,
     ):
         self._predictions = PredictionCache(cache_bytes)
-        self._client_root: str = kw["client_root"]
         super().__init__(models, datasets, **kw)
-        self._answer_analysis = self.make_handler(self._get_analysis)
+        self._routes = Routes(self._handlers(), kw["client_root"], gate or Gate(), frame_ancestors)
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
-        """WSGI: our pages first, all else is LIT's."""
-        request = wrappers.Request(environ)
-        if reason := guard.refusal(request):
-            return replies.respond(request, replies.to_json({"error": reason}), status=403)(
-                environ, start_response
-            )
-        if request.path == ANALYSIS_PATH:
-            return self._answer_analysis(self, request, environ)(environ, start_response)
-        response = plugin.respond(request, self._client_root)
-        return (
-            response(environ, start_response)
-            if response
-            else super().__call__(environ, start_response)
-        )
+        """WSGI, by our own table of routes: LIT's is never asked."""
+        return self._routes(environ, start_response)
+
+    def _handlers(self) -> dict[str, Handler]:
+        handlers = {path: getattr(self, name) for path, name in LIT_ROUTES.items()}
+        if self.ui_state_tracker is not None:
+            handlers["/push_ui_state"] = self._push_ui_state
+        handlers[ANALYSIS_PATH] = self._get_analysis
+        return {path: self._handler(answer) for path, answer in handlers.items()}
+
+    def _handler(self, answer: Callable[..., Any]) -> Handler:
+        made = self.make_handler(answer)
+        return lambda request: made(self, request, request.environ)
 
     def _build_metadata(self) -> lit_types.JsonDict:
         """LIT comes here after it has put models in its cache of whole predictions, and before it
@@ -176,7 +180,7 @@ class LitTlApp(lit_app.LitApp):
 
     def make_handler(self, fn: Callable[..., Any]) -> Callable[..., wrappers.Response]:
         """A handler of requests from a method on parsed JSON. Any failure is answered in a
-        sentence; its trace is logged."""
+        sentence. That of a mistaken request is logged in a line, any other with its trace."""
         answer = self._preds_for_a_browser if fn == self._get_preds else fn
 
         @functools.wraps(fn)
@@ -186,7 +190,11 @@ class LitTlApp(lit_app.LitApp):
                 return replies.respond(request, self._answer(answer, request))
             except Exception as error:  # noqa: BLE001  (the server's outer edge: whatever failed must be answered)
                 error_id = uuid.uuid4().hex[:8]
-                logging.exception("request %s failed, id %s", request.path, error_id)
+                if replies.is_mistake(error):
+                    logging.info("request %s refused, id %s: %s", request.path, error_id, error)
+                    logging.debug("its trace", exc_info=error)
+                else:
+                    logging.exception("request %s failed, id %s", request.path, error_id)
                 return replies.respond_error(request, error, error_id)
 
         return handler
@@ -211,6 +219,8 @@ def _body(request: wrappers.Request) -> dict[str, Any]:
     """
     try:
         data = serialize.from_json(request.get_data(as_text=True) or "{}")
+    except RecursionError as error:
+        raise ValueError("the body of a request must be JSON: it is nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"the body of a request must be JSON: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("inputs") or [], list):

@@ -22,6 +22,7 @@ PREFIX = "/lit_tl/"
 PLOTLY = "plotly.min.js"
 """Plotly's own script, out of its Python package."""
 
+_PAGES, _MAIN, _STATIC = ("/", "/index.html"), "/main.js", "/static/"
 _MAIN_SCRIPT = re.compile(
     r"""<script[^>]*\bsrc=["']?([^"'\s>]*main[^"'\s>/]*\.js)["']?[^>]*>\s*</script>"""
 )
@@ -38,14 +39,7 @@ def index_page(client_root: str) -> str:
     )
     panels = f"var litTlPanels = {client.manifest()};"
     without = f"<script>\n{panels}\n{(client.FOLDER / 'without.js').read_text('utf-8')}</script>"
-    late = (
-        "litTlWithout('lit_tl could not load its panels: reload the page; the rest of LIT "
-        "works.', '\\1')"
-    )
-    plugin = (
-        f'<script type="module" src="{PREFIX[1:]}plugin.js" data-main="\\1" '
-        f'onerror="{late}"></script>'
-    )
+    plugin = f'<script type="module" src="{PREFIX[1:]}plugin.js" data-main="\\1"></script>'
     page, count = _MAIN_SCRIPT.subn(
         lambda match: f"{without}\n  {match.expand(plugin)}", page, count=1
     )
@@ -60,30 +54,47 @@ def index_page(client_root: str) -> str:
     return page
 
 
+def is_file(path: str) -> bool:
+    """Whether a path is one of those that `respond` answers, be there a file or not."""
+    return path in (*_PAGES, _MAIN) or path.startswith((PREFIX, _STATIC))
+
+
 def respond(request: wrappers.Request, client_root: str) -> Optional[wrappers.Response]:
     """The index page or a client file; None where a path is neither."""
-    if request.method not in ("GET", "HEAD"):
-        return None
-    if request.path in ("/", "/index.html"):
+    if request.path in _PAGES:
         return wrappers.Response(
             index_page(client_root),
             content_type="text/html; charset=utf-8",
             headers={"Cache-Control": "no-cache"},
         )
-    if request.path == "/main.js":
+    if request.path == _MAIN:
         return _file(request, "main.js", client_root)
+    if request.path.startswith(_STATIC):
+        folder = str(pathlib.Path(client_root) / "static")
+        return _file(request, request.path.removeprefix(_STATIC), folder)
     if request.path.startswith(PREFIX):
         name = request.path.removeprefix(PREFIX)
         return _file(request, name, _plotly_folder() if name == PLOTLY else str(client.FOLDER))
     return None
 
 
-def _file(request: wrappers.Request, name: str, folder: str) -> wrappers.Response:
-    path = security.safe_join(folder, name)
-    if path is None or not (file := pathlib.Path(path)).is_file():
-        return wrappers.Response(
-            f"{request.path} is not here", status=404, content_type="text/plain; charset=utf-8"
-        )
+def _inside(folder: str, name: str) -> Optional[pathlib.Path]:
+    """A file below a folder, links followed; None where there is none."""
+    path = None if "\0" in name else security.safe_join(folder, name)
+    if path is None:
+        return None
+    try:
+        file = pathlib.Path(path).resolve()
+        own = file.is_relative_to(pathlib.Path(folder).resolve()) and file.is_file()
+    except OSError:
+        return None  # a name that is too long
+    return file if own else None
+
+
+def _file(request: wrappers.Request, name: str, folder: str) -> Optional[wrappers.Response]:
+    file = _inside(folder, name)
+    if file is None:
+        return None
     packed = file.suffix in (".js", ".css") and request.accept_encodings.quality("gzip") > 0
     content, etag = _read(file, file.stat().st_mtime_ns, packed)
     response = wrappers.Response(

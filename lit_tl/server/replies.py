@@ -53,11 +53,16 @@ def respond(request: wrappers.Request, body: bytes, *, status: int = 200) -> wra
     return response
 
 
+def is_mistake(error: BaseException) -> bool:
+    """Whether a failure lies with the request rather than with us."""
+    return isinstance(error, (ValueError, LookupError, TypeError))
+
+
 def respond_error(
     request: wrappers.Request, error: BaseException, error_id: str
 ) -> wrappers.Response:
     """A failed request in one sentence, with the id under which the log has the trace."""
-    expected = isinstance(error, (ValueError, LookupError, TypeError))
+    expected = is_mistake(error)
     sentence = str(error).strip().split("\n")[0] if expected else ""
     if isinstance(error, KeyError) and " " not in sentence:
         sentence = f"there is no {sentence} on this server"

@@ -8,7 +8,12 @@ import socket
 import threading
 from typing import Any, Callable
 
-from werkzeug import serving
+import waitress
+from waitress import wasyncore
+
+MAX_HEADER_BYTES, MAX_BODY_BYTES = 64 * 2**10, 32 * 2**20
+IDLE_SECONDS, STOP_SECONDS = 60, 5
+MAX_CONNECTIONS = 1000
 
 
 class ServingError(OSError):
@@ -52,48 +57,73 @@ def url_of(listener: socket.socket) -> str:
 
 
 class Server:
-    """Serves one WSGI application, a thread for each request."""
+    """Serves one WSGI application by waitress: one thread reads and writes all connections, so that
+    half a request holds none of the threads that answer.
 
-    def __init__(self, app: Callable[..., Any], listener: socket.socket):
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        host, port = listener.getsockname()[:2]
+    Args:
+        app: the application.
+        listener: the socket, which is closed at the end.
+        threads: requests that are answered at once.
+    """
+
+    def __init__(self, app: Callable[..., Any], listener: socket.socket, *, threads: int = 16):
+        logging.getLogger("waitress").setLevel(logging.ERROR)
         self.url = url_of(listener)
-        self.port = int(port)
-        self._server = serving.make_server(host, port, app, threaded=True, fd=listener.fileno())
-        self._listener = listener
+        self.port = int(listener.getsockname()[1])
+        self._connections: dict[int, Any] = {}
+        self._listener, self._ended = listener, threading.Event()
+        self._server = waitress.create_server(
+            app,
+            map=self._connections,
+            sockets=[listener],
+            threads=threads,
+            ident=None,
+            max_request_header_size=MAX_HEADER_BYTES,
+            max_request_body_size=MAX_BODY_BYTES,
+            channel_timeout=IDLE_SECONDS,
+            cleanup_interval=IDLE_SECONDS // 4,
+            connection_limit=MAX_CONNECTIONS,
+            channel_request_lookahead=1,  # a connection that closes is noticed meanwhile
+            asyncore_use_poll=True,
+            clear_untrusted_proxy_headers=False,
+        )
 
     def run(self) -> None:
         """Serve until Ctrl-C, if `end_at_ctrl_c()` was called before."""
         try:
-            self._server.serve_forever()
+            while not self._ended.is_set():
+                wasyncore.loop(timeout=1.0, use_poll=True, map=self._connections, count=1)
         finally:
-            self._server.server_close()
+            self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=STOP_SECONDS)
+            wasyncore.close_all(self._connections)
             self._listener.close()
 
     def end_at_ctrl_c(self) -> None:
-        """From here on Ctrl-C ends `run()`, also one that has yet to begin. To be called on the
-        main thread."""
+        """From here on Ctrl-C, or SIGTERM, ends `run()`, also one that has yet to begin. To be
+        called on the main thread."""
         pressed: queue.SimpleQueue[int] = queue.SimpleQueue()  # whose `put` may interrupt anything
 
         def end() -> None:
             pressed.get()
-            self._server.shutdown()
+            self._end()
 
         threading.Thread(target=end, daemon=True, name="lit_tl waits for Ctrl-C").start()
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, lambda number, frame: pressed.put(number))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda number, frame: pressed.put(number))
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._server.pull_trigger()
 
     def start(self) -> "Server":
         """Serve from a thread of its own, and return."""
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, daemon=True, name=f"lit_tl server on {self.port}"
-        )
+        name = f"lit_tl server on {self.port}"
+        self._thread = threading.Thread(target=self.run, daemon=True, name=name)
         self._thread.start()
         return self
 
     def stop(self) -> None:
         """End a server that was started with `start()`."""
-        self._server.shutdown()
+        self._end()
         self._thread.join()
-        self._server.server_close()
-        self._listener.close()

@@ -3,16 +3,13 @@
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.live_server import LitServer
 from tests.own_analysis import ANALYSIS
 
 CHROMIUM = (
@@ -40,43 +37,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
             if not CHROMIUM and os.environ.get("LIT_TL_BROWSER") != "required":
                 item.add_marker(pytest.mark.skip(reason=ADVICE))
-
-
-def end_by_ctrl_c() -> None:
-    """In the child: Ctrl-C ends it, also where these tests themselves run in the background, which
-    children inherit."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-class LitServer:
-    """`python -m lit_tl.launch` in a process of its own, on a free port, from an empty folder."""
-
-    def __init__(self, *arguments: str):
-        self.folder = tempfile.mkdtemp(prefix="lit_tl-test-")
-        started = time.monotonic()
-        with open(os.path.join(self.folder, "stderr"), "w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "lit_tl.launch", "--port", "0", *arguments],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                cwd=self.folder,
-                preexec_fn=end_by_ctrl_c,
-            )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        self.seconds = time.monotonic() - started
-        assert line.startswith("LIT is at http://127.0.0.1:"), line + self.errors()
-        self.url = line.split()[3]
-
-    def errors(self) -> str:
-        with open(os.path.join(self.folder, "stderr")) as file:
-            return file.read()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        self.process.communicate(timeout=30)
-        return self.process.returncode
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import pytest
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.lens_grid import read
 from lit_tl.data.tasks import read_task
-from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
+from tests.browser.conftest import Watched, open_page, select_first, tab
+from tests.live_server import LitServer
 
 EXAMPLES = read_task("ioi").examples
 

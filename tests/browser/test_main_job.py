@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab, until
+from tests.browser.conftest import Watched, open_page, select_first, tab, until
+from tests.live_server import LitServer
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from playwright.sync_api import expect
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.attention_patterns import head_scores
 from lit_tl.data.tasks import read_task
-from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
+from tests.browser.conftest import Watched, open_page, select_first, tab
+from tests.live_server import LitServer
 
 EXAMPLE = read_task("ioi").examples[0]
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from lit_tl import HookedTransformerLIT
 from lit_tl.data.tasks import read_task
-from tests.browser.conftest import LitServer, Watched, open_page, select_first, tab
+from tests.browser.conftest import Watched, open_page, select_first, tab
+from tests.live_server import LitServer
 from tests.test_recipe import lengths
 
 TEXT = read_task("ioi").examples[0]["text"]

@@ -1,7 +1,11 @@
 """Requests as LIT's client makes them."""
 
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from werkzeug.test import Client
 
 
@@ -17,3 +21,15 @@ def ask(
 
 def ids_of(client: Client, name: str) -> list[str]:
     return [example["id"] for example in ask(client, "/get_dataset", dataset_name=name)]
+
+
+@pytest.fixture
+def run_command() -> Callable[..., tuple[int, str]]:
+    """The command to its end: exit code, and what it said on standard error."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        line = [sys.executable, "-m", "lit_tl.launch", "--port", "0", *arguments]
+        ended = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+        return ended.returncode, ended.stderr
+
+    return run

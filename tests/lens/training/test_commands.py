@@ -10,7 +10,6 @@ import sys
 import pytest
 import torch
 
-from tests.browser.conftest import end_by_ctrl_c
 from tests.lens.training.conftest import (
     arguments,
     finish,
@@ -21,6 +20,7 @@ from tests.lens.training.conftest import (
     same_lens,
     start_command,
 )
+from tests.live_server import end_by_ctrl_c
 
 
 def test_the_same_command_gives_the_same_lens_to_the_bit_and_says_how_it_goes(
