@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from werkzeug.test import Client
+
+from tests.live_server import LitServer
 
 
 def ask(
@@ -33,3 +35,13 @@ def run_command() -> Callable[..., tuple[int, str]]:
         return ended.returncode, ended.stderr
 
     return run
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LitServer]:
+    """As one person starts it on a laptop."""
+    made = LitServer("--datasets", "ioi")
+    yield made
+    log = made.errors()
+    assert made.stop() == 0
+    assert "Traceback" not in log

@@ -68,3 +68,10 @@ def ask(
         f"Content-Length: {len(body)}",
     ]
     return exchange(port, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+
+
+def refused(reply: Reply, *statuses: int) -> None:
+    """The reply has one of these codes, and tells nothing of the server."""
+    assert reply.status in statuses, (reply.status, reply.body[:300])
+    assert b"Traceback" not in reply.body
+    assert b"/site-packages/" not in reply.body

@@ -4,54 +4,20 @@ said that it should not."""
 import json
 import os
 import pathlib
-import secrets
 import socket
-import stat
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 from lit_nlp import app as lit_app
 
 from tests.live_server import LitServer
-from tests.server.raw_requests import Reply, ask, exchange
+from tests.server.raw_requests import ask, exchange, refused
 
-TOKEN = secrets.token_urlsafe(24)
 CLIENT = pathlib.Path(lit_app.__file__).parent / "client" / "build" / "default"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LitServer]:
-    """As one person starts it on a laptop."""
-    made = LitServer("--datasets", "ioi")
-    yield made
-    log = made.errors()
-    assert made.stop() == 0
-    assert "Traceback" not in log
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LitServer]:
-    """As a team does: with a token, and a proxy's name."""
-    state = tmp_path_factory.mktemp("state")
-    flags = ("--datasets", "ioi", "--allow_host", "Lab.example,lit")
-    made = LitServer(*flags, environment={"LIT_TL_TOKEN": TOKEN, "XDG_STATE_HOME": str(state)})
-    made.state = state  # type: ignore[attr-defined]
-    yield made
-    log = made.errors()
-    assert made.stop() == 0
-    assert TOKEN not in log
-    assert "Traceback" not in log
 
 
 def files_of(server: LitServer) -> set[str]:
     return {str(path) for path in pathlib.Path(server.folder).rglob("*")}
-
-
-def refused(reply: Reply, *statuses: int) -> None:
-    assert reply.status in statuses, (reply.status, reply.body[:300])
-    assert b"Traceback" not in reply.body
-    assert b"/site-packages/" not in reply.body
 
 
 FILE_ROUTES = (
@@ -320,100 +286,3 @@ def test_every_reply_keeps_browsers_to_the_servers_own_files(server: LitServer) 
         assert reply.headers["x-content-type-options"] == "nosniff"
         assert reply.headers["referrer-policy"] == "no-referrer"
         assert "server" not in reply.headers
-
-
-# With a token
-
-
-def link_of(server: LitServer) -> str:
-    path = pathlib.Path(server.line.split("the link with it is in ")[1].split("  ")[0].strip())
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    return path.read_text().strip()
-
-
-def test_the_link_is_in_a_file_of_its_owners_and_its_token_in_no_log(locked: LitServer) -> None:
-    assert TOKEN not in locked.line
-    link = link_of(locked)
-    assert link == f"{locked.url}?token={TOKEN}"
-
-
-def test_a_token_opens_the_page_and_stays_out_of_its_address(locked: LitServer) -> None:
-    reply = ask(locked.port, f"/?token={TOKEN}", method="GET", body=b"")
-    assert (reply.status, reply.headers["location"]) == (303, "/")
-    cookie = reply.headers["set-cookie"]
-    assert "HttpOnly" in cookie
-    assert "SameSite=Lax" in cookie
-    assert TOKEN not in cookie
-    value = cookie.split(";")[0]
-    assert ask(locked.port, "/", method="GET", body=b"", Cookie=value).status == 200
-    assert ask(locked.port, Cookie=value).status == 200
-    assert ask(locked.port, Authorization=f"Bearer {TOKEN}").status == 200
-
-
-def test_a_proxys_names_are_served_where_they_are_allowed(
-    locked: LitServer, server: LitServer
-) -> None:
-    bearer = f"Bearer {TOKEN}"
-    for host, origin in (
-        ("lab.example", "https://lab.example"),
-        ("LAB.EXAMPLE", "https://lab.example:443"),
-        ("lit:8080", "http://lit:8080"),
-    ):
-        reply = ask(locked.port, host=host, Origin=origin, Authorization=bearer)
-        assert reply.status == 200, reply.body
-        refused(ask(server.port, host=host, Origin=origin), 403)
-    refused(ask(locked.port, host="lab.example.evil", Authorization=bearer), 403)
-    cookie = ask(
-        locked.port, f"/?token={TOKEN}", method="GET", body=b"", X_Forwarded_Proto="https"
-    ).headers["set-cookie"]
-    assert "Secure" in cookie
-
-
-@pytest.mark.parametrize(
-    ("target", "headers"),
-    [
-        ("/", {}),
-        ("/main.js", {}),
-        ("/lit_tl/plugin.js", {}),
-        ("/?token=", {}),
-        ("/?Token={token}", {}),
-        ("/", {"Cookie": "lit_tl_0=x"}),
-        ("/", {"Cookie": "lit_tl_{port}={token}"}),
-        ("/", {"Cookie": "lit_tl_{port}=" + "0" * 64}),
-        ("/", {"Authorization": "Basic {token}"}),
-        ("/", {"Authorization": "Bearer"}),
-        ("/", {"X-Token": "{token}"}),
-    ],
-    ids=str,
-)
-def test_without_the_token_nothing_is_answered(
-    locked: LitServer, target: str, headers: dict[str, str]
-) -> None:
-    fill = {"token": TOKEN, "port": str(locked.port)}
-    given = {name: value.format(**fill) for name, value in headers.items()}
-    for method in ("GET", "POST"):
-        reply = ask(locked.port, target.format(**fill), method=method, **given)
-        refused(reply, 401)
-        assert b"token" in reply.body
-
-
-def test_wrong_tokens_wait_longer_and_longer(locked: LitServer) -> None:
-    """Last of those with this server: its address has to wait from then on."""
-    codes = [ask(locked.port, f"/?token=wrong{i}", method="GET", body=b"") for i in range(5)]
-    assert codes[0].status == 401
-    assert [code.status for code in codes[1:]] == [429] * 4
-    assert int(codes[1].headers["retry-after"]) >= 1
-    refused(ask(locked.port, Authorization=f"Bearer {TOKEN}"), 429)
-    time.sleep(1.1)
-    assert ask(locked.port, Authorization=f"Bearer {TOKEN}").status == 200
-    refused(ask(locked.port, Authorization="Bearer wrong"), 401)
-    time.sleep(1.1)
-    refused(ask(locked.port, Authorization="Bearer wrong"), 429)
-
-
-def test_a_short_token_is_refused(run_command: Callable[..., tuple[int, str]]) -> None:
-    code, said = run_command("--token", "secret")
-    assert code == 1
-    assert "--token must have at least 16 characters" in said
-    assert "secret" not in said
