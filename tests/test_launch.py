@@ -195,3 +195,13 @@ def test_ctrl_c_as_soon_as_it_serves_ends_it(tmp_path: pathlib.Path) -> None:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("flag", ["--lens=nosuch=none", "--prepend_bos=nosuch=true"])
+def test_settings_for_a_model_that_there_is_not_are_refused(
+    flag: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        launch.main(["launch", "--check", "--datasets", "ioi", flag])
+    assert ended.value.code == 1
+    assert "names 'nosuch', but the models are lit-tl-tiny" in capfd.readouterr().err

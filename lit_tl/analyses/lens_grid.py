@@ -135,7 +135,7 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
     axes = ("lens", "layer", "position")
     top_ids = np.stack([reading["ids"] for reading in readings])
     prompt = readings[0]["prompt"]
-    note = f"{readings[0]['said']}{_note(against, settings, statistic)}"
+    notes = [model.lenses.note, readings[0]["said"], _note(against, settings, statistic)]
     strings = _strings(model, np.concatenate([top_ids.ravel(), prompt]))
     top, tokens = strings[: top_ids.size].reshape(top_ids.shape), strings[top_ids.size :]
     yield xr.Dataset(
@@ -158,7 +158,7 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
             "colorscale": statistic.colorscale,
             "low": statistic.low,
             "high": statistic.high,
-            "note": " ".join(filter(None, [model.lenses.note, note])),
+            "note": " ".join(filter(None, notes)),
         },
     )
 
@@ -248,5 +248,5 @@ def _reading(
         "probabilities": arrays["top"][..., 1],
         "prompt": prompt,
         "rows": rows,
-        "said": f"{said[0].upper()}{said[1:]}. " if said else "",
+        "said": f"{said[0].upper()}{said[1:]}." if said else "",
     }

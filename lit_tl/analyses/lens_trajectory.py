@@ -1,14 +1,15 @@
 """Tokens over the layers at one position."""
 
 import dataclasses
-from typing import Any, Iterator
+from typing import Any, Iterator, Optional
 
 import torch
 import xarray as xr
 
 from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
 from lit_tl.analyses.lens_grid import LensSettings, layer_names, likeliest, read
-from lit_tl.engine.targets import said_of_several
+from lit_tl.engine.prompts import Prompt, first_difference
+from lit_tl.engine.targets import Contrast, answer_against_foil, said_of_several
 from lit_tl.figures.lens import lines_over_layers, readable
 from lit_tl.lens.trajectory import PredictionTrajectory
 from lit_tl.settings import setting
@@ -32,15 +33,25 @@ class LensTrajectorySettings(LensSettings):
 def lens_trajectory(subject: Subject, settings: LensTrajectorySettings) -> Iterator[xr.Dataset]:
     """The probability of chosen tokens at one position, layer by layer."""
     model, example = subject.model, subject.need_example()
-    trajectory = read(model, settings.lens, example, settings.residual_component)
-    n = trajectory.num_tokens
+    prompt = model.prompter.prompt(example)
+    n = len(prompt)
     if not -n <= settings.position < n:
         raise ValueError(
             f"position {settings.position} is out of range: this prompt has tokens 0 to {n - 1}, "
             "or -1 for the last"
         )
-    position = settings.position % n
-    ids, said = _tokens(model, example, trajectory, position, settings.tokens)
+    position, contrast = settings.position % n, None
+    if position == n - 1 and not settings.tokens.strip():
+        contrast = _contrast(model, example, prompt)
+    if contrast is not None:
+        prompt, position = contrast.prompt, len(contrast.prompt) - 1
+    trajectory = read(model, settings.lens, example, settings.residual_component, prompt)
+    if contrast is None:
+        ids, said = _tokens(model, example, trajectory, position, settings.tokens)
+    else:
+        likely = likeliest(trajectory, position, _LIKELIEST)
+        ids = list(dict.fromkeys([*likely, contrast.answer, contrast.foil]))
+        said = [f"Behind what answer and foil share: {contrast.note}."]
     chosen = torch.tensor(ids)
 
     def probabilities_of(log_probs: torch.Tensor, **known: Any) -> torch.Tensor:
@@ -48,7 +59,7 @@ def lens_trajectory(subject: Subject, settings: LensTrajectorySettings) -> Itera
 
     here = trajectory.slice_sequence(slice(position, position + 1))
     probabilities = here.sweep({"p": probabilities_of})["p"][:, 0]
-    after = readable(model.tokens(example)[position])
+    after = readable(model.prompter.vocabulary.string(prompt.ids[position]))
     yield xr.Dataset(
         {"probability": (("layer", "token"), probabilities)},
         coords={
@@ -62,6 +73,14 @@ def lens_trajectory(subject: Subject, settings: LensTrajectorySettings) -> Itera
             "note": " ".join(filter(None, [model.lenses.note, *said])),
         },
     )
+
+
+def _contrast(model: LoadedModel, example: Example, prompt: Prompt) -> Optional[Contrast]:
+    """Answer against foil, where they begin alike and then differ."""
+    answers = model.prompter.answers(example)
+    if len(answers) < 2 or not first_difference(answers["answer"], answers["foil"]):
+        return None
+    return answer_against_foil(model.prompter, example, prompt)
 
 
 def _tokens(

@@ -2,7 +2,8 @@
 
 import copy
 import dataclasses
-from typing import Any, Mapping, Optional, Sequence
+import math
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 import torch
 
@@ -13,6 +14,10 @@ from lit_tl.engine.protocol import ModelAdapter, Point
 from lit_tl.engine.reductions import ranks
 from lit_tl.engine.requests import Batch, at_least_float32
 
+NOT_NUMBERS = (
+    "the model's logits are not numbers: its weights are damaged, or overflow in this number "
+    "format (--dtype)"
+)
 PlacedByPoint = Mapping[Point, Sequence[Placed]]
 
 
@@ -34,14 +39,16 @@ class Reading:
     """What a model thinks of an answer, token by token, each after those before it.
 
     Args:
-        ids: its tokens.
+        ids: its tokens, as far as they were read.
         log_probs: in nats; their sum is the answer's.
         ranks: of each token among all, 1 for the likeliest.
+        whole: whether all of it was read; the first token always is.
     """
 
     ids: tuple[int, ...] = ()
     log_probs: tuple[float, ...] = ()
     ranks: tuple[int, ...] = ()
+    whole: bool = True
 
     def then(self, more: "Reading") -> "Reading":
         """This and what comes behind it."""
@@ -52,7 +59,7 @@ class Reading:
 
 def read_answers(
     tree: ModelAdapter, batch: Batch, answers: Sequence[Answer], placed: PlacedByPoint
-) -> list[Optional[Reading]]:
+) -> list[Reading]:
     """Readings of answers, in their order.
 
     The first token is read from the pass that has been. Longer answers go on from its cache, all of
@@ -66,15 +73,19 @@ def read_answers(
         placed: interventions of the pass.
 
     Returns:
-        None for an answer that does not fit into the context, or whose prompt can't run again.
+        Of an answer that does not fit into the context, or whose prompt can't run again, the first
+        token alone.
+
+    Raises:
+        ValueError: the logits are not numbers.
     """
     first = batch.last_logits()
     readings = [_begin(first[answer.row], answer.ids[0]) for answer in answers]
     longer = [
         i for i, answer in enumerate(answers) if len(answer.ids) > 1 and _fits(tree, batch, answer)
     ]
-    results: list[Optional[Reading]] = [
-        reading if len(answer.ids) == 1 else None
+    results = [
+        dataclasses.replace(reading, whole=len(answer.ids) == 1)
         for reading, answer in zip(readings, answers, strict=True)
     ]
     if not longer:
@@ -100,12 +111,14 @@ def _fits(tree: ModelAdapter, batch: Batch, answer: Answer) -> bool:
 def _begin(logits: torch.Tensor, token: int) -> Reading:
     logits = at_least_float32(logits)
     log_prob = float(logits[token] - logits.logsumexp(-1))
+    if math.isnan(log_prob):
+        raise ValueError(NOT_NUMBERS)
     return Reading((token,), (log_prob,), (int(ranks(logits, logits[token, None])),))
 
 
 def _from_cache(tree: ModelAdapter, batch: Batch, answers: Sequence[Answer]) -> list[Reading]:
     rows = torch.tensor([answer.row for answer in answers], device=tree.device)
-    cache: Any = copy.deepcopy(batch.cache)
+    cache = _copied(batch.cache)
     cache.batch_select_indices(rows)
     lengths = torch.tensor(batch.lengths, device=tree.device)[rows]
     width = max(batch.lengths)
@@ -122,6 +135,28 @@ def _from_cache(tree: ModelAdapter, batch: Batch, answers: Sequence[Answer]) -> 
             if step + 1 < len(answer.ids):
                 readings[i] = readings[i].then(_begin(logits[i], answer.ids[step + 1]))
     return readings
+
+
+def _copied(cache: Any) -> Any:
+    """A cache of its own, without the graph of the pass that wrote it."""
+    tensors = {id(tensor): tensor.detach().clone() for tensor in _tensors(cache, set())}
+    return copy.deepcopy(cache, tensors)
+
+
+def _tensors(value: Any, seen: set[int]) -> Iterator[torch.Tensor]:
+    """Those that an object holds, however deep."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _tensors(each, seen)
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()), seen)
+    elif hasattr(value, "__dict__") and not isinstance(value, type):
+        yield from _tensors(vars(value), seen)
 
 
 def _again(

@@ -198,7 +198,7 @@ class Runner:
 
     def read_answers(
         self, batch: Batch, answers: Sequence[Answer], *, interventions: Sequence[Intervention] = ()
-    ) -> list[Optional[Reading]]:
+    ) -> list[Reading]:
         """What the model thinks of answers of one or more tokens, after a batch that ran with the
         same interventions, with `keep_cache` where an answer has several; see
         `lit_tl.engine.answers.read_answers`."""

@@ -276,11 +276,11 @@ class TunedLens(Lens):
             input_ids: without padding; a single sequence counts as a batch of one.
             do_sample: draw each token; False takes the likeliest.
             temp: temperature.
-            max_new_tokens: at most.
+            max_new_tokens: at most, and no more than the model's context has room for.
             generator: of random numbers, on the model's device.
 
         Raises:
-            ValueError: `temp` is not above 0.
+            ValueError: `temp` is not above 0, or the ids are not whole numbers.
             IndexError: the layer does not exist.
         """
         if temp <= 0:
@@ -290,6 +290,10 @@ class TunedLens(Lens):
             )
         runner = as_runner(model)
         input_ids = torch.atleast_2d(torch.as_tensor(input_ids))
+        if input_ids.is_floating_point():
+            raise ValueError("input_ids are token ids, whole numbers: give them as integers")
+        if runner.shape.context is not None:
+            max_new_tokens = min(max_new_tokens, runner.shape.context - input_ids.shape[-1])
         ends = torch.tensor(sorted(_end_tokens(runner)), device=input_ids.device)
         done = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
         for _ in range(max_new_tokens):

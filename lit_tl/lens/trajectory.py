@@ -60,6 +60,11 @@ class PredictionTrajectory(Trajectory):
             cache[f"blocks.{layer}.hook_{residual_component}"]
             for layer in range(lens.unembed.readout.n_layers)
         ]
+        if layers[0].shape[:-1].numel() != ids.size or layers[0].shape[-2] != ids.shape[-1]:
+            raise ValueError(
+                f"the cache is of tokens {list(layers[0].shape[:-1])}, but input_ids has shape "
+                f"{list(ids.shape)}"
+            )
         hidden = torch.stack(
             [layer.detach().reshape(*ids.shape, layer.shape[-1]) for layer in layers], dim=-3
         )

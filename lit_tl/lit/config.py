@@ -1,7 +1,7 @@
 """Settings of the model wrapper. Loads no torch and no LIT."""
 
 import dataclasses
-from typing import Any, Optional
+from typing import Any, Collection, Optional
 
 from lit_tl.names import split_entries, split_label
 from lit_tl.settings import SettingError, Settings, Switch, setting
@@ -69,6 +69,19 @@ class HookedTransformerLITConfig(Settings):
         read = HookedTransformerLITConfig.read(own)
         return dataclasses.replace(self, lens=read.lens, prepend_bos=read.prepend_bos)
 
+    def check_labels(self, labels: Collection[str]) -> None:
+        """Refuse entries for models that there are not.
+
+        Raises:
+            SettingError: with the name of one.
+        """
+        for name in ("lens", "prepend_bos"):
+            for label in _labels(getattr(self, name)):
+                if label not in labels:
+                    raise SettingError(
+                        f"{name} names {label!r}, but the models are {', '.join(labels)}"
+                    )
+
     def layers(self, n_layers: int) -> list[int]:
         """The layers to pool, ascending.
 
@@ -90,7 +103,15 @@ class HookedTransformerLITConfig(Settings):
 
 def _entry_of(label: str, value: Any) -> Any:
     """A label's entry in `label=value,...`, or what all have."""
-    if not isinstance(value, str):
-        return value
-    entries = dict(split_label(entry) for entry in split_entries(value))
-    return value if list(entries) == [""] else entries.get(label, "auto")
+    return _entries(value).get(label, "auto") if _labels(value) else value
+
+
+def _labels(value: Any) -> list[str]:
+    """The labels in `label=value,...`; none where it is for all."""
+    labels = list(_entries(value))
+    return [] if labels == [""] else labels
+
+
+def _entries(value: Any) -> dict[str, str]:
+    texts = split_entries(value) if isinstance(value, str) else ()
+    return {label or "": text for label, text in map(split_label, texts)}

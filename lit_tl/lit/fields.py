@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from lit_nlp.api import types as lit_types
 
-from lit_tl.engine.answers import Reading
+from lit_tl.engine.answers import NOT_NUMBERS, Reading
 from lit_tl.engine.prompts import Prompt, Prompter, first_difference
 from lit_tl.engine.reductions import last_and_mean, ranks
 from lit_tl.engine.requests import Batch, Observe
@@ -102,7 +102,10 @@ class ExampleView:
 
     @functools.cached_property
     def _log_normalizer(self) -> torch.Tensor:
-        return self._logits.logsumexp(-1)
+        normalizer = self._logits.logsumexp(-1)
+        if bool(normalizer.isnan().any()):
+            raise ValueError(NOT_NUMBERS)
+        return normalizer
 
     @property
     def _count(self) -> int:
@@ -142,6 +145,7 @@ class ExampleView:
     def token_rank(self) -> list[int]:
         """Among all tokens, 1 is the likeliest; 1 for the first token too, which nothing
         predicts."""
+        self._log_normalizer  # noqa: B018  (says so where logits are not numbers)
         return [1, *ranks(self._logits[:-1], self._own_logits).tolist()]
 
     def loss(self) -> Optional[float]:
@@ -154,12 +158,14 @@ class ExampleView:
     def prob(self, field: str) -> Optional[float]:
         """Of all tokens of the text, each after those before it."""
         reading = self._readings.get(field)
-        return None if reading is None else math.exp(sum(reading.log_probs))
+        if reading is None or not reading.whole:
+            return None
+        return math.exp(sum(reading.log_probs))
 
     def rank(self, field: str) -> Optional[int]:
         """The largest along the text: 1 where the model would write all of it."""
         reading = self._readings.get(field)
-        return None if reading is None else max(reading.ranks)
+        return None if reading is None or not reading.whole else max(reading.ranks)
 
     def logit_diff(self) -> Optional[float]:
         """At the first token where answer and foil differ. What is before it is the same, so that a
@@ -169,7 +175,8 @@ class ExampleView:
             return None
         place = first_difference(answer.ids, foil.ids)
         if place is None:
-            return 0.0 if answer.ids == foil.ids else None
+            alike = answer.whole and foil.whole and answer.ids == foil.ids
+            return 0.0 if alike else None
         return answer.log_probs[place] - foil.log_probs[place]
 
     def target(self) -> str:

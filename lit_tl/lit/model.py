@@ -256,8 +256,7 @@ class HookedTransformerLIT(lit_model.Model):
         ]
         read = self.loaded.runner.read_answers(batch, [answer for _, answer in asked])
         for (name, answer), reading in zip(asked, read, strict=True):
-            if reading is not None:
-                readings[answer.row][name] = reading
+            readings[answer.row][name] = reading
         return readings
 
     def _gradients(self, examples: Sequence[Mapping[str, Any]]) -> Gradients:

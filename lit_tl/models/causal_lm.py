@@ -67,7 +67,8 @@ def load_causal_lm(
     except LoadingError:
         raise
     except LOADING_ERRORS as error:
-        raise LoadingError(why_not_loaded(parsed.name, error)) from error
+        below = checkpoint.path if checkpoint.adapter else parsed.name
+        raise LoadingError(why_not_loaded(below, error)) from error
     if precision != "int8":
         model.to(device)
     model.eval().requires_grad_(False)

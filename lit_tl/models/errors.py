@@ -2,7 +2,10 @@
 
 import difflib
 import pathlib
+import pickle
 from typing import Iterator, Optional
+
+import safetensors
 
 from lit_tl.hub import connection_errors
 
@@ -18,6 +21,8 @@ LOADING_ERRORS = (
     AttributeError,
     ImportError,
     AssertionError,
+    pickle.UnpicklingError,
+    safetensors.SafetensorError,
 )
 """What the libraries raise where a model can't be loaded."""
 
@@ -61,6 +66,8 @@ def why_not_loaded(name: str, error: BaseException) -> str:
         return any(isinstance(cause, kinds) for cause in causes)
 
     text = " ".join(str(cause) for cause in causes)
+    if caused_by(pickle.UnpicklingError, safetensors.SafetensorError):
+        return f"the weights of {name} are damaged, or hold more than tensors: nothing was loaded"
     if caused_by(hub.GatedRepoError) or "gated repo" in text:
         return (
             f"{name} is gated: accept its terms at https://huggingface.co/{name}, then give a "

@@ -28,7 +28,6 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     Raises:
         LoadingError: it can't be loaded, or weights are missing.
     """
-    import safetensors
     import transformers
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -38,7 +37,7 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     if "dtype" in model_kwargs:
         model_kwargs["dtype"] = as_dtype(model_kwargs["dtype"])
     model_kwargs = {option: value for option, value in model_kwargs.items() if value is not None}
-    given = "hf_model" in model_kwargs
+    given, checkpoint = "hf_model" in model_kwargs, None
     try:
         checkpoint = Checkpoint(name=name, path=name) if given else _found(name, model_kwargs)
         if checkpoint.local:
@@ -50,8 +49,9 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
                 model = TransformerBridge.boot_transformers(checkpoint.path, **model_kwargs)
     except LoadingError:
         raise
-    except (*LOADING_ERRORS, safetensors.SafetensorError) as error:
-        raise LoadingError(why_not_loaded(name, error)) from error
+    except LOADING_ERRORS as error:
+        below = checkpoint.path if checkpoint and checkpoint.adapter else name
+        raise LoadingError(why_not_loaded(below, error)) from error
     if any(processing.values()):
         model.enable_compatibility_mode(
             disable_warnings=True, fold_value_biases=False, **processing

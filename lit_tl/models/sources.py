@@ -76,6 +76,8 @@ class Checkpoint:
     """In `path`, if weights, configuration and tokenizer come from a GGUF file."""
     adapter: Optional[str] = None
     """A folder, or a Hub id, of a LoRA adapter that belongs on the weights."""
+    adapter_revision: Optional[str] = None
+    """Of the adapter, on the Hub."""
     tokenizer: Optional[str] = None
     """A folder that holds the tokenizer, if `path` does not."""
 
@@ -159,6 +161,11 @@ def _with_adapter(checkpoint: Checkpoint) -> Checkpoint:
             f"{checkpoint.name} is an adapter that does not name its base model: write "
             f"base_model_name_or_path into its {ADAPTER_FILE}"
         )
+    if checkpoint.local and _same_folder(str(base), checkpoint.path):
+        raise LoadingError(
+            f"{checkpoint.name} is an adapter of itself: write the model that it belongs on into "
+            f"its {ADAPTER_FILE}, as base_model_name_or_path"
+        )
     try:
         below = find_checkpoint(str(base), revision=settings.get("revision"))
     except LoadingError as error:
@@ -173,8 +180,14 @@ def _with_adapter(checkpoint: Checkpoint) -> Checkpoint:
         below,
         name=checkpoint.name,
         adapter=checkpoint.path,
+        adapter_revision=checkpoint.revision,
         tokenizer=checkpoint.path if own_tokenizer else below.tokenizer,
     )
+
+
+def _same_folder(one: str, other: str) -> bool:
+    first, second = (pathlib.Path(path).expanduser() for path in (one, other))
+    return first.is_dir() and first.resolve() == second.resolve()
 
 
 def _adapter_settings(checkpoint: Checkpoint) -> Optional[dict[str, Any]]:
@@ -251,4 +264,10 @@ def _checked(name: str, folder: pathlib.Path) -> pathlib.Path:
     steps = _steps(folder)
     if steps:
         raise LoadingError(f"the folder {name} holds checkpoints: give one, as {name}@{steps[-1]}")
+    adapters = sorted(path.parent.name for path in folder.glob(f"*/{ADAPTER_FILE}"))
+    if adapters:
+        raise LoadingError(
+            f"the folder {name} holds {len(adapters)} adapters: give one, as "
+            f"{folder / adapters[0]} ({', '.join(adapters)})"
+        )
     raise LoadingError(f"the folder {name} holds no model: there is no config.json in it")

@@ -58,15 +58,19 @@ class WholeWeights:
 def _require_causal(name: str, path: str, options: dict[str, Any]) -> None:
     """Refuse encoder-decoders and masked models before their weights are read."""
     import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     known = ("revision", "trust_remote_code", "token", "gguf_file")
     given = {option: value for option, value in options.items() if option in known}
     config = options.get("config") or transformers.AutoConfig.from_pretrained(path, **given)
     kinds = getattr(config, "architectures", None) or []
+    reads_both_ways = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     what = ""
     if getattr(config, "is_encoder_decoder", False):
         what = "an encoder-decoder"
-    elif any(kind.endswith("ForMaskedLM") for kind in kinds):
+    elif any(kind.endswith("ForMaskedLM") for kind in kinds) or (
+        reads_both_ways and not getattr(config, "is_decoder", False)
+    ):
         what = "a masked language model"
     if what:
         raise LoadingError(
@@ -184,7 +188,10 @@ def _merged(model: Any, checkpoint: Checkpoint) -> Any:
     import peft
 
     adapter = str(checkpoint.adapter)
-    config = peft.PeftConfig.from_pretrained(adapter)
+    version: dict[str, Any] = {}
+    if checkpoint.adapter_revision:
+        version["revision"] = checkpoint.adapter_revision
+    config = peft.PeftConfig.from_pretrained(adapter, **version)
     if config.peft_type != peft.PeftType.LORA:
         raise LoadingError(
             f"{checkpoint.name} is an adapter of the kind {config.peft_type}: only LoRA adapters "
@@ -192,11 +199,17 @@ def _merged(model: Any, checkpoint: Checkpoint) -> Any:
         )
     with warnings.catch_warnings(record=True):
         wrapped = peft.PeftModel(model, config)
-        result = wrapped.load_adapter(adapter, "default")
+        result = wrapped.load_adapter(adapter, "default", **version)
     missing = sorted(result.missing_keys)
     if missing:
         raise LoadingError(
             f"the adapter {checkpoint.name} lacks {len(missing)} of its weights: {_some(missing)}"
+        )
+    homeless = sorted(result.unexpected_keys)
+    if homeless:
+        raise LoadingError(
+            f"{len(homeless)} weights of the adapter {checkpoint.name} have no place in its base "
+            f"model {checkpoint.path}: {_some(homeless)}"
         )
     merged = wrapped.merge_and_unload(safe_merge=True)
     merged.config.name_or_path = checkpoint.name

@@ -56,7 +56,11 @@ class IntegratedGradients:
 
     def describe(self) -> str:
         """How far off the scores are, as a sentence."""
-        end = "" if self.reached else f"; the tolerance of {self.tolerance:.0%} was not reached"
+        end = (
+            ""
+            if self.reached
+            else f"; the tolerance of {100 * self.tolerance:.3g} % was not reached"
+        )
         return (
             f"scores add up to {self.scores.sum():.2f} of {self.change:.2f} nats: a completeness "
             f"gap of {self.share:.1%} after {self.evaluations} evaluations{end}"

@@ -92,6 +92,11 @@ def load_models(
     entries = (
         list(models.items()) if isinstance(models, Mapping) else [(None, entry) for entry in models]
     )
+    labels = [
+        label or (ModelSource.parse(entry).label if isinstance(entry, str) else "")
+        for label, entry in entries
+    ]
+    config.wrapper.check_labels([label for label in labels if label])
     loaded: dict[str, lit_model.Model] = {}
     for label, entry in entries:
         if isinstance(entry, lit_model.Model):

@@ -182,6 +182,8 @@ def test_a_cache_brings_its_models_tokenizer(bundled: HookedTransformerLIT) -> N
     assert labels is not None
     assert labels[1] == "When"
     assert trajectory.entropy().figure().data[0].z.shape == (5, ids.shape[1])
+    with pytest.raises(ValueError, match=r"the cache is of tokens \[1, 15\], but input_ids"):
+        PredictionTrajectory.from_lens_and_cache(lens, ids[:, :5], cache, logits)
     plain = dict(cache.items())
     assert PredictionTrajectory.from_lens_and_cache(lens, ids, plain, logits).tokenizer is None
 

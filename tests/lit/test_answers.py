@@ -106,6 +106,45 @@ def test_an_answer_that_does_not_fit_has_no_number(models: dict[str, HookedTrans
     assert prediction["foil_prob"] > 0
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama", "deepseek_v3", "mamba", "qwen3_next"])
+def test_they_are_the_same_beside_gradients(name: str, tmp_path: pathlib.Path) -> None:
+    model = HookedTransformerLIT.from_pretrained(
+        str(ARCHITECTURES[name].save(tmp_path / "m")), HookedTransformerLITConfig(max_new_tokens=3)
+    )
+    cheap = model.predict(EXAMPLES, fields=FIELDS)
+    for alone, whole in zip(cheap, model.predict(EXAMPLES), strict=True):
+        assert whole["token_gradients"].any()
+        for field in FIELDS:
+            known = alone[field] is not None
+            assert whole[field] == (pytest.approx(alone[field], rel=1e-4) if known else None), field
+
+
+def test_the_first_tokens_tell_where_a_longer_answer_does_not_fit(
+    models: dict[str, HookedTransformerLIT],
+) -> None:
+    model = models["gpt2"]
+    context = model.loaded.runner.shape.context
+    tokens = model.loaded.prompter.vocabulary.strings(range(2, 2 + context))
+    example = {"text": "", "tokens": tokens, "answer": " a b", "foil": " c"}
+    (prediction,) = model.predict([example], fields=FIELDS)
+    assert prediction["answer_prob"] is None
+    assert prediction["answer_rank"] is None
+    (single,) = model.predict([example | {"answer": " a"}], fields=FIELDS)
+    assert prediction["logit_diff"] == pytest.approx(single["logit_diff"], abs=1e-5)
+
+
+def test_logits_that_are_no_numbers_are_refused(tmp_path: pathlib.Path) -> None:
+    model = HookedTransformerLIT.from_pretrained(
+        str(ARCHITECTURES["gpt2"].save(tmp_path / "m")),
+        HookedTransformerLITConfig(max_new_tokens=0),
+    )
+    with torch.no_grad():
+        next(model.model.original_model.parameters())[5:].fill_(float("nan"))
+    for field in ("loss", "token_rank", "answer_rank", "answer_prob", "logit_diff", "next_tokens"):
+        with pytest.raises(ValueError, match="the model's logits are not numbers"):
+            list(model.predict(EXAMPLES[:1], fields=[field]))
+
+
 def test_a_map_compares_the_first_tokens_that_differ(bundled: HookedTransformerLIT) -> None:
     """After what answer and foil share, which stands in the map too; and it says so."""
     example = {"text": "The capital of France is", "answer": " Paris and", "foil": " Paris or"}
@@ -165,8 +204,12 @@ def test_lenses_say_where_a_first_token_stands_for_all(bundled: HookedTransforme
         assert sentence in note
     assert sentence not in lit_tl.analyze("Lens", bundled, SHARED).attrs["note"]
     drawn = lit_tl.analyze("Lens trajectory", bundled, SHARED)
-    assert sentence in drawn.attrs["note"]
-    assert "' Paris' is the first of 2 tokens of the foil." in drawn.attrs["note"]
+    assert {" and", " or"} <= set(drawn["token"].values.tolist())
+    assert "token 2 of the answer, ' and' against ' or'" in drawn.attrs["note"]
+    assert drawn.attrs["title"].endswith("·Paris")
+    other = lit_tl.analyze("Lens trajectory", bundled, SHARED | {"foil": " Rome"})
+    assert sentence in other.attrs["note"]
+    assert {" Paris", " Rome"} <= set(other["token"].values.tolist())
     named = lit_tl.analyze("Lens trajectory", bundled, SHARED, tokens=" a b, king")
     assert named["token"].values.tolist() == [" a", " king"]
     assert "' a' is the first of 2 tokens of ' a b'." in named.attrs["note"]

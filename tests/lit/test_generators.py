@@ -166,3 +166,16 @@ def test_hotflip_leaves_the_end_and_pieces_of_words_alone(bundled: HookedTransfo
     example = {"text": "When Mary and John went to the store, John gave a drink to"}
     (twin,) = twins(HotFlip(), bundled, example, max_flips=5)
     assert twin["text"].endswith(" to")
+
+
+def test_hotflip_keeps_a_whole_prompt_that_is_to_stay(bundled: HookedTransformerLIT) -> None:
+    for keep_last in (6, 7, 100):
+        with pytest.raises(ValueError, match="no token of this prompt can be swapped"):
+            twins(HotFlip(), bundled, {"text": "The capital of France is"}, keep_last=keep_last)
+
+
+def test_hotflip_says_that_the_foil_is_what_the_model_says(bundled: HookedTransformerLIT) -> None:
+    (output,) = bundled.predict([IOI], fields=["next_tokens"])
+    foil = output["next_tokens"][0][0]
+    with pytest.raises(ValueError, match="there is nothing to overturn"):
+        twins(HotFlip(), bundled, {"text": IOI["text"], "foil": foil})

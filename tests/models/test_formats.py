@@ -1,8 +1,7 @@
-"""Checkpoints that are more than a folder of weights: adapters and GGUF files."""
+"""GGUF files."""
 
 import json
 import pathlib
-import shutil
 import sys
 from typing import Any
 
@@ -15,56 +14,6 @@ import transformers
 from lit_tl.models.errors import LoadingError
 from lit_tl.models.loading import load_model
 from tests.models.conftest import LOADERS, logits_of
-
-
-@pytest.fixture(scope="session")
-def adapter_folder(
-    checkpoint_folders: dict[str, pathlib.Path], tmp_path_factory: pytest.TempPathFactory
-) -> pathlib.Path:
-    """A LoRA adapter of the small Llama whose matrices are not zero."""
-    import peft
-
-    folder = tmp_path_factory.mktemp("adapters") / "lora"
-    base = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders["llama"])
-    torch.manual_seed(0)
-    settings = peft.LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
-    peft.get_peft_model(base, settings).save_pretrained(folder)
-    return folder
-
-
-@pytest.mark.parametrize("loader", LOADERS)
-def test_an_adapter_is_loaded_with_its_base(
-    loader: str, adapter_folder: pathlib.Path, checkpoint_folders: dict[str, pathlib.Path]
-) -> None:
-    import peft
-
-    base = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folders["llama"])
-    before = logits_of(base)
-    expected = logits_of(peft.PeftModel.from_pretrained(base, adapter_folder))
-    loaded = LOADERS[loader](str(adapter_folder))
-    computed = logits_of(loaded[0] if isinstance(loaded, tuple) else loaded)
-    assert torch.allclose(computed, expected, atol=1e-5)
-    assert not torch.allclose(computed, before, atol=1e-2)
-
-
-def test_an_adapter_is_refused_by_name(
-    adapter_folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = tmp_path / "broken"
-    shutil.copytree(adapter_folder, broken)
-    file = broken / "adapter_model.safetensors"
-    weights = {k: v for k, v in safetensors.torch.load_file(file).items() if ".1." not in k}
-    safetensors.torch.save_file(weights, file, metadata={"format": "pt"})
-    with pytest.raises(LoadingError, match=r"the adapter .*broken lacks 4 of its weights"):
-        load_model(str(broken))
-    settings = json.loads((broken / "adapter_config.json").read_text())
-    settings["base_model_name_or_path"] = "./nowhere"
-    (broken / "adapter_config.json").write_text(json.dumps(settings))
-    with pytest.raises(LoadingError, match=r"broken is an adapter of \./nowhere: .*does not exist"):
-        load_model(str(broken))
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(LoadingError, match=r"needs the package peft: pip install 'lit_tl\[peft\]'"):
-        load_model(str(adapter_folder))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Names of models, and what is said when one can't be loaded."""
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -7,11 +8,13 @@ import sys
 
 import httpx
 import pytest
+import transformers
 from huggingface_hub import errors as hub
 
 from lit_tl.models.errors import LoadingError, why_not_loaded
 from lit_tl.models.loading import load_model
 from lit_tl.models.sources import ModelSource, resolve
+from tests.models.conftest import LOADERS
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ def test_folders_without_a_model_are_refused(
     broken = tmp_path / "broken"
     shutil.copytree(checkpoint_folders["gpt2"], broken)
     (broken / "model.safetensors").write_bytes(b"not weights at all")
-    with pytest.raises(LoadingError, match="broken can't be loaded"):
+    with pytest.raises(LoadingError, match="the weights of .*broken are damaged"):
         load_model(str(broken))
 
 
@@ -110,3 +113,41 @@ def test_folders_with_odd_names_are_folders(tmp_path: pathlib.Path) -> None:
     folder.mkdir()
     assert ModelSource.parse(str(folder)).name == str(folder)
     assert ModelSource.parse("./lr=0.1/ckpt").name == "./lr=0.1/ckpt"
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_damaged_weights_are_said_to_be(
+    loader: str, checkpoint_folders: dict[str, pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    shutil.copytree(checkpoint_folders["llama"], tmp_path / "m")
+    (file,) = (tmp_path / "m").glob("*.safetensors")
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    sentence = "m are damaged, or hold more than tensors: nothing was loaded"
+    with pytest.raises(LoadingError, match=sentence):
+        LOADERS[loader](str(tmp_path / "m"))
+    file.unlink()
+    (tmp_path / "m" / "pytorch_model.bin").write_bytes(b"no weights at all")
+    with pytest.raises(LoadingError, match=sentence):
+        LOADERS[loader](str(tmp_path / "m"))
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_models_that_read_both_ways_are_refused_whatever_their_class(
+    loader: str, tmp_path: pathlib.Path
+) -> None:
+    config = transformers.BertConfig(
+        vocab_size=200,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+    )
+    transformers.BertForPreTraining(config).save_pretrained(tmp_path)
+    for kept in (True, False):
+        settings = json.loads((tmp_path / "config.json").read_text())
+        if not kept:
+            del settings["architectures"]
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+        with pytest.raises(LoadingError, match=r"is a masked language model \(bert\)"):
+            LOADERS[loader](str(tmp_path))

@@ -65,7 +65,7 @@ def test_estimates_come_one_after_another(bundled: HookedTransformerLIT) -> None
     assert [each.evaluations for each in estimates] == [17, 33, 49, 65, 81, 97, 113]
     assert estimates[-1].unresolved < estimates[0].unresolved
     assert not estimates[-1].reached
-    assert estimates[-1].describe().endswith("; the tolerance of 0% was not reached")
+    assert estimates[-1].describe().endswith("; the tolerance of 0.0001 % was not reached")
 
 
 def test_a_single_token_and_a_change_of_nothing_are_no_trouble(

@@ -57,7 +57,8 @@ def not_helped(record: pathlib.Path) -> list[str]:
     if not layers:
         return []
     listed = ", ".join(map(str, layers))
-    return [f"training did not help layer {listed}: there the lens is as it started"]
+    which = f"layer{'s' if len(layers) > 1 else ''} {listed}"
+    return [f"training did not help {which}: there the lens is as it started"]
 
 
 def skipped(record: pathlib.Path) -> list[str]:

@@ -150,7 +150,7 @@ def _check_text_length(config: TrainConfig, plan: Plan, source: ModelAndText) ->
         raise OutOfData(
             f"{source.documents.where} holds {most:,} tokens at the very most, and the run "
             f"asks for {asked:,} ({plan.in_words(config)}): give more text, or a smaller "
-            "--num_steps, --tokens_per_step or --start_tokens"
+            "--num_steps, --tokens_per_step, --start_tokens or --held_out_tokens"
         )
 
 

@@ -177,7 +177,7 @@ class Trainer:
             f"the text ended in {when}, after {place.get('documents', 0):,} documents{skipped} "
             f"with {self.chunks.tokens:,} tokens: the run asks for {asked:,} "
             f"({self.plan.in_words(self.config)}); begin anew with more text, or with a smaller "
-            "--num_steps, --tokens_per_step or --start_tokens"
+            "--num_steps, --tokens_per_step, --start_tokens or --held_out_tokens"
         )
 
     def _own_batches(self, taken: torch.Tensor) -> list[torch.Tensor]:

@@ -85,7 +85,7 @@ class HotFlip(TwinGenerator[HotFlipSettings]):
         (batch,) = model.runner.run([prompt])
         last = batch.last_logits()[0]
         goal = Goal(answer=int(last.argmax()) if answer is None else answer, foil=foil)
-        if goal.reached(last):
+        if goal.answer == goal.foil or goal.reached(last):
             raise ValueError(
                 "the model does not give this prompt's answer as it is: there is nothing to "
                 "overturn"
@@ -143,7 +143,7 @@ class _Swaps:
         effect = effect - effect.gather(1, ids[:, None])
         allowed = self._words & (self._spaced == self._spaced[ids][:, None])
         allowed[: prompter.beginning(prompt.ids)] = False
-        allowed[len(prompt) - self._settings.keep_last - self._shared :] = False
+        allowed[max(0, len(prompt) - self._settings.keep_last - self._shared) :] = False
         tokens = [*prompter.vocabulary.strings(prompt.ids), " "]
         for pos, token in enumerate(tokens[:-1]):
             piece = tokens[pos + 1][:1].isalpha() or (
