@@ -67,7 +67,7 @@ def test_folders_without_a_model_are_refused(
     broken = tmp_path / "broken"
     shutil.copytree(checkpoint_folders["gpt2"], broken)
     (broken / "model.safetensors").write_bytes(b"not weights at all")
-    with pytest.raises(LoadingError, match="the weights of .*broken are damaged"):
+    with pytest.raises(LoadingError, match=r"the weights of .*broken are damaged"):
         load_model(str(broken))
 
 
