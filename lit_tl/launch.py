@@ -68,13 +68,19 @@ class LaunchConfig(HookedTransformerLITConfig):
     allow_host: Optional[str] = setting(
         None, "Further host names that the page is opened by, such as a proxy's, with commas."
     )
+    allow_path: Optional[str] = setting(
+        None,
+        "Folders below which the page may load models and data, with commas. Default: the one the "
+        "server is started in, and none where --host lets other machines in.",
+    )
+    allow_hub: bool = setting(False, "Let the page load models and data from the Hugging Face Hub.")
     port: int = setting(5432, "Port to listen on; 0 takes a free one.", low=0, high=65535)
     check: bool = setting(False, "Load everything, say what would be served, and exit.")
     debug: bool = setting(False, "Show the server's log, and tracebacks of errors.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("models", "datasets", "analyses", "allow_host"):
+        for name in ("models", "datasets", "analyses", "allow_host", "allow_path"):
             if not all(self.entries(name) or ["none"]):
                 raise SettingError(f"{name} has an empty entry: separate entries by one comma")
 
@@ -133,17 +139,21 @@ def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> N
     started = time.monotonic()
     _quiet_libraries(config.debug)
     from lit_tl.server.gate import Gate
-    from lit_tl.server.link import announce, token_for
+    from lit_tl.server.link import announce, is_loopback, token_for
+    from lit_tl.server.page_access import PageAccess
     from lit_tl.server.serving import Server, bind
 
     token = token_for(config.host, config.token)
+    access = PageAccess.of(
+        config.entries("allow_path"), hub=config.allow_hub, loopback=is_loopback(config.host)
+    )
     listener = None if config.check else bind(config.host, config.port)
     with contextlib.ExitStack() as unless_served:
         if listener is not None:
             unless_served.callback(listener.close)
         port = 0 if listener is None else listener.getsockname()[1]
         gate = Gate(names=config.entries("allow_host") or (), token=token, port=port)
-        app = _load(config, {**(lit_options or {}), "gate": gate}, started)
+        app = _load(config, {**(lit_options or {}), "gate": gate, "access": access}, started)
         unless_served.pop_all()
     if listener is None:
         return

@@ -13,7 +13,8 @@ from lit_tl.engine.runner import Runner
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.server import build
 from lit_tl.server.gate import Gate
-from lit_tl.server.link import announce, token_for
+from lit_tl.server.link import announce, is_loopback, token_for
+from lit_tl.server.page_access import PageAccess
 from lit_tl.server.serving import Server, bind
 
 _LOADED = "_lit_tl_loaded"
@@ -97,6 +98,8 @@ def serve(
     token: Optional[str] = None,
     allow_host: Sequence[str] = (),
     frame_ancestors: Sequence[str] = (),
+    allow_path: Optional[Sequence[str]] = None,
+    allow_hub: bool = False,
     block: bool = True,
     quiet: bool = False,
     config: Optional[build.BuildConfig] = None,
@@ -116,6 +119,9 @@ def serve(
         allow_host: further host names that the page is opened by.
         frame_ancestors: other pages that may show this one in a frame, as the
             Content-Security-Policy names them.
+        allow_path: folders below which the page may load models and data. Default: the current
+            one, and none where `host` lets other machines in.
+        allow_hub: whether the page may load from the Hugging Face Hub.
         block: serve until Ctrl-C. Otherwise serve from a thread; the server that is returned has
             `url` and `stop()`.
         quiet: print nothing.
@@ -130,6 +136,7 @@ def serve(
     """
     build.check_lit_options(lit_options)
     token = token_for(host, token)
+    access = PageAccess.of(allow_path, hub=allow_hub, loopback=is_loopback(host))
     listener = bind(host, port)
     gate = Gate(names=allow_host, token=token, port=listener.getsockname()[1])
     say = build.StartLog(quiet)
@@ -146,6 +153,7 @@ def serve(
             settings,
             analyses=analyses,
             gate=gate,
+            access=access,
             frame_ancestors=frame_ancestors,
             **lit_options,
         )

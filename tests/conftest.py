@@ -32,7 +32,13 @@ from lit_tl.models.errors import BUNDLED_MODELS  # noqa: E402
 from lit_tl.models.loading import load_model  # noqa: E402
 
 BUNDLED = BUNDLED_MODELS["lit-tl-tiny"]
-TOGETHER = {"tests/browser/": "browser", "tests/lit/test_projectors.py": "projectors"}
+TOGETHER = {
+    "tests/browser/": "browser",
+    "tests/lit/test_projectors.py": "projectors",
+    "tests/server/test_attacks.py": "attacks",
+    "tests/server/test_page_access.py": "attacks",
+    "tests/server/test_token.py": "attacks",
+}
 """Tests that share what is dear to make, servers or what numba compiles, run in one process."""
 
 

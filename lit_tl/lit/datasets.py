@@ -1,7 +1,7 @@
 """Prompts as LIT data sets, and those that LIT's dialog can load."""
 
 import dataclasses
-from typing import Any, Iterable, Mapping, Optional, Union
+from typing import Any, Callable, Iterable, Mapping, Optional, Union
 
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import types as lit_types
@@ -115,14 +115,26 @@ _FORMS: Mapping[str, tuple[type[Settings], Any]] = {
 }
 
 
-def loaders() -> dict[str, tuple[Any, lit_types.Spec]]:
+def loaders(
+    *, file: Callable[[str], str], need_hub: Callable[[str], None]
+) -> dict[str, tuple[Any, lit_types.Spec]]:
     """What LIT's dialog can load, by the name it shows: a function of the form's fields, and the
-    form."""
-    return {name: (_loader(form, read), form_of(form)) for name, (form, read) in _FORMS.items()}
+    form.
 
+    Args:
+        file: from a path to one that may be read; refuses any other.
+        need_hub: refuses a name on the Hub where that is not allowed.
+    """
 
-def _loader(form: type[Settings], read: Any) -> Any:
-    def load(**fields: Any) -> lit_dataset.Dataset:
-        return PromptDataset(read(form.read(fields)))
+    def loader(form: type[Settings], read: Any) -> Any:
+        def load(**fields: Any) -> lit_dataset.Dataset:
+            given = form.read(fields)
+            if isinstance(given, FileForm):
+                given = dataclasses.replace(given, path=file(given.path))
+            elif isinstance(given, HubForm):
+                need_hub(given.source)
+            return PromptDataset(read(given))
 
-    return load
+        return load
+
+    return {name: (loader(form, read), form_of(form)) for name, (form, read) in _FORMS.items()}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -270,8 +270,20 @@ def _any_gradient(needs: Sequence[Needs]) -> bool:
     return any(need.gradients for need in needs)
 
 
-def load_for_lit(model_name: str, dtype: str = "float32", **form: Any) -> lit_model.Model:
+def load_for_lit(
+    model_name: str,
+    dtype: str = "float32",
+    *,
+    allowed: Callable[[ModelSource, HookedTransformerLITConfig], str],
+    **form: Any,
+) -> lit_model.Model:
     """Load a model for LIT's dialog, which sends what `HookedTransformerLIT.init_spec()` describes.
+
+    Args:
+        model_name: as in `--models`.
+        dtype: of the weights.
+        allowed: gives the name to load, or refuses it.
+        **form: settings of the wrapper.
 
     Raises:
         LoadingError: the model can't be loaded.
@@ -281,7 +293,7 @@ def load_for_lit(model_name: str, dtype: str = "float32", **form: Any) -> lit_mo
     given = {name: value for name, value in form.items() if value is not None}
     config = HookedTransformerLITConfig.read(given)
     return HookedTransformerLIT.from_pretrained(
-        source.name,
+        allowed(source, config),
         config,
         dtype=dtype or "float32",
         device=config.device,

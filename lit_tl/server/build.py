@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional, Union
 
 from lit_nlp import app as lit_app
@@ -29,6 +29,7 @@ from lit_tl.models.loading import Dtype
 from lit_tl.models.sources import ModelSource
 from lit_tl.names import safe_label, unused_label
 from lit_tl.server.app import DEFAULT_CACHE_BYTES, LitTlApp
+from lit_tl.server.page_access import PageAccess
 from lit_tl.settings import Settings, setting
 
 Models = Union[str, Mapping[str, Any], Sequence[Any]]
@@ -191,14 +192,18 @@ def with_siblings(models: Mapping[str, lit_model.Model]) -> dict[str, lit_model.
     return {**models, **hidden}
 
 
-def load_group_for_lit(new_name: str, **form: Any) -> lit_model.ModelMap:
-    """What LIT's dialog calls: a model under its new name, and its hidden siblings.
+def model_loader(access: PageAccess) -> Callable[..., lit_model.ModelMap]:
+    """What LIT's dialog calls: a function from the form's fields to a model under its new name, and
+    its hidden siblings."""
 
-    Raises:
-        LoadingError: the model can't be loaded.
-        ValueError: a setting is out of its range.
-    """
-    return with_siblings({new_name: load_for_lit(**form)})
+    def allowed(source: ModelSource, wrapper: HookedTransformerLITConfig) -> str:
+        access.lens(wrapper.lens)
+        return access.model(source.name, source.revision, source.checkpoint_value)
+
+    def load(new_name: str, **form: Any) -> lit_model.ModelMap:
+        return with_siblings({new_name: load_for_lit(allowed=allowed, **form)})
+
+    return load
 
 
 def check_lit_options(options: Mapping[str, Any]) -> None:
@@ -223,6 +228,7 @@ def build_app(
     config: BuildConfig,
     *,
     analyses: Sequence[Analysis] = (),
+    access: Optional[PageAccess] = None,
     **lit_options: Any,
 ) -> LitTlApp:
     """The application.
@@ -232,8 +238,10 @@ def build_app(
         datasets: by label.
         config: for the cache.
         analyses: a user's own.
+        access: what the page may load; None for what is shipped alone.
         **lit_options: of `lit_nlp.app.LitApp`.
     """
+    access = access or PageAccess()
     options: dict[str, Any] = {
         "interpreters": components.interpreters(analyses),
         "generators": components.generators(),
@@ -245,9 +253,9 @@ def build_app(
         "default_layout": "default",
         "page_title": "lit_tl",
         "model_loaders": {
-            "TransformerLens": (load_group_for_lit, HookedTransformerLIT.init_spec())
+            "TransformerLens": (model_loader(access), HookedTransformerLIT.init_spec())
         },
-        "dataset_loaders": loaders(),
+        "dataset_loaders": loaders(file=access.file, need_hub=access.need_hub),
     }
     options |= {name: value for name, value in lit_options.items() if value is not None}
     return LitTlApp(with_siblings(models), datasets, cache_bytes=config.cache_bytes, **options)

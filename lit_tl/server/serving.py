@@ -56,6 +56,13 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
 
+def _not_of_a_client_that_left(record: logging.LogRecord) -> bool:
+    """waitress 3.0 fails, and logs that it did, where a client leaves before it was told that its
+    request is malformed."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, AttributeError) and error.name == "path")
+
+
 class Server:
     """Serves one WSGI application by waitress: one thread reads and writes all connections, so that
     half a request holds none of the threads that answer.
@@ -67,7 +74,9 @@ class Server:
     """
 
     def __init__(self, app: Callable[..., Any], listener: socket.socket, *, threads: int = 16):
-        logging.getLogger("waitress").setLevel(logging.ERROR)
+        log = logging.getLogger("waitress")
+        log.setLevel(logging.ERROR)
+        log.addFilter(_not_of_a_client_that_left)
         self.url = url_of(listener)
         self.port = int(listener.getsockname()[1])
         self._connections: dict[int, Any] = {}

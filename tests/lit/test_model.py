@@ -309,7 +309,10 @@ def test_the_form_of_lits_dialog_loads_a_model() -> None:
         name: str(field.default) if name != "compute_gradients" else False
         for name, field in spec.items()
     }
-    model = load_for_lit(**(filled | {"embedding_layers": "0, 2", "max_seq_length": "32"}))
+    model = load_for_lit(
+        allowed=lambda source, config: source.name,
+        **(filled | {"embedding_layers": "0, 2", "max_seq_length": "32"}),
+    )
     assert isinstance(model, HookedTransformerLIT)
     assert (
         model.config.max_seq_length,
