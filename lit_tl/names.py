@@ -4,12 +4,19 @@ import os
 import re
 from typing import Any, Mapping
 
+_TAG, _LINK = re.compile(r"<(?=[A-Za-z/!?])"), re.compile(r"\]([(:\[])")
 _NOT_SAFE = re.compile(r"[^\w.-]")
 
 
 def safe_label(text: str) -> str:
     """A label of letters, digits, `_`, `.` and `-`: other characters end addresses or columns."""
     return _NOT_SAFE.sub("-", text.strip())
+
+
+def without_markup(text: str) -> str:
+    """A text that a page shows as it is where it renders markdown: no tag begins in it, and no
+    link. What keeps them from it is a character of no width."""
+    return _LINK.sub("]\u200b\\1", _TAG.sub("<\u200b", text))
 
 
 def split_label(entry: str) -> tuple[str, str]:

@@ -36,6 +36,7 @@ TOGETHER = {
     "tests/browser/": "browser",
     "tests/lit/test_projectors.py": "projectors",
     "tests/server/test_attacks.py": "attacks",
+    "tests/server/test_loading.py": "attacks",
     "tests/server/test_page_access.py": "attacks",
     "tests/server/test_token.py": "attacks",
 }

@@ -10,24 +10,46 @@ from lit_tl.data import hub_prompts, paired, prompt_files, tasks
 from lit_tl.data.columns import Column, PromptData, prompts_in_memory
 from lit_tl.data.prompt_files import DEFAULT_MAX_EXAMPLES
 from lit_tl.lit.forms import form_of
+from lit_tl.names import without_markup
 from lit_tl.settings import Settings, required, setting
 
 
 class PromptDataset(lit_dataset.Dataset):
-    """Prompts for LIT.
+    """Prompts for LIT. Names of columns, and labels, are shown by its client as markdown; they go
+    there without markup.
 
     Args:
         data: what to show.
     """
 
     def __init__(self, data: PromptData):
-        spec = {name: _lit_type(column) for name, column in data.columns.items()}
-        super().__init__(spec=spec, examples=data.examples, description=data.description)
+        columns = {without_markup(name): column for name, column in data.columns.items()}
+        labels = {name for name, column in data.columns.items() if column.kind == "label"}
+        examples = data.examples
+        if list(columns) != list(data.columns) or any(map(_has_markup, columns.values())):
+            examples = [
+                {
+                    without_markup(name): without_markup(value)
+                    if name in labels and isinstance(value, str)
+                    else value
+                    for name, value in example.items()
+                }
+                for example in examples
+            ]
+        spec = {name: _lit_type(column) for name, column in columns.items()}
+        description = without_markup(data.description)
+        super().__init__(spec=spec, examples=examples, description=description)
+
+
+def _has_markup(column: Column) -> bool:
+    return any(without_markup(label) != label for label in column.labels)
 
 
 def _lit_type(column: Column) -> lit_types.LitType:
     if column.kind == "label":
-        return lit_types.CategoryLabel(vocab=list(column.labels), required=False)
+        return lit_types.CategoryLabel(
+            vocab=[without_markup(label) for label in column.labels], required=False
+        )
     if column.kind == "scalar":
         return lit_types.Scalar(min_val=column.low, max_val=column.high, required=False)
     if column.kind == "boolean":

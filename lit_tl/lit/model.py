@@ -24,6 +24,7 @@ from lit_tl.lit.forms import form_of
 from lit_tl.models.errors import BUNDLED_MODELS
 from lit_tl.models.loading import DTYPES, load_model
 from lit_tl.models.sources import ModelSource
+from lit_tl.names import without_markup
 from lit_tl.settings import known
 
 _WINDOW_BATCHES = 8
@@ -121,7 +122,7 @@ class HookedTransformerLIT(lit_model.Model):
     def description(self) -> str:
         """The model's name and shape."""
         shape = self.loaded.runner.shape
-        return (
+        return without_markup(
             f"{shape.name} in TransformerLens: {shape.n_layers} layers, {shape.n_heads} heads, "
             f"d_model {shape.d_model}, d_vocab {shape.d_vocab}, context {shape.context}, on "
             f"{self.loaded.runner.device}. {self.loaded.prompter.describe_opening()}"

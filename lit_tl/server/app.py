@@ -2,6 +2,7 @@
 browsers can take."""
 
 import functools
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
@@ -51,6 +52,7 @@ class LitTlApp(lit_app.LitApp):
         **kw: Any,
     ):
         self._predictions = PredictionCache(cache_bytes)
+        self._loading = threading.Lock()
         super().__init__(models, datasets, **kw)
         self._routes = Routes(self._handlers(), kw["client_root"], gate or Gate(), frame_ancestors)
 
@@ -152,14 +154,17 @@ class LitTlApp(lit_app.LitApp):
         return [drawing]
 
     def _create_model(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:
-        """As LIT's, under a name that its client can handle."""
-        _name_for_a_url(data, self._models)
-        return super()._create_model(data, *args, **kw)
+        """As LIT's, under a name that its client can handle, and one at a time: the libraries put
+        weights into models in ways that two threads can't share."""
+        with self._loading:
+            _name_for_a_url(data, self._models)
+            return super()._create_model(data, *args, **kw)
 
     def _create_dataset(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:
         """As LIT's, under a name that its client can handle."""
-        _name_for_a_url(data, self._datasets)
-        return super()._create_dataset(data, *args, **kw)
+        with self._loading:
+            _name_for_a_url(data, self._datasets)
+            return super()._create_dataset(data, *args, **kw)
 
     def _preds_for_a_browser(
         self, data: lit_types.JsonDict, model: Optional[str] = None, **kw: Any
