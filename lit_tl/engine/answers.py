@@ -150,11 +150,9 @@ def _tensors(value: Any, seen: set[int]) -> Iterator[torch.Tensor]:
     seen.add(id(value))
     if isinstance(value, torch.Tensor):
         yield value
-    elif isinstance(value, (list, tuple)):
-        for each in value:
+    elif isinstance(value, (list, tuple, dict)):
+        for each in value.values() if isinstance(value, dict) else value:
             yield from _tensors(each, seen)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()), seen)
     elif hasattr(value, "__dict__") and not isinstance(value, type):
         yield from _tensors(vars(value), seen)
 
