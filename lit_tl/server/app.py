@@ -26,6 +26,7 @@ from lit_tl.server.routes import LIT_ROUTES, Handler, Routes
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
 _ATTENTION_DIGITS = 3
+MAX_INPUTS, MAX_TEXT = 20_000, 2**19
 ANALYSIS_PATH = "/get_analysis"
 
 
@@ -230,13 +231,27 @@ def _body(request: wrappers.Request) -> dict[str, Any]:
         raise ValueError(f"the body of a request must be JSON: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("inputs") or [], list):
         raise ValueError('the body of a request must be a JSON object with a list of "inputs"')
+    if len(data.get("inputs") or []) > MAX_INPUTS:
+        raise ValueError(f"a request takes at most {MAX_INPUTS:,} inputs: ask in parts")
     for example in data.get("inputs") or []:
-        whole = isinstance(example, dict) and isinstance(example.get("data"), dict)
-        if not isinstance(example, str) and not (whole and "id" in example):
+        if isinstance(example, str):
+            continue
+        fields = example.get("data") if isinstance(example, dict) and "id" in example else None
+        if not isinstance(fields, dict):
             raise ValueError('an input must be an id, or an object with "id" and "data"')
+        _check_length(fields)
     if not isinstance(data.get("config") or {}, dict):
         raise ValueError('the "config" of a request must be a JSON object')
     return data
+
+
+def _check_length(example: Mapping[str, Any]) -> None:
+    for name, value in example.items():
+        if isinstance(value, (str, list)) and len(value) > MAX_TEXT:
+            raise ValueError(
+                f"{name[:100]} is {len(value):,} long: at most {MAX_TEXT:,} characters or numbers "
+                "are read"
+            )
 
 
 def _name_for_a_url(data: lit_types.JsonDict, taken: Mapping[str, Any]) -> None:

@@ -1,17 +1,16 @@
 """How often the model runs while somebody looks at the page. The application is served from this
 process, so that its forward passes can be counted."""
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from werkzeug.serving import make_server
 
 import lit_tl
 from lit_tl import HookedTransformerLIT
 from lit_tl.data.tasks import read_task
 from lit_tl.server import build
+from lit_tl.server.serving import Server, bind
 from tests.browser.conftest import Watched, open_page, select_first, tab, until
 
 
@@ -28,14 +27,10 @@ def counted(passes: list[int]) -> Iterator[Counted]:
     data = build.load_datasets(["ioi"], settings, build.StartLog(quiet=True))
     model = HookedTransformerLIT.from_pretrained("lit-tl-tiny")
     app = build.build_app({"tiny": model}, data, settings)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+    server = Server(app, bind("127.0.0.1", 0)).start()
     passes.clear()  # a model that is loaded checks itself on a few tokens
-    yield Counted(f"http://127.0.0.1:{server.server_port}/", passes, model)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    yield Counted(server.url, passes, model)
+    server.stop()
 
 
 def test_a_page_runs_each_batch_once_and_a_figure_shown_twice_costs_one_pass(

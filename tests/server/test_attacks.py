@@ -229,7 +229,13 @@ def test_malformed_requests_are_refused(server: LitServer, request_: bytes) -> N
     assert ask(server.port).status == 200, "and the next one is answered"
 
 
+def _of(text: str) -> bytes:
+    return json.dumps({"inputs": [{"id": "x", "data": {"_id": "x", "text": text}}]}).encode()
+
+
 BODIES = [
+    (_of("a b " * 2**18), "text is 1,048,576 long: at most 524,288"),
+    (json.dumps({"inputs": ["x"] * 20_001}).encode(), "at most 20,000 inputs"),
     (b"[1]", "must be a JSON object"),
     (b"{", "must be JSON"),
     (b'{"inputs": 3}', "must be a JSON object"),

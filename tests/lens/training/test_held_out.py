@@ -42,7 +42,7 @@ def test_layers_that_training_spoils_are_as_they_started_and_named(
     code, out, err = run_here("train", *words)
     assert code == 0, err
     assert held_out(tmp_path / "spoilt")["layers_not_helped"] == [0, 1, 2, 3]
-    assert "training did not help layer 0, 1, 2, 3: there the lens is as it started" in out
+    assert "training did not help layers 0, 1, 2, 3: there the lens is as it started" in out
     spoilt, started = (torch.load(folder / "params.pt") for folder in (tmp_path / "spoilt", start))
     for name, value in started.items():
         assert torch.allclose(spoilt[name], value, rtol=1e-2, atol=1e-2), name
