@@ -25,7 +25,7 @@ def exchange(port: int, request: bytes, *, timeout: float = 30.0, ends: bool = F
     """
     content = b""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):  # the server may have closed it already
             connection.sendall(request)
             if ends:
                 connection.shutdown(socket.SHUT_WR)
