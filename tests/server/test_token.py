@@ -3,11 +3,13 @@
 import pathlib
 import secrets
 import stat
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from werkzeug.test import create_environ
+from werkzeug.wrappers import Request
 
+from lit_tl.server.gate import Gate
 from tests.live_server import LitServer
 from tests.server.raw_requests import ask, refused
 
@@ -101,18 +103,37 @@ def test_without_the_token_nothing_is_answered(
         assert b"token" in reply.body
 
 
-def test_wrong_tokens_wait_longer_and_longer(locked: LitServer) -> None:
-    """Last of those with this server: its address has to wait from then on."""
-    codes = [ask(locked.port, f"/?token=wrong{i}", method="GET", body=b"") for i in range(5)]
-    assert codes[0].status == 401
-    assert [code.status for code in codes[1:]] == [429] * 4
-    assert int(codes[1].headers["retry-after"]) >= 1
-    refused(ask(locked.port, Authorization=f"Bearer {TOKEN}"), 429)
-    time.sleep(1.1)
-    assert ask(locked.port, Authorization=f"Bearer {TOKEN}").status == 200
-    refused(ask(locked.port, Authorization="Bearer wrong"), 401)
-    time.sleep(1.1)
-    refused(ask(locked.port, Authorization="Bearer wrong"), 429)
+def test_wrong_tokens_wait_longer_and_longer() -> None:
+    """By a clock of the test's own."""
+    now = [100.0]
+    gate = Gate(token=TOKEN, clock=lambda: now[0])
+
+    def status(token: str, address: str = "10.0.0.1") -> int:
+        environment = create_environ("/", headers={"Authorization": f"Bearer {token}"})
+        response = gate.refusal(Request({**environment, "REMOTE_ADDR": address}))
+        return 200 if response is None else response.status_code
+
+    for seconds in (1, 2, 4, 8, 16, 32, 60, 60):
+        assert status("wrong") == 401
+        assert status("wrong") == status(TOKEN) == 429
+        assert status(TOKEN, "10.0.0.2") == 200, "another address does not wait"
+        now[0] += seconds - 0.1
+        assert status(TOKEN) == 429
+        now[0] += 0.2
+        assert status(TOKEN) == 200
+
+
+def test_a_server_makes_guessers_wait(tmp_path: pathlib.Path) -> None:
+    """On a server of its own, since its address has to wait from then on."""
+    flags = ("--datasets", "ioi", "--token", TOKEN)
+    server = LitServer(*flags, environment={"XDG_STATE_HOME": str(tmp_path)})
+    statuses = [
+        ask(server.port, f"/?token=wrong{i}", method="GET", body=b"").status for i in range(20)
+    ]
+    assert server.stop() == 0
+    assert statuses[0] == 401
+    assert 429 in statuses, "each wrong one makes the wait longer"
+    assert set(statuses) == {401, 429}
 
 
 def test_a_short_token_is_refused(run_command: Callable[..., tuple[int, str]]) -> None:
