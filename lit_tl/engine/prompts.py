@@ -142,7 +142,6 @@ class Prompter:
             raise ValueError(
                 f"{runner.shape.name} has no tokenizer: load the model with one (tokenizer=...)"
             )
-        self._encode = runner.encode
         self._d_model = runner.shape.d_model
         self._tokenizer = runner.tokenizer
         self.opening = runner.opening(prepend_bos)
@@ -176,6 +175,12 @@ class Prompter:
                 f"token_embeddings has shape {embeddings.shape}, but this prompt needs {expected}"
             )
         return dataclasses.replace(prompt, token_embeddings=embeddings)
+
+    def _encode(self, text: str) -> list[int]:
+        """The ids of a text alone, without what comes in front of it, not cut to the context."""
+        # A tokenizer warns of texts longer than the context, which are cut afterwards.
+        encoded = self._tokenizer(text, add_special_tokens=False, verbose=False)
+        return [int(token_id) for token_id in encoded["input_ids"]]
 
     def from_text(self, text: str) -> Prompt:
         """Tokenize a text; what is past `max_length` tokens is cut off its end. A text that begins

@@ -147,12 +147,6 @@ class ModelAdapter(abc.ABC):
         text."""
         return False
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text alone, without what comes in front of it, not cut to the context."""
-        # A tokenizer warns of texts longer than the context, which the prompter cuts.
-        encoded = self.tokenizer(text, add_special_tokens=False, verbose=False)
-        return [int(token_id) for token_id in encoded["input_ids"]]
-
     def is_read_only(self, point: Point) -> bool:
         """Whether what the model goes on with does not come from the value at the point."""
         return False

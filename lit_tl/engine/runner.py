@@ -71,8 +71,6 @@ class Runner:
         """What is fixed when a model is loaded."""
         self.tokenizer = self._adapter.tokenizer
         """Hugging Face's tokenizer, or None."""
-        self.encode = self._adapter.encode
-        """From a text to token ids; see `ModelAdapter.encode`."""
         self.batch_size, self.token_budget = batch_size, token_budget
         self.interventions = tuple(interventions)
         for intervention in self.interventions:

@@ -20,6 +20,12 @@ Hidden = Float[torch.Tensor, "*batch d_model"]
 Logits = Float[torch.Tensor, "*batch d_vocab"]
 
 
+def lens_index(component: str, layer: int) -> int:
+    """Which translator reads a layer's component: the one of the layer's input, and for the layer's
+    output the next layer's."""
+    return layer + 1 if component == "resid_post" else layer
+
+
 class Lens(abc.ABC, torch.nn.Module):
     """Decodes the residual stream at the input of layer `idx`."""
 

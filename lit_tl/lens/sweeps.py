@@ -5,32 +5,156 @@ chunks of positions and layers, several of them in one sweep. `log_probs` makes 
 asked for.
 """
 
+import abc
 import dataclasses
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence
+import math
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Sequence, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Float
 
 from lit_tl.engine.requests import Observe
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.sites import Site
-from lit_tl.lens.lenses import Lens
-from lit_tl.lens.predictions import BatchIndex, DensePredictions, LensPredictions, Predictions
-from lit_tl.lens.streams import check_component
+from lit_tl.lens.lenses import Lens, lens_index
+from lit_tl.lens.streams import ResidualComponent, check_component
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 _OBSERVE: Mapping[str, Mapping[str, Observe]] = {
-    "resid_pre": {"residual": Observe(Site("resid_pre"), stack=True)},
-    "resid_mid": {"residual": Observe(Site("resid_mid"), stack=True)},
-    "resid_post": {"residual": Observe(Site("resid_post"), stack=True)},
+    name: {"residual": Observe(Site(name), stack=True)} for name in get_args(ResidualComponent)
 }
+BatchIndex = int | slice | tuple[int | slice, ...]
+"""Into batch axes."""
+CHUNK_BYTES = 16 * 2**20
+"""About what the log-probabilities of one chunk take. The C library reuses blocks of this size;
+larger ones it takes from the kernel again each time, page by page."""
+
+
+class Predictions(abc.ABC):
+    """Log-probabilities by row (layers, and last the model) and position."""
+
+    batch_shape: tuple[int, ...]
+    n_rows: int
+    n_pos: int
+    d_vocab: int
+
+    @abc.abstractmethod
+    def read(self, row: int, positions: slice) -> Float[torch.Tensor, "*batch chunk d_vocab"]:
+        """Of one row and some positions, in nats, float32."""
+
+    @abc.abstractmethod
+    def sliced(self, positions: slice) -> "Predictions":
+        """Some positions only."""
+
+    @abc.abstractmethod
+    def chosen(self, index: BatchIndex) -> "Predictions":
+        """Some of the batch only."""
+
+    def read_rows(
+        self, rows: Sequence[int], positions: slice
+    ) -> Float[torch.Tensor, "*batch row chunk d_vocab"]:
+        """Of several rows."""
+        return torch.stack([self.read(row, positions) for row in rows], dim=-3)
+
+    def chunks(self, rows: Sequence[int]) -> Iterator[tuple[slice, list[Sequence[int]]]]:
+        """Positions in parts, each with groups of rows, small enough to be unembedded at once."""
+        bytes_of_one = 4 * self.d_vocab * max(math.prod(self.batch_shape), 1)
+        step = max(1, CHUNK_BYTES // bytes_of_one)
+        together = max(1, step // max(self.n_pos, 1))
+        groups = [rows[first : first + together] for first in range(0, len(rows), together)]
+        for first in range(0, self.n_pos, step):
+            yield slice(first, min(first + step, self.n_pos)), groups
+
+
+@dataclasses.dataclass
+class DensePredictions(Predictions):
+    """All of them, `[..., row, pos, d_vocab]`."""
+
+    log_probs: torch.Tensor
+
+    def __post_init__(self) -> None:
+        *batch, self.n_rows, self.n_pos, self.d_vocab = self.log_probs.shape
+        self.batch_shape = tuple(batch)
+
+    def read(self, row: int, positions: slice) -> torch.Tensor:
+        """A view."""
+        return self.log_probs[..., row, positions, :].float()
+
+    def sliced(self, positions: slice) -> "DensePredictions":
+        """A view."""
+        return DensePredictions(self.log_probs[..., positions, :])
+
+    def chosen(self, index: BatchIndex) -> "DensePredictions":
+        """A view."""
+        return DensePredictions(self.log_probs[index])
+
+
+@dataclasses.dataclass
+class LensPredictions(Predictions):
+    """A lens on residuals `[..., layer, pos, d_model]`, and the model's logits `[..., pos,
+    d_vocab]`."""
+
+    lens: Lens
+    hidden: torch.Tensor
+    logits: torch.Tensor
+    component: str
+    masked: Optional[torch.Tensor] = None
+    """Token ids, `[..., pos]`, that get no probability anywhere in their sequence."""
+    layers: Optional[Sequence[int]] = None
+    """Which layers `hidden` holds; None for all."""
+
+    def __post_init__(self) -> None:
+        *batch, n_layers, self.n_pos, _ = self.hidden.shape
+        self.batch_shape, self.n_rows, self.d_vocab = (
+            tuple(batch),
+            n_layers + 1,
+            int(self.logits.shape[-1]),
+        )
+
+    def read(self, row: int, positions: slice) -> torch.Tensor:
+        """One unembedding."""
+        return self.read_rows([row], positions).squeeze(-3)
+
+    @torch.no_grad()
+    def read_rows(self, rows: Sequence[int], positions: slice) -> torch.Tensor:
+        """One unembedding of all rows; the model's own logits are there already."""
+        last = self.n_rows - 1
+        layers = [row for row in rows if row != last]
+        parts = []
+        if layers:
+            indices = [
+                lens_index(self.component, row if self.layers is None else self.layers[row])
+                for row in layers
+            ]
+            parts.append(self.lens.read_rows(self.hidden[..., layers, positions, :], indices))
+        if last in rows:
+            parts.append(self.logits[..., None, positions, :].float())
+        logits = torch.cat(parts, dim=-3) if len(parts) > 1 else parts[0]
+        if self.masked is not None:
+            ids = self.masked.to(logits.device)[..., None, None, :]
+            ids = ids.expand(*logits.shape[:-1], -1)
+            logits = logits.scatter(-1, ids, torch.finfo(logits.dtype).min)
+        return logits.log_softmax(-1)
+
+    def sliced(self, positions: slice) -> "LensPredictions":
+        """Views; what is masked stays."""
+        return dataclasses.replace(
+            self, hidden=self.hidden[..., positions, :], logits=self.logits[..., positions, :]
+        )
+
+    def chosen(self, index: BatchIndex) -> "LensPredictions":
+        """Views."""
+        masked = None if self.masked is None else self.masked[index]
+        return dataclasses.replace(
+            self, hidden=self.hidden[index], logits=self.logits[index], masked=masked
+        )
 
 
 Measure = Callable[..., torch.Tensor]
-Ids = "npt.NDArray[np.int64]"
 
 
 def checked_ids(
@@ -154,16 +278,6 @@ class Trajectory:
         return len(self.batch_shape)
 
     @property
-    def batch_axes(self) -> Sequence[int]:
-        """Their places."""
-        return tuple(range(self.n_batch_axis))
-
-    @property
-    def num_layers(self) -> int:
-        """Layers that the lens reads, the model's output not among them."""
-        return self.predictions.n_rows - 1
-
-    @property
     def num_tokens(self) -> int:
         """Positions."""
         return self.predictions.n_pos
@@ -172,19 +286,6 @@ class Trajectory:
     def vocab_size(self) -> int:
         """Tokens that could come."""
         return self.predictions.d_vocab
-
-    @property
-    def log_probs(self) -> "npt.NDArray[np.float32]":
-        """All of it, `[..., n_layers + 1, pos, d_vocab]`, in nats: mind the memory."""
-        rows = [
-            self.predictions.read(row, slice(None)).cpu() for row in range(self.predictions.n_rows)
-        ]
-        return torch.stack(rows, dim=-3).numpy()
-
-    @property
-    def probs(self) -> "npt.NDArray[np.float32]":
-        """The exponential of `log_probs`."""
-        return np.exp(self.log_probs)
 
     @property
     def model_log_probs(self) -> "npt.NDArray[np.float32]":

@@ -1,6 +1,6 @@
 """Statistics of what a lens and a model predict, as the tuned-lens package names them."""
 
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,9 @@ from jaxtyping import Float
 from lit_tl.lens import measures
 from lit_tl.lens.labels import CellLabels, TokenFormatter, TrajectoryLabels, in_common
 from lit_tl.lens.lenses import Lens
-from lit_tl.lens.predictions import LensPredictions
 from lit_tl.lens.statistics import DECLARED, NATS_PER, Declared, Units
 from lit_tl.lens.streams import check_component
-from lit_tl.lens.sweeps import Measure, Trajectory, checked_ids, masked_ids
+from lit_tl.lens.sweeps import LensPredictions, Measure, Trajectory, checked_ids, masked_ids
 from lit_tl.lens.trajectory_statistic import TrajectoryStatistic
 
 
@@ -75,6 +74,29 @@ class PredictionTrajectory(Trajectory):
         if tokenizer is None:
             tokenizer = getattr(getattr(cache, "model", None), "tokenizer", None)
         return cls(predictions, ids, targets, anti_targets, tokenizer)
+
+    @property
+    def batch_axes(self) -> Sequence[int]:
+        """Their places."""
+        return tuple(range(self.n_batch_axis))
+
+    @property
+    def num_layers(self) -> int:
+        """Layers that the lens reads, the model's output not among them."""
+        return self.predictions.n_rows - 1
+
+    @property
+    def log_probs(self) -> "npt.NDArray[np.float32]":
+        """All of it, `[..., n_layers + 1, pos, d_vocab]`, in nats: mind the memory."""
+        rows = [
+            self.predictions.read(row, slice(None)).cpu() for row in range(self.predictions.n_rows)
+        ]
+        return torch.stack(rows, dim=-3).numpy()
+
+    @property
+    def probs(self) -> "npt.NDArray[np.float32]":
+        """The exponential of `log_probs`."""
+        return np.exp(self.log_probs)
 
     def _statistic(
         self,
