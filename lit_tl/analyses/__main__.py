@@ -11,7 +11,7 @@ from lit_tl import ctrl_c, flags, versions
 from lit_tl.settings import SettingError, Settings, Switch, known, required, setting
 
 if TYPE_CHECKING:
-    from lit_tl.engine.progress import Job
+    from lit_tl.engine.jobs import Job
 
 USAGE = """Run an analysis on a prompt and write its figure or its numbers.
 
@@ -80,7 +80,7 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
     from lit_tl.analyses.catalog import catalog, find
     from lit_tl.analyses.contract import Subject
     from lit_tl.analyses.drawing import to_csv
-    from lit_tl.engine.progress import working_on
+    from lit_tl.engine.jobs import working_on
 
     analysis = find(name, catalog(_own(config)))
     output = pathlib.Path(config.output).expanduser()
@@ -111,12 +111,12 @@ def _bar() -> Iterator["Job"]:
     """A job whose progress is a bar on a terminal."""
     import tqdm
 
-    from lit_tl.engine.progress import Job
+    from lit_tl.engine.jobs import Job
 
-    with tqdm.tqdm(unit=" prompts", file=sys.stderr, disable=None, leave=False) as bar:
+    shape = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
+    with tqdm.tqdm(total=1.0, bar_format=shape, file=sys.stderr, disable=None, leave=False) as bar:
 
-        def show(finished: int, total: int) -> None:
-            bar.total = total
+        def show(finished: float) -> None:
             bar.update(finished - bar.n)
 
         yield Job(show)

@@ -1,13 +1,15 @@
 """A statistic's mean over a data set, layer by layer, with its spread."""
 
 import dataclasses
-from typing import Iterator
+from typing import Any, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
-from lit_tl.analyses.contract import Subject, analysis
+from lit_tl.analyses.contract import LoadedModel, Subject, analysis
 from lit_tl.analyses.lens_grid import LensSettings, layer_names, read, set_targets
+from lit_tl.engine import jobs
 from lit_tl.figures.lens import band_over_layers
 from lit_tl.lens import measures
 from lit_tl.lens.statistics import OF_PAGE, Single
@@ -29,12 +31,27 @@ def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator
     model, statistic = subject.model, OF_PAGE[settings.statistic]
     if not subject.examples:
         raise ValueError("there is no data set to average over: give examples=[...]")
-    values, several = [], 0
-    for example in subject.examples[: settings.max_prompts]:
+    values, several, due = [], 0, 1
+    chosen = subject.examples[: settings.max_prompts]
+    for example in jobs.each(chosen):
         trajectory = read(model, settings.lens, example, settings.residual_component)
         if "targets" in statistic.needs and set_targets(trajectory, model, example):
             several += 1
         values.append(trajectory.sweep({"values": getattr(measures, statistic.function)})["values"])
+        if len(values) == due and due < len(chosen):
+            due *= 2
+            yield _summary(model, settings, values, several)
+    yield _summary(model, settings, values, several)
+
+
+def _summary(
+    model: LoadedModel,
+    settings: LensOverDataSettings,
+    values: list["npt.NDArray[Any]"],
+    several: int,
+) -> xr.Dataset:
+    """Of the prompts that were read so far."""
+    statistic = OF_PAGE[settings.statistic]
     said = (
         f" Of {several} prompts the answer has several tokens: its first one counts."
         if several
@@ -42,7 +59,7 @@ def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator
     )
     joined = np.concatenate(values, axis=1).astype(float)  # layer position
     name = settings.statistic
-    yield xr.Dataset(
+    return xr.Dataset(
         {
             f"mean {name}": ("layer", joined.mean(1)),
             "standard deviation": ("layer", joined.std(1)),

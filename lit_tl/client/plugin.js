@@ -33,17 +33,19 @@ async function start() {
   const own = /** @type {HTMLScriptElement|null} */ (document.querySelector('script[data-main]'));
   const loaded = await Promise.allSettled([
     import(new URL('bridge.js', here).href),
+    import(new URL('jobs.js', here).href),
     ...PANELS.map(({name}) => import(new URL(`panels/${name}.js`, here).href)),
   ]);
-  const [bridge, ...panels] = loaded.map((result) =>
+  const [bridge, jobs, ...panels] = loaded.map((result) =>
     result.status === 'fulfilled' ? result.value : null,
   );
-  const missing = ['bridge', ...PANELS.map(({name}) => name)].filter(
+  const missing = ['bridge', 'jobs', ...PANELS.map(({name}) => name)].filter(
     (_, i) => loaded[i].status === 'rejected',
   );
   const sentences = missing.length
     ? [`lit_tl could not load ${missing.join(', ')}: reload the page; the rest of LIT works.`]
     : [];
+  jobs?.install();
   await addMain(own?.dataset.main ?? 'main.js');
   const arrived = panels.flatMap((panel, i) =>
     panel ? [{...panel.panel, tag: PANELS[i].tag}] : [],

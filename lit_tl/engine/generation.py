@@ -7,6 +7,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 import torch
 import transformers
 
+from lit_tl.engine import jobs
 from lit_tl.engine.agreement import near, probe_ids
 from lit_tl.engine.passes import Pass, Placed
 from lit_tl.engine.prompts import Prompt
@@ -111,6 +112,7 @@ def _resume(tree: ModelAdapter, batch: Batch, steps: int, placed: PlacedByPoint)
     tokens = [token]
     with _changes_in_steps(tree, len(lengths), placed):
         for step in range(steps - 1):
+            jobs.current().check()
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
             positions = (lengths + step).clamp(max=last_position)[:, None]
             token = tree.step(token[:, None], batch.cache, mask, positions).argmax(-1).to(device)
@@ -144,6 +146,7 @@ def _changed_loop(
     """One prompt, a whole pass for each token: positions are counted in the prompt alone."""
     ids, generated = list(prompt.ids), []
     for _ in range(steps):
+        jobs.current().check()
         run = Pass(tree, [prompt], observe={}, placed=placed)
         with tree.hooked(run.handlers()):
             logits, _ = tree.forward(
@@ -218,6 +221,7 @@ def _plainly(tree: ModelAdapter) -> Callable[[torch.Tensor, int], torch.Tensor]:
 
     def generate(ids: torch.Tensor, steps: int) -> torch.Tensor:
         for _ in range(steps):
+            jobs.current().check()
             logits, _ = tree.forward(ids, keep_cache=False, last_position_only=True)
             ids = torch.cat([ids, logits[:, -1:].argmax(-1).to(ids.device)], dim=1)
         return ids

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from lit_tl.engine.freezing import frozen_parameters
-from lit_tl.engine.tree_state import FairLock
+from lit_tl.engine.jobs import Turns
 
 _NORMS = (
     "norm",
@@ -49,7 +49,7 @@ class Readout:
     d_model: int
     n_layers: int
     name: str
-    lock: FairLock
+    lock: Turns
 
     def normed(
         self, h: Float[torch.Tensor, "*batch d_model"]
@@ -124,7 +124,7 @@ def capped(logits: torch.Tensor, *, cap: Optional[float], scale: float) -> torch
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def readout_of_hugging_face(model: Any, name: str, lock: FairLock) -> Readout:
+def readout_of_hugging_face(model: Any, name: str, lock: Turns) -> Readout:
     """The readout of a Hugging Face causal language model.
 
     Raises:

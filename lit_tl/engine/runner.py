@@ -8,7 +8,7 @@ from typing import Any, Iterator, Literal, Mapping, Optional, Sequence
 import torch
 
 from lit_tl.engine import answers as answers_
-from lit_tl.engine import generation, progress, selfchecks
+from lit_tl.engine import generation, jobs, selfchecks
 from lit_tl.engine.adapt import adapt
 from lit_tl.engine.answers import Answer, Reading
 from lit_tl.engine.backward import ReadoutDiffers, backward
@@ -27,6 +27,8 @@ from lit_tl.engine.tree_state import hooks_of_users, state_of, tree_state
 
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_TOKEN_BUDGET = 2048
+BACKGROUND_TOKENS = 512
+"""Most tokens in a batch of background work on a CPU, where other work waits for a batch to end."""
 Keep = Literal["all", "none"]
 _FUSED_HAS = {"embed", "resid_pre", "resid_post", "unembed_in"}
 
@@ -113,8 +115,7 @@ class Runner:
 
     def state(self) -> str:
         """What changes when the model computes something else; see `tree_state.state_of`."""
-        with tree_state(self.model).lock:
-            return state_of(self.model, self.interventions)
+        return state_of(self.model, self.interventions)
 
     def embedding_table(self) -> torch.Tensor:
         """The site `embed` of every token; see `selfchecks.embedding_table`."""
@@ -136,7 +137,7 @@ class Runner:
         Prompts of like length run together, right-padded without a mask: real positions of a causal
         model never see the padding after them, so that a batch equals its single runs. Parameters
         are frozen for the pass, and the unembedding's full product stays out of the graph. Between
-        batches the current `progress.Job` hears how far the work is, and may stop it.
+        batches the current `jobs.Job` hears how far the work is, and may stop it.
 
         Args:
             prompts: what to run.
@@ -154,18 +155,21 @@ class Runner:
         Raises:
             ValueError: a site does not exist, numbers do not fit it, or the model does not do what
                 a change relies on; the message says which.
-            lit_tl.engine.progress.Cancelled: the job was cancelled.
+            lit_tl.engine.jobs.Cancelled: the job was cancelled.
         """
         every = (*self.interventions, *interventions)
         request = _Request(observe or {}, every, gradients, logits, keep_cache)
         placed = self._place(every)
         lengths = [len(prompt.ids) for prompt in prompts]
         finished = 0
-        size = batch_size or self.batch_size
-        for index in plan_batches(lengths, batch_size=size, token_budget=self.token_budget):
+        size, job, budget = batch_size or self.batch_size, jobs.current(), self.token_budget
+        if job.background and self.device.type == "cpu":
+            budget = min(budget, BACKGROUND_TOKENS)
+        for index in plan_batches(lengths, batch_size=size, token_budget=budget):
+            job.check()
             batch = self._run([prompts[i] for i in index], request, placed, index)
             finished += len(index)
-            progress.advance(finished, len(prompts))
+            job.advance(finished, len(prompts))
             yield batch
 
     def run_ids(

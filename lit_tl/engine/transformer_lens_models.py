@@ -183,6 +183,7 @@ class TransformerLensAdapter(ModelAdapter):
         """See `ModelAdapter`."""
         hooks: list[tuple[str, Callable[..., Any]]] = []
         with contextlib.ExitStack() as stack:
+            stack.enter_context(tree_state(self.module).hooking(self.module))
             for flag in sorted(
                 {_SWITCHES[p.component] for p in handlers if p.component in _SWITCHES}
             ):

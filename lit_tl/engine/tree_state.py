@@ -1,77 +1,19 @@
 """What belongs to a module tree: its lock, its hooks, and what tells its states apart."""
 
-import collections
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import threading
 import weakref
-from types import TracebackType
-from typing import Any, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 import torch
 
 from lit_tl.engine.interventions import Intervention
+from lit_tl.engine.jobs import Turns, turns_on
 
 _LIBRARIES = ("transformer_lens", "transformers", "accelerate", "torch", "bitsandbytes", "lit_tl")
-
-
-class FairLock:
-    """A reentrant lock that goes to whoever has waited longest.
-
-    Python's own locks may be taken again by the thread that has just let go, so that a thread that
-    works in a loop, batch after batch, can keep all others out until it is done.
-    """
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._waiting: collections.deque[tuple[int, threading.Lock]] = collections.deque()
-        self._owner: Optional[int] = None
-        self._depth = 0
-
-    def __enter__(self) -> "FairLock":
-        me = threading.get_ident()
-        with self._guard:
-            if self._owner == me or (self._owner is None and not self._waiting):
-                self._owner = me
-                self._depth += 1
-                return self
-            gate = threading.Lock()
-            gate.acquire()
-            place = (me, gate)
-            self._waiting.append(place)
-        try:
-            gate.acquire()
-        except BaseException:  # Ctrl-C while waiting: nobody may be left holding the lock
-            self._give_up(place)
-            raise
-        return self
-
-    def _give_up(self, place: tuple[int, threading.Lock]) -> None:
-        with self._guard:
-            if place in self._waiting:
-                self._waiting.remove(place)
-                return
-        self._leave()  # it was handed over meanwhile
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
-        with self._guard:
-            self._depth -= 1
-            if self._depth:
-                return
-            self._owner = None
-            if self._waiting:
-                self._owner, gate = self._waiting.popleft()
-                self._depth = 1
-                gate.release()
 
 
 @dataclasses.dataclass
@@ -79,7 +21,8 @@ class TreeState:
     """What the engine remembers of a module tree.
 
     Args:
-        lock: whatever hooks the tree or calls its modules holds it: hooks are the tree's state.
+        lock: whatever hooks the tree or calls its modules holds it: hooks are the tree's state, and
+            the device computes one pass at a time.
         twin: a second tree over the same parameters, or None where there is none; see `plain_tree`.
         twin_of: by identity, the parameters that the twin was made of; empty before it was made.
         resumes: whether going on from a cache gives what a plain pass gives; None before it was
@@ -89,9 +32,11 @@ class TreeState:
         values: why attention can't be weighted by values, empty where it can; None before it was
             tried.
         gradients: why the model has none, likewise.
+        users_hooks: those on the tree's HookPoints, while the engine's are there too; else None.
+        passes: how often the engine has put hooks on HookPoints.
     """
 
-    lock: FairLock = dataclasses.field(default_factory=FairLock)
+    lock: Turns
     twin: Optional[Any] = None
     twin_of: tuple[int, ...] = ()
     resumes: Optional[bool] = None
@@ -99,6 +44,22 @@ class TreeState:
     readout: Optional[Any] = None
     values: Optional[str] = None
     gradients: Optional[str] = None
+    users_hooks: Optional[tuple[Any, ...]] = None
+    passes: int = 0
+
+    @contextlib.contextmanager
+    def hooking(self, tree: Any) -> Iterator[None]:
+        """Inside, the engine's hooks are on the HookPoints of a tree, and `state_of` goes by those
+        that were there before. The caller holds the lock."""
+        outermost = self.users_hooks is None
+        if outermost:
+            self.users_hooks = _hooks_on_points(tree)
+            self.passes += 1
+        try:
+            yield
+        finally:
+            if outermost:
+                self.users_hooks = None
 
 
 _TREES: "weakref.WeakKeyDictionary[Any, TreeState]" = weakref.WeakKeyDictionary()
@@ -108,7 +69,10 @@ _GUARD = threading.Lock()
 def tree_state(tree: Any) -> TreeState:
     """What the engine remembers of a module tree."""
     with _GUARD:
-        return _TREES.setdefault(tree, TreeState())
+        if tree not in _TREES:
+            first = next(tree.parameters(), None)
+            _TREES[tree] = TreeState(turns_on("cpu" if first is None else str(first.device)))
+        return _TREES[tree]
 
 
 def state_of(model: Any, interventions: Sequence[Intervention] = ()) -> str:
@@ -119,21 +83,34 @@ def state_of(model: Any, interventions: Sequence[Intervention] = ()) -> str:
     modules are not covered: libraries put some there by themselves, during the first pass.
 
     Writing through `.data` leaves no trace but the numbers: the first and the middle one of each
-    weight are looked at. The caller holds the lock of the model's tree.
+    weight are looked at. No lock is needed: hooks of a pass that runs meanwhile are left out.
     """
     parameters = list(model.parameters())
     versions = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
     samples = [_first_and_middle(parameter) for parameter in parameters if parameter.numel()]
     digest = hashlib.sha256(repr(versions).encode())
     digest.update(torch.cat(samples).numpy().tobytes() if samples else b"")
-    points = [
-        (name, [hook.hook.id for hook in (*point.fwd_hooks, *point.bwd_hooks)])  # PyTorch counts
-        for name, point in getattr(model, "hook_dict", {}).items()
-        if point.fwd_hooks or point.bwd_hooks
-    ]
+    points = _users_hooks_on_points(model)
     digest.update(repr(points).encode())
     digest.update("\n".join(map(str, interventions)).encode())
     return digest.hexdigest()[:24]
+
+
+def _users_hooks_on_points(model: Any) -> tuple[Any, ...]:
+    state = tree_state(model)
+    while True:
+        passes, known = state.passes, state.users_hooks
+        points = _hooks_on_points(model) if known is None else known
+        if state.passes == passes:  # no pass began meanwhile, whose hooks would be among these
+            return points
+
+
+def _hooks_on_points(model: Any) -> tuple[Any, ...]:
+    return tuple(
+        (name, *(hook.hook.id for hook in (*point.fwd_hooks, *point.bwd_hooks)))  # PyTorch counts
+        for name, point in getattr(model, "hook_dict", {}).items()
+        if point.fwd_hooks or point.bwd_hooks
+    )
 
 
 def _first_and_middle(weight: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,17 @@
 """An analysis as LIT's interpreter: what a page asks for and gets."""
 
+import functools
 import json
 from typing import Any, Mapping, Optional, Sequence
 
+import xarray as xr
 from lit_nlp.api import components as lit_components
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_tl.analyses.contract import Analysis, Example, Subject, table
+from lit_tl.engine import jobs
 from lit_tl.lit.asking import reads_text_with_ours, wrapped
 from lit_tl.lit.forms import form_of
 from lit_tl.lit.model import HookedTransformerLIT
@@ -27,6 +30,8 @@ class AnalysisInterpreter(lit_components.Interpreter):
 
     def __init__(self, analysis: Analysis):
         self.analysis = analysis
+        self.takes_long = "examples" in analysis.uses
+        """Whether other requests go first."""
 
     def description(self) -> str:
         """What the numbers are."""
@@ -88,7 +93,23 @@ class AnalysisInterpreter(lit_components.Interpreter):
             other_model=None if other_model is None else other_model.loaded,
             examples=list(dataset.examples) if of_data else (),
         )
-        result = self.analysis.answer(subject, settings)
+        draw = functools.partial(self._drawn, model, subject, settings, other_model)
+        offer, latest = jobs.current().offer, None
+        for result in self.analysis.results(subject, settings):
+            if latest is not None and offer is not None:
+                offer(draw(latest))
+            latest = result
+        assert latest is not None  # `results` raises where there is none
+        return draw(latest)
+
+    def _drawn(
+        self,
+        model: HookedTransformerLIT,
+        subject: Subject,
+        settings: Settings,
+        other_model: Optional[HookedTransformerLIT],
+        result: xr.Dataset,
+    ) -> dict[str, Any]:
         text = self.analysis.figure(result).to_json()
         if len(text) > MAX_FIGURE_BYTES:
             megabytes = len(text) / 1e6

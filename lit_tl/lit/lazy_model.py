@@ -13,7 +13,7 @@ import numpy as np
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.engine.tree_state import FairLock
+from lit_tl.engine import jobs
 from lit_tl.lit import freed_memory
 from lit_tl.lit.model import HookedTransformerLIT
 
@@ -73,6 +73,51 @@ def size_in_bytes(value: Any) -> int:
     return sys.getsizeof(value)
 
 
+_Entry = tuple[Mapping[str, Any], str, dict[str, Any]]
+"""An input, its key in the cache, and its fields so far."""
+_LOOK_AROUND_SECONDS = 0.2
+
+
+class _UnderWay:
+    """Which inputs are being computed, so that no two requests do the same."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._claims: dict[str, tuple[threading.Event, bool]] = {}
+
+    def claim(
+        self, missing: Mapping[tuple[str, ...], Sequence[_Entry]]
+    ) -> tuple[dict[tuple[str, ...], list[_Entry]], list[threading.Event]]:
+        """Take what nobody computes, or background work alone, if this is not.
+
+        Returns:
+            What is to be computed here, and the ends of what others compute.
+        """
+        own: dict[tuple[str, ...], list[_Entry]] = {}
+        others: list[threading.Event] = []
+        background, finished = jobs.current().background, threading.Event()
+        with self._guard:
+            for names, entries in missing.items():
+                for entry in entries:
+                    event, behind = self._claims.get(entry[1], (None, False))
+                    if event is not None and (background or not behind):
+                        others.append(event)
+                    else:
+                        self._claims[entry[1]] = finished, background
+                        own.setdefault(names, []).append(entry)
+        return own, others
+
+    def release(self, own: Mapping[tuple[str, ...], Sequence[_Entry]]) -> None:
+        """Say that what was taken is computed, or will not be."""
+        events = set()
+        with self._guard:
+            for _, key, _ in itertools.chain.from_iterable(own.values()):
+                if claim := self._claims.pop(key, None):
+                    events.add(claim[0])
+        for event in events:
+            event.set()
+
+
 class LazyModel(lit_model.ModelWrapper):
     """A `HookedTransformerLIT` as LIT's server sees it.
 
@@ -88,7 +133,7 @@ class LazyModel(lit_model.ModelWrapper):
         super().__init__(model)
         self._cache = cache
         self._serial = next(_SERIAL)
-        self._turn = FairLock()
+        self._under_way = _UnderWay()
         spec, heavy = model.output_spec(), model.heavy_fields()
         self._cheap = [name for name in spec if name not in heavy]
         self._columns = [
@@ -121,7 +166,8 @@ class LazyModel(lit_model.ModelWrapper):
         and its metrics show of a data set. Whichever comes first computes all of that.
 
         Inputs go to the model a batch at a time, so that a request for one prompt waits for a batch
-        and not for a data set.
+        and not for a data set. What another request computes just now is waited for, unless that is
+        background work and this is not.
         """
         size = self.wrapped.max_minibatch_size()
         with_it = self._columns if len(inputs) > 1 else self._cheap
@@ -131,34 +177,52 @@ class LazyModel(lit_model.ModelWrapper):
         results: list[dict[str, Any]] = [{} for _ in inputs]
         order = sorted(range(len(inputs)), key=lambda i: len(str(inputs[i].get("text"))))
         computed = False
-        for first in range(0, len(order), size):
+        for first in jobs.each(range(0, len(order), size)):
             chunk = order[first : first + size]
-            with self._turn:
-                computed |= self._fill([(inputs[i], keys[i], results[i]) for i in chunk], wanted)
+            entries = [(inputs[i], keys[i], results[i]) for i in chunk]
+            computed |= self._fill(entries, wanted)
         if computed:
             freed_memory.give_back()
         return [{name: result[name] for name in names} for result in results]
 
-    def _fill(
-        self, chunk: Sequence[tuple[Mapping[str, Any], str, dict[str, Any]]], wanted: Sequence[str]
-    ) -> bool:
+    def _fill(self, entries: Sequence["_Entry"], wanted: Sequence[str]) -> bool:
         """Whether something had to be computed."""
-        misses: dict[tuple[str, ...], list[tuple[Mapping[str, Any], str, dict[str, Any]]]] = {}
-        for entry in chunk:
+        computed = False
+        while missing := self._not_cached(entries, wanted):
+            jobs.may_wait()
+            own, others = self._under_way.claim(missing)
+            try:
+                for names, group in own.items():
+                    computed = True
+                    self._compute(names, group)
+            finally:
+                self._under_way.release(own)
+            for finished in others:
+                while not finished.wait(_LOOK_AROUND_SECONDS):
+                    jobs.current().check()
+        return computed
+
+    def _not_cached(
+        self, entries: Sequence["_Entry"], wanted: Sequence[str]
+    ) -> dict[tuple[str, ...], list["_Entry"]]:
+        """Entries by the fields that they lack, after what the cache has is put into them."""
+        missing: dict[tuple[str, ...], list[_Entry]] = {}
+        for entry in entries:
             _, key, result = entry
             for name in wanted:
-                cached = self._cache.get((key, name))
+                cached = None if name in result else self._cache.get((key, name))
                 if cached is not None:
                     result[name] = cached[0]
-            if missing := tuple(name for name in wanted if name not in result):
-                misses.setdefault(missing, []).append(entry)
-        for names, entries in misses.items():
-            outputs = self.wrapped.predict([example for example, _, _ in entries], fields=names)
-            for (_, key, result), output in zip(entries, outputs, strict=True):
-                result.update(output)
-                for name, value in output.items():
-                    self._cache.put((key, name), value)
-        return bool(misses)
+            if lacking := tuple(name for name in wanted if name not in result):
+                missing.setdefault(lacking, []).append(entry)
+        return missing
+
+    def _compute(self, names: tuple[str, ...], entries: Sequence["_Entry"]) -> None:
+        outputs = self.wrapped.predict([example for example, _, _ in entries], fields=names)
+        for (_, key, result), output in zip(entries, outputs, strict=True):
+            result.update(output)
+            for name, value in output.items():
+                self._cache.put((key, name), value)
 
     def state(self) -> str:
         """What changes when the model object, its weights, its hooks or its settings do."""

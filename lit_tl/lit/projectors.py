@@ -2,6 +2,7 @@
 number of points."""
 
 import contextlib
+import io
 from typing import Any, Iterable, Iterator, Mapping, Optional
 
 import numpy as np
@@ -10,6 +11,8 @@ from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 from lit_nlp.components import projection
+
+from lit_tl.engine import jobs
 
 _MOST_PROJECTIONS = 8
 
@@ -67,6 +70,9 @@ class Projections(projection.ProjectionManager):
     """LIT's projections, of which the last few are kept, and none past the weights, hooks and
     settings that it was made with."""
 
+    takes_long = True
+    """Other requests go first."""
+
     def run(
         self,
         inputs: list[lit_types.JsonDict],
@@ -97,6 +103,17 @@ class Pca(_Projector):
         return decomposition.PCA(min(self._n_components, n_points, d_embedding), svd_solver="full")
 
 
+class _Epochs(io.StringIO):
+    """What UMAP writes its progress bar to: the current job, which may stop it here."""
+
+    def write(self, text: str) -> int:
+        """Report epochs."""
+        finished, _, total = text.strip().partition(" ")
+        if finished.isdigit() and total.isdigit():
+            jobs.current().advance(int(finished), int(total))
+        return len(text)
+
+
 class Umap(_Projector):
     """UMAP (McInnes et al. 2018), with a seed, so that the same points give the same picture."""
 
@@ -113,6 +130,7 @@ class Umap(_Projector):
             init="pca",
             random_state=0,
             n_jobs=1,
+            tqdm_kwds={"file": _Epochs(), "bar_format": "{n_fmt} {total_fmt}", "disable": False},
         )
 
     @contextlib.contextmanager

@@ -53,11 +53,13 @@ class TokenSalience(ExampleInterpreter):
         text: what the method does, and its source.
         score: of the prompt's tokens, and what is to be said of them.
         settings: what can be chosen on the page.
+        takes_long: whether other requests go first.
     """
 
     text: str
     score: Callable[[methods.Explained, Any], tuple[methods.Scores, str]]
     settings: type[MapSettings] = MapSettings
+    takes_long: bool = False
 
     def description(self) -> str:
         """What the method does, and its source."""
@@ -124,6 +126,7 @@ def integrated_gradients() -> TokenSalience:
         "tokens, refined until they add up.",
         score=_integrated,
         settings=IntegratedGradientsSettings,
+        takes_long=True,
     )
 
 
@@ -133,4 +136,5 @@ def occlusion() -> TokenSalience:
         text="Occlusion: how much the target's log-probability drops when a token is replaced "
         "by the beginning-of-text token.",
         score=lambda what, settings: (methods.occlusion(what), ""),
+        takes_long=True,
     )

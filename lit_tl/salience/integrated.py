@@ -13,6 +13,7 @@ from typing import Iterator
 
 import numpy as np
 
+from lit_tl.engine import jobs
 from lit_tl.salience.methods import Embeddings, Explained, Scores, gradients
 
 _INTERVALS = 8
@@ -98,15 +99,19 @@ def integrated_gradients(
         raise ValueError(f"integrated gradients with a tolerance of {tolerance}: give one above 0")
     if budget < first:
         raise ValueError(f"integrated gradients with {budget} evaluations: give at least {first}")
-    _, end = gradients(explained)
-    start = explained.baseline()
+    job = jobs.current()
+    with job.part(0.0, 0.0):
+        _, end = gradients(explained)
+        start = explained.baseline()
     edges = [i / _INTERVALS for i in range(_INTERVALS + 1)]
     intervals = list(itertools.pairwise(edges))
     points: dict[float, _Point] = {}
     integrals: dict[tuple[float, float], Scores] = {}
     new = intervals
     while True:
-        _run(explained, start, end, points, [t for a, b in new for t in (a, (a + b) / 2, b)])
+        places = [t for a, b in new for t in (a, (a + b) / 2, b)]
+        with job.part(len(points) / budget, (len(points) + 2 * len(new)) / budget):
+            _run(explained, start, end, points, places)
         integrals |= {(a, b): _simpson(points, a, b) for a, b in new}
         errors = {
             (a, b): float(integral.sum()) - (points[b].value - points[a].value)

@@ -1,13 +1,10 @@
 """LIT's application with our models: fields made when they are asked for, threads, replies that
 browsers can take."""
 
-import functools
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
-from absl import logging
 from lit_nlp import app as lit_app
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
@@ -22,12 +19,24 @@ from lit_tl.lit.sequence_salience import SalienceSibling
 from lit_tl.names import safe_label
 from lit_tl.server import replies
 from lit_tl.server.gate import Gate
+from lit_tl.server.job_board import JobBoard
+from lit_tl.server.job_requests import Described, JobRequests
 from lit_tl.server.routes import LIT_ROUTES, Handler, Routes
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
 _ATTENTION_DIGITS = 3
 MAX_INPUTS, MAX_TEXT = 20_000, 2**19
 ANALYSIS_PATH = "/get_analysis"
+_MANY_INPUTS = 32
+"""Inputs above which a request is background work."""
+_LOADING = ("/create_model", "/create_dataset")
+_MAY_BE_KEPT = ("/get_info", "/get_dataset", "/get_preds", "/get_metrics", ANALYSIS_PATH)
+_TITLES = {
+    "/get_preds": "Predictions",
+    "/get_metrics": "Metrics",
+    "/create_model": "Loading model",
+    "/create_dataset": "Loading data",
+}
 
 
 class LitTlApp(lit_app.LitApp):
@@ -54,6 +63,9 @@ class LitTlApp(lit_app.LitApp):
     ):
         self._predictions = PredictionCache(cache_bytes)
         self._loading = threading.Lock()
+        self.board = JobBoard()
+        """The jobs that requests have become."""
+        self._requests = JobRequests(self.board, self._read, self._describe)
         super().__init__(models, datasets, **kw)
         self._routes = Routes(self._handlers(), kw["client_root"], gate or Gate(), frame_ancestors)
 
@@ -62,11 +74,16 @@ class LitTlApp(lit_app.LitApp):
         return self._routes(environ, start_response)
 
     def _handlers(self) -> dict[str, Handler]:
+        requests = self._requests
         handlers = {path: getattr(self, name) for path, name in LIT_ROUTES.items()}
         if self.ui_state_tracker is not None:
             handlers["/push_ui_state"] = self._push_ui_state
         handlers[ANALYSIS_PATH] = self._get_analysis
-        return {path: self._handler(answer) for path, answer in handlers.items()}
+        return {path: self._handler(answer) for path, answer in handlers.items()} | {
+            "/get_job": requests.look,
+            "/cancel_job": requests.cancel,
+            "/get_jobs": requests.list_own,
+        }
 
     def _handler(self, answer: Callable[..., Any]) -> Handler:
         made = self.make_handler(answer)
@@ -185,36 +202,38 @@ class LitTlApp(lit_app.LitApp):
         ]
 
     def make_handler(self, fn: Callable[..., Any]) -> Callable[..., wrappers.Response]:
-        """A handler of requests from a method on parsed JSON. Any failure is answered in a
-        sentence. That of a mistaken request is logged in a line, any other with its trace."""
+        """What LIT makes its own table of; see `JobRequests` for how a request is answered."""
         answer = self._preds_for_a_browser if fn == self._get_preds else fn
+        return lambda app, request, environ: self._requests.answer(request, answer)
 
-        @functools.wraps(fn)
-        def handler(app: Any, request: wrappers.Request, environ: Any) -> wrappers.Response:
-            del app, environ
-            try:
-                return replies.respond(request, self._answer(answer, request))
-            except Exception as error:  # noqa: BLE001  (the server's outer edge: whatever failed must be answered)
-                error_id = uuid.uuid4().hex[:8]
-                if replies.is_mistake(error):
-                    logging.info("request %s refused, id %s: %s", request.path, error_id, error)
-                    logging.debug("its trace", exc_info=error)
-                else:
-                    logging.exception("request %s failed, id %s", request.path, error_id)
-                return replies.respond_error(request, error, error_id)
-
-        return handler
-
-    def _answer(self, fn: Callable[..., Any], request: wrappers.Request) -> bytes:
-        query = request.args.to_dict()
-        simple = utils.coerce_bool(query.pop("response_simple_json", True))
+    def _read(self, request: wrappers.Request, query: Mapping[str, Any]) -> dict[str, Any]:
         data = _body(request)
         if data.get("inputs") and "dataset_name" in query:
             data["inputs"] = self._reconstitute_inputs(data["inputs"], query["dataset_name"])
             if any(example["id"] != example["data"].get("_id") for example in data["inputs"]):
                 raise ValueError("malformed example: its id differs from the one in its data")
-        outputs = fn(data, **query)
-        return replies.to_json(outputs) if simple else serialize.to_json(outputs).encode()
+        return data
+
+    def _describe(self, path: str, query: Mapping[str, Any], data: Mapping[str, Any]) -> Described:
+        """What is known of a request before it is answered."""
+        name = query.get("interpreter") or query.get("analysis") or query.get("generator") or ""
+        named = self._interpreters.get(name) or self._generators.get(name)
+        many = len(data.get("inputs") or ()) > _MANY_INPUTS
+        title = name or _TITLES.get(path, path[1:])
+        if path in _LOADING:
+            config = data.get("config") or {}
+            title = f"{title} {config.get('new_name') or config.get('model_name') or ''}".strip()
+        models = [self._models.get(query.get(key, "")) for key in ("model", "other_model")]
+        return Described(
+            title,
+            background=many or path in _LOADING or bool(getattr(named, "takes_long", False)),
+            at_once=path in _MAY_BE_KEPT,
+            state=" ".join(model.state() for model in models if isinstance(model, LazyModel)),
+        )
+
+    def stop(self) -> None:
+        """Cancel all jobs."""
+        self.board.stop()
 
 
 def _body(request: wrappers.Request) -> dict[str, Any]:

@@ -58,10 +58,8 @@ def is_mistake(error: BaseException) -> bool:
     return isinstance(error, (ValueError, LookupError, TypeError))
 
 
-def respond_error(
-    request: wrappers.Request, error: BaseException, error_id: str
-) -> wrappers.Response:
-    """A failed request in one sentence, with the id under which the log has the trace."""
+def failure(error: BaseException, error_id: str) -> tuple[int, bytes]:
+    """The status of a failed request, and a sentence with the id under which the log has more."""
     expected = is_mistake(error)
     sentence = str(error).strip().split("\n")[0] if expected else ""
     if isinstance(error, KeyError) and " " not in sentence:
@@ -70,4 +68,4 @@ def respond_error(
         "error": sentence or f"the server failed ({type(error).__name__}); its log has the reason",
         "id": error_id,
     }
-    return respond(request, to_json(body), status=400 if expected else 500)
+    return 400 if expected else 500, to_json(body)

@@ -14,6 +14,7 @@ from waitress import wasyncore
 MAX_HEADER_BYTES, MAX_BODY_BYTES = 64 * 2**10, 32 * 2**20
 IDLE_SECONDS, STOP_SECONDS = 60, 5
 MAX_CONNECTIONS = 1000
+THREADS = 32
 
 
 class ServingError(OSError):
@@ -71,16 +72,24 @@ class Server:
         app: the application.
         listener: the socket, which is closed at the end.
         threads: requests that are answered at once.
+        at_end: called before the server waits for these to end.
     """
 
-    def __init__(self, app: Callable[..., Any], listener: socket.socket, *, threads: int = 16):
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        listener: socket.socket,
+        *,
+        threads: int = THREADS,
+        at_end: Callable[[], object] = lambda: None,
+    ):
         log = logging.getLogger("waitress")
         log.setLevel(logging.ERROR)
         log.addFilter(_not_of_a_client_that_left)
         self.url = url_of(listener)
         self.port = int(listener.getsockname()[1])
         self._connections: dict[int, Any] = {}
-        self._listener, self._ended = listener, threading.Event()
+        self._listener, self._ended, self._at_end = listener, threading.Event(), at_end
         self._server = waitress.create_server(
             app,
             map=self._connections,
@@ -103,6 +112,7 @@ class Server:
             while not self._ended.is_set():
                 wasyncore.loop(timeout=1.0, use_poll=True, map=self._connections, count=1)
         finally:
+            self._at_end()
             self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=STOP_SECONDS)
             wasyncore.close_all(self._connections)
             self._listener.close()

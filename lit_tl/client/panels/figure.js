@@ -152,6 +152,10 @@ function mount(root, host) {
         content.setAttribute('aria-busy', 'false');
         place.failed(sentence);
       },
+      partial: async (drawing) => {
+        const Plotly = await plotly();
+        if (content.getAttribute('aria-busy') === 'true') void draw(drawing, Plotly, example, true);
+      },
       done: ([drawing, Plotly]) => void draw(drawing, Plotly, example),
     });
   }
@@ -160,8 +164,9 @@ function mount(root, host) {
    * @param {Drawing} drawing
    * @param {any} Plotly
    * @param {import('../bridge.js').Example} example
+   * @param {boolean} more  whether a better one is to come
    */
-  async function draw(drawing, Plotly, example) {
+  async function draw(drawing, Plotly, example, more = false) {
     const {figure, columns, rows, note, tokens} = drawing;
     const file = name.toLowerCase().replace(/\W+/g, '-');
     const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) =>
@@ -182,7 +187,7 @@ function mount(root, host) {
     );
     place.done(...(note ? [el('p', {}, note)] : []), plot);
     await paint(Plotly, plot, figure);
-    content.setAttribute('aria-busy', 'false');
+    content.setAttribute('aria-busy', `${more}`);
     /** @type {any} */ (plot).removeAllListeners?.('plotly_click');
     /** @type {any} */ (plot).on(
       'plotly_click',

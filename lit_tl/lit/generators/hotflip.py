@@ -61,6 +61,8 @@ class HotFlip(TwinGenerator[HotFlipSettings]):
     """
 
     settings = HotFlipSettings
+    takes_long = True
+    """Other requests go first."""
 
     def description(self) -> str:
         """What happens."""

@@ -1,0 +1,206 @@
+// @ts-check
+/**
+ * Requests that take long. The page asks for a ticket where an answer takes over a second, follows
+ * the job with it, shows how far it is, and lets go of it when nobody waits any more. LIT's client
+ * sees none of that: its requests take longer, that is all.
+ *
+ * @typedef {object} Job  as the server describes it
+ * @property {string} ticket
+ * @property {string} title
+ * @property {number} share  of the work that is finished, 0 to 1
+ * @property {number|null} seconds_left
+ * @property {boolean} queued
+ * @property {number} partials  how many partial results there were
+ * @property {any} partial  the last one, if it is new
+ * @typedef {{partial?: (result: any) => void, signal?: AbortSignal}} Listening
+ */
+import {el} from './dom.js';
+
+const LONG = [
+  'get_preds',
+  'get_interpretations',
+  'get_metrics',
+  'get_generated',
+  'get_analysis',
+  'create_model',
+  'create_dataset',
+];
+const TRIES = 5;
+
+/** @type {Listening} what the next request is asked with; see `listening` */
+let next = {};
+
+/** @type {typeof fetch} the browser's own */
+let ask = (input, init) => fetch(input, init);
+
+/** @returns {string} a name for this browser, by which the server finds its jobs again */
+function client() {
+  const made = localStorage.getItem('lit_tl client');
+  if (made) return made;
+  const name = crypto.randomUUID?.() ?? Array.from({length: 4}, () => random()).join('');
+  localStorage.setItem('lit_tl client', name);
+  return name;
+}
+
+/** `crypto.randomUUID` is missing on pages that come without TLS from another machine. */
+function random() {
+  return crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
+}
+
+/** @param {string} path @param {AbortSignal} [signal] */
+function post(path, signal) {
+  return ask(path, {
+    method: 'POST',
+    body: '{}',
+    headers: {'X-Lit-Tl-Client': client()},
+    signal,
+  });
+}
+
+/** @param {Job} job */
+const letGo = (job) => void post(`cancel_job?ticket=${job.ticket}`).catch(() => {});
+
+/** @param {number} milliseconds */
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/**
+ * Ask the server with something that listens for partial results, or a signal that says when nobody
+ * waits any more.
+ * @template T
+ * @param {Listening} how
+ * @param {() => T} request  that calls `fetch` before it waits for anything
+ * @returns {T}
+ */
+export function listening(how, request) {
+  next = how;
+  try {
+    return request();
+  } finally {
+    next = {};
+  }
+}
+
+/** From here on `fetch` follows jobs. */
+export function install() {
+  const strip = new Strip();
+  ask = window.fetch.bind(window);
+  window.fetch = async (input, init) => {
+    const how = next;
+    const path = new URL(input instanceof Request ? input.url : input, location.href).pathname;
+    const long = LONG.some((name) => path.endsWith(`/${name}`));
+    if (!long || init?.method !== 'POST') return ask(input, init);
+    const headers = new Headers(init.headers);
+    headers.set('Prefer', 'respond-async');
+    headers.set('X-Lit-Tl-Client', client());
+    const first = await ask(input, {...init, headers, signal: how.signal ?? init.signal});
+    return first.status === 202 ? follow((await first.json()).job, how, strip) : first;
+  };
+  post('get_jobs')
+    .then((response) => (response.ok ? response.json() : {jobs: []}))
+    .then(({jobs}) =>
+      jobs.forEach((/** @type {Job} */ job) => follow(job, {}, strip).catch(() => {})),
+    )
+    .catch(() => {});
+}
+
+/**
+ * @param {Job} job
+ * @param {Listening} how
+ * @param {Strip} strip
+ * @returns {Promise<Response>} its answer
+ */
+async function follow(job, how, strip) {
+  const {ticket} = job;
+  const cancelled = new AbortController();
+  const cancel = () => {
+    cancelled.abort();
+    letGo(job);
+  };
+  how.signal?.addEventListener('abort', cancel);
+  strip.show(job, cancel);
+  let seen = 0;
+  let failures = 0;
+  try {
+    for (;;) {
+      if (how.signal?.aborted) throw new DOMException('nobody waits any more', 'AbortError');
+      if (cancelled.signal.aborted) return new Response('{"error": "cancelled"}', {status: 499});
+      let response;
+      try {
+        response = await post(`get_job?ticket=${ticket}&wait=1&seen=${seen}`, cancelled.signal);
+        failures = 0;
+      } catch (error) {
+        if (cancelled.signal.aborted) continue;
+        if (++failures > TRIES) throw error;
+        await pause(500 * failures);
+        continue;
+      }
+      if (response.status !== 202) return response;
+      ({job} = await response.json());
+      if (job.partial && how.partial) how.partial(job.partial);
+      seen = job.partials;
+      strip.show(job, cancel);
+    }
+  } finally {
+    how.signal?.removeEventListener('abort', cancel);
+    strip.drop(ticket);
+  }
+}
+
+/** @param {number} seconds */
+function duration(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  return `${Math.round(seconds / 60)} min`;
+}
+
+/** The jobs that this page follows, each with its progress and a way to cancel it. */
+class Strip {
+  #box = el('div', {
+    className: 'lit-tl-jobs',
+    role: 'region',
+    'aria-label': 'Work in progress',
+    hidden: true,
+  });
+  /** @type {Map<string, {row: HTMLElement, bar: HTMLProgressElement, text: HTMLElement}>} */
+  #rows = new Map();
+
+  constructor() {
+    const href = new URL('jobs.css', import.meta.url).href;
+    document.head.append(el('link', {rel: 'stylesheet', href}));
+    document.body.append(this.#box);
+  }
+
+  /** @param {Job} job @param {() => void} cancel */
+  show(job, cancel) {
+    const known = this.#rows.get(job.ticket) ?? this.#add(job, cancel);
+    if (job.share > 0) known.bar.value = job.share;
+    else known.bar.removeAttribute('value');
+    known.text.textContent = job.queued
+      ? 'waits'
+      : job.seconds_left === null
+        ? 'runs'
+        : `${duration(job.seconds_left)} left`;
+  }
+
+  /** @param {Job} job @param {() => void} cancel */
+  #add(job, cancel) {
+    const {title} = job;
+    const bar = el('progress', {'aria-label': title});
+    const text = el('span', {className: 'left'});
+    const button = el('button', {type: 'button', onclick: cancel, 'aria-label': `Cancel ${title}`});
+    button.textContent = 'Cancel';
+    const row = el('div', {className: 'job'}, el('span', {className: 'title', title}, title));
+    row.append(button, bar, text);
+    const known = {row, bar, text};
+    this.#rows.set(job.ticket, known);
+    this.#box.append(row);
+    this.#box.hidden = false;
+    return known;
+  }
+
+  /** @param {string} ticket */
+  drop(ticket) {
+    this.#rows.get(ticket)?.row.remove();
+    this.#rows.delete(ticket);
+    this.#box.hidden = this.#rows.size === 0;
+  }
+}
