@@ -3,7 +3,8 @@
 Two passes at once on one processor slow each other down more than they gain, and one that comes to
 a queue of batches may have to wait for all of them. So one thread computes at a time on a device,
 and when it is done with a batch, work that somebody waits for goes before background work, and
-clients take turns, however many jobs each of them has.
+clients take turns, however many jobs each of them has. A background pass in a tree of its own gives
+way between two layers.
 """
 
 import collections
@@ -105,12 +106,16 @@ def current() -> Job:
 
 @contextlib.contextmanager
 def working_on(job: Job) -> Iterator[Job]:
-    """Inside, runs of models in this context report to a job and stop when it is cancelled."""
+    """Inside, runs of models in this context report to a job and stop when it is cancelled. While
+    somebody waits for a job, background work gets no turn."""
     token = _CURRENT.set(job)
+    awaited = not job.background
+    _count_awaited(1 if awaited else 0)
     try:
         yield job
     finally:
         _CURRENT.reset(token)
+        _count_awaited(-1 if awaited else 0)
 
 
 def each(items: Sequence[T]) -> Iterator[T]:
@@ -154,6 +159,7 @@ def may_wait() -> None:
 
 _PATIENCE = 10.0
 """Seconds after which background work goes before work that somebody waits for, once."""
+_LOOK_AROUND_SECONDS = 0.5
 _CLIENTS = 4096
 
 
@@ -192,18 +198,17 @@ class Turns:
         may_wait()
         me, job = threading.get_ident(), current()
         with self._guard:
-            if self._owner == me or (self._owner is None and not self._waiting):
-                if not self._depth:
-                    self._remember(job.client)
-                self._owner = me
+            if self._owner == me:
                 self._depth += 1
                 return self
             gate = threading.Lock()
             gate.acquire()
             place = _Place(me, gate, job.background, job.client, time.monotonic())
             self._waiting.append(place)
+            self._hand_over()
         try:
-            gate.acquire()
+            while not gate.acquire(timeout=_LOOK_AROUND_SECONDS):
+                self.hand_over()
         except BaseException:  # Ctrl-C while waiting: nobody may be left holding the lock
             self._give_up(place)
             raise
@@ -230,23 +235,46 @@ class Turns:
             if self._depth:
                 return
             self._owner = None
-            if self._waiting:
-                place = self._next()
-                self._waiting.remove(place)
-                self._remember(place.client)
-                self._owner, self._depth = place.thread, 1
-                place.gate.release()
+            self._hand_over()
 
-    def _next(self) -> _Place:
+    def give_way(self) -> None:
+        """Between two layers of a background pass: let those go first who are waited for.
+
+        Raises:
+            Cancelled: the pass is not wanted any more.
+        """
+        if self._owner != threading.get_ident():
+            return  # a backward pass on a GPU, in a thread of PyTorch's
+        current().check()
+        if not _AWAITED and all(place.background for place in self._waiting):
+            return
+        with self._guard:
+            depth, self._depth = self._depth, 1
+        self._leave()
+        self.__enter__()
+        self._depth = depth
+
+    def hand_over(self) -> None:
+        """Give the turn to whoever has the best claim now, if nobody has it."""
+        with self._guard:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._owner is not None or not self._waiting:
+            return
         long_ago = time.monotonic() - _PATIENCE
         candidates = (
-            [place for place in self._waiting if place.background and place.since < long_ago]
+            [place for place in self._waiting if place.background and place.since <= long_ago]
             or [place for place in self._waiting if not place.background]
-            or self._waiting
+            or ([] if _AWAITED else self._waiting)
         )
-        return min(
-            candidates, key=lambda place: (self._last_turn.get(place.client, 0), place.since)
-        )
+        if not candidates:
+            return
+        place = min(candidates, key=lambda it: (self._last_turn.get(it.client, 0), it.since))
+        self._waiting.remove(place)
+        self._remember(place.client)
+        self._owner, self._depth = place.thread, 1
+        place.gate.release()
 
     def _remember(self, client: str) -> None:
         self._last_turn[client] = next(self._count)
@@ -263,3 +291,47 @@ def turns_on(device: str) -> Turns:
     """The turns of a device; work on another one does not wait for them."""
     with _GUARD:
         return _DEVICES.setdefault(device, Turns())
+
+
+_AWAITED = 0
+"""How many jobs are under way that somebody waits for."""
+
+
+def _count_awaited(change: int) -> None:
+    global _AWAITED
+    with _GUARD:
+        _AWAITED += change
+        devices = list(_DEVICES.values()) if change < 0 and not _AWAITED else []
+    for turns in devices:
+        turns.hand_over()
+
+
+class GivingWay:
+    """The lock of a tree for background passes, which let others have the turn between two layers:
+    nobody else may use the tree meanwhile.
+
+    Args:
+        turns: of the tree's device.
+    """
+
+    def __init__(self, turns: Turns):
+        self.turns, self._own = turns, threading.RLock()
+
+    def __enter__(self) -> "GivingWay":
+        may_wait()
+        self._own.acquire()
+        try:
+            self.turns.__enter__()
+        except BaseException:
+            self._own.release()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.turns.__exit__(kind, error, trace)
+        self._own.release()

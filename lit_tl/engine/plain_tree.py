@@ -13,11 +13,33 @@ from typing import Any, Iterator, Optional
 import torch
 
 from lit_tl.engine.hugging_face_models import HuggingFaceAdapter
+from lit_tl.engine.jobs import GivingWay, turns_on
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
+from lit_tl.engine.tree_state import tree_state
 
 _WRAPPED = "_original_component."
 _PROBE = 32
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
+
+
+def make_background_twin(bridge: TransformerLensAdapter) -> Optional[HuggingFaceAdapter]:
+    """A twin whose passes give way to others between two layers, forward and backward; see
+    `make_twin`."""
+    twin = make_twin(bridge)
+    if twin is None:
+        return None
+    turns = turns_on(str(next(twin.module.parameters()).device))
+    tree_state(twin.module).lock = GivingWay(turns)
+
+    def before_a_layer(module: Any, args: Any, kwargs: Any) -> None:
+        hidden = args[0] if args else kwargs.get("hidden_states")
+        if isinstance(hidden, torch.Tensor) and hidden.requires_grad:
+            hidden.register_hook(lambda gradient: turns.give_way())
+        turns.give_way()
+
+    for block in twin.blocks:
+        block.register_forward_pre_hook(before_a_layer, with_kwargs=True)
+    return twin
 
 
 def make_twin(bridge: TransformerLensAdapter) -> Optional[HuggingFaceAdapter]:

@@ -3,13 +3,13 @@
 import contextlib
 import dataclasses
 import functools
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional, Union
 
 import torch
 from jaxtyping import Float
 
 from lit_tl.engine.freezing import frozen_parameters
-from lit_tl.engine.jobs import Turns
+from lit_tl.engine.jobs import GivingWay, Turns
 
 _NORMS = (
     "norm",
@@ -49,7 +49,7 @@ class Readout:
     d_model: int
     n_layers: int
     name: str
-    lock: Turns
+    lock: Union[Turns, GivingWay]
 
     def normed(
         self, h: Float[torch.Tensor, "*batch d_model"]
@@ -124,7 +124,7 @@ def capped(logits: torch.Tensor, *, cap: Optional[float], scale: float) -> torch
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def readout_of_hugging_face(model: Any, name: str, lock: Turns) -> Readout:
+def readout_of_hugging_face(model: Any, name: str, lock: Union[Turns, GivingWay]) -> Readout:
     """The readout of a Hugging Face causal language model.
 
     Raises:

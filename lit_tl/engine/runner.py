@@ -16,7 +16,7 @@ from lit_tl.engine.batches import plan_batches
 from lit_tl.engine.interventions import FromRun, Intervention
 from lit_tl.engine.opening import Opening, opening_of
 from lit_tl.engine.passes import Pass, Placed, points_of
-from lit_tl.engine.plain_tree import make_twin
+from lit_tl.engine.plain_tree import make_background_twin, make_twin
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point
 from lit_tl.engine.readout import Readout
@@ -165,11 +165,13 @@ class Runner:
         size, job, budget = batch_size or self.batch_size, jobs.current(), self.token_budget
         if job.background and self.device.type == "cpu":
             budget = min(budget, BACKGROUND_TOKENS)
-        for index in plan_batches(lengths, batch_size=size, token_budget=budget):
+        plan = plan_batches(lengths, batch_size=size, token_budget=budget)
+        for index in plan:
             job.check()
             batch = self._run([prompts[i] for i in index], request, placed, index)
             finished += len(index)
-            job.advance(finished, len(prompts))
+            if len(plan) > 1:  # one pass alone is part of something that knows its length better
+                job.advance(finished, len(prompts))
             yield batch
 
     def run_ids(
@@ -227,6 +229,10 @@ class Runner:
             parameters = tuple(map(id, bridge.module.parameters()))
             if state.twin_of != parameters:
                 state.twin, state.twin_of = make_twin(bridge), parameters
+                state.background_twin = None
+            if state.twin and jobs.current().background:
+                state.background_twin = state.background_twin or make_background_twin(bridge)
+                return state.background_twin or bridge
         return state.twin or bridge
 
     def _run(

@@ -6,12 +6,12 @@ import functools
 import hashlib
 import threading
 import weakref
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence, Union
 
 import torch
 
 from lit_tl.engine.interventions import Intervention
-from lit_tl.engine.jobs import Turns, turns_on
+from lit_tl.engine.jobs import GivingWay, Turns, turns_on
 
 _LIBRARIES = ("transformer_lens", "transformers", "accelerate", "torch", "bitsandbytes", "lit_tl")
 
@@ -24,6 +24,7 @@ class TreeState:
         lock: whatever hooks the tree or calls its modules holds it: hooks are the tree's state, and
             the device computes one pass at a time.
         twin: a second tree over the same parameters, or None where there is none; see `plain_tree`.
+        background_twin: a third, for background passes, which give way to others.
         twin_of: by identity, the parameters that the twin was made of; empty before it was made.
         resumes: whether going on from a cache gives what a plain pass gives; None before it was
             tried.
@@ -36,8 +37,9 @@ class TreeState:
         passes: how often the engine has put hooks on HookPoints.
     """
 
-    lock: Turns
+    lock: Union[Turns, GivingWay]
     twin: Optional[Any] = None
+    background_twin: Optional[Any] = None
     twin_of: tuple[int, ...] = ()
     resumes: Optional[bool] = None
     generates: Optional[bool] = None

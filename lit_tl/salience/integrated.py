@@ -100,9 +100,8 @@ def integrated_gradients(
     if budget < first:
         raise ValueError(f"integrated gradients with {budget} evaluations: give at least {first}")
     job = jobs.current()
-    with job.part(0.0, 0.0):
-        _, end = gradients(explained)
-        start = explained.baseline()
+    _, end = gradients(explained)
+    start = explained.baseline()
     edges = [i / _INTERVALS for i in range(_INTERVALS + 1)]
     intervals = list(itertools.pairwise(edges))
     points: dict[float, _Point] = {}

@@ -228,7 +228,7 @@ class LitTlApp(lit_app.LitApp):
             title,
             background=many or path in _LOADING or bool(getattr(named, "takes_long", False)),
             at_once=path in _MAY_BE_KEPT,
-            state=" ".join(model.state() for model in models if isinstance(model, LazyModel)),
+            state=lambda: " ".join(each.state() for each in models if isinstance(each, LazyModel)),
         )
 
     def stop(self) -> None:

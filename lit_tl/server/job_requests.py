@@ -35,12 +35,10 @@ class Described:
         title: of its job, for people.
         background: whether it takes long.
         at_once: whether it may be answered before others where no model has to run.
-        state: what its answer depends on beside the request.
+        state: tells what its answer depends on beside the request.
     """
 
-    def __init__(
-        self, title: str, *, background: bool = False, at_once: bool = True, state: str = ""
-    ):
+    def __init__(self, title: str, *, background: bool, at_once: bool, state: Callable[[], str]):
         self.title, self.background, self.at_once, self.state = title, background, at_once, state
 
 
@@ -80,7 +78,7 @@ class JobRequests:
                 except WouldWait:
                     pass
             task = Task(
-                key=_key(request, described.state),
+                key=_key(request, described.state()),
                 title=described.title,
                 client=client_of(request),
                 background=described.background,

@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 import torch
 
 from lit_tl.analyses.contract import LoadedModel
+from lit_tl.engine import jobs
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Gradients, Targets
 from lit_tl.engine.sites import Site
@@ -93,7 +94,7 @@ class HotFlip(TwinGenerator[HotFlipSettings]):
                 "overturn"
             )
         swaps = _Swaps(model, goal, settings, shared)
-        for _ in range(settings.max_flips):
+        for _ in jobs.each(range(settings.max_flips)):
             prompt, reached = swaps.best(prompt)
             if reached:
                 return [{"text": model.prompter.to_text(swaps.without_shared(prompt.ids))}]
