@@ -21,8 +21,7 @@ from gpt2_small_shape import machine, make_folder, prompts
 from transformer_lens.lit.model import TransformerLensLIT
 
 from lit_tl import HookedTransformerLIT, HookedTransformerLITConfig
-from lit_tl.engine.batches import plan_batches
-from lit_tl.engine.runner import pad
+from lit_tl.engine.batches import pad, plan_batches
 
 _TOKENIZER = flags.DEFINE_string(
     "tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary."

@@ -54,6 +54,10 @@ class LaunchConfig(HookedTransformerLITConfig):
     )
     max_examples: int = setting(2000, "Most prompts to read from a file.", low=1)
     cache_mb: int = setting(256, "Bound on what is kept of predictions, in MB.", low=0)
+    memory_limit: str = setting(
+        "80%", "Most memory to use, models included: as 8GB, or as a share of what is free now."
+    )
+    max_models: int = setting(8, "Most models to hold, those of the page included.", low=1, high=64)
     analyses: Optional[str] = setting(
         None, "Your own analyses for the Figures panel: Python files or modules, with commas."
     )
@@ -76,6 +80,12 @@ class LaunchConfig(HookedTransformerLITConfig):
     allow_hub: bool = setting(False, "Let the page load models and data from the Hugging Face Hub.")
     port: int = setting(5432, "Port to listen on; 0 takes a free one.", low=0, high=65535)
     check: bool = setting(False, "Load everything, say what would be served, and exit.")
+    access_log: Optional[str] = setting(
+        None,
+        "File for a line on each request, or - for standard error. Default: - where --host lets "
+        "other machines in.",
+    )
+    log_json: bool = setting(False, "Write the access log as JSON, an object a line.")
     debug: bool = setting(False, "Show the server's log, and tracebacks of errors.")
 
     def __post_init__(self) -> None:
@@ -138,11 +148,14 @@ def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> N
     """
     started = time.monotonic()
     _quiet_libraries(config.debug)
+    from lit_tl.engine import memory
     from lit_tl.server.gate import Gate
     from lit_tl.server.link import announce, is_loopback, token_for
+    from lit_tl.server.monitor import AccessLog
     from lit_tl.server.page_access import PageAccess
     from lit_tl.server.serving import Server, bind
 
+    memory.set_limit(memory.limit_of(config.memory_limit))
     token = token_for(config.host, config.token)
     access = PageAccess.of(
         config.entries("allow_path"), hub=config.allow_hub, loopback=is_loopback(config.host)
@@ -152,8 +165,14 @@ def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> N
         if listener is not None:
             unless_served.callback(listener.close)
         port = 0 if listener is None else listener.getsockname()[1]
+        log = config.access_log or (None if is_loopback(config.host) else "-")
+        lit_options = {
+            **(lit_options or {}),
+            "access": access,
+            "access_log": AccessLog.at(log, as_json=config.log_json) if log else None,
+        }
         gate = Gate(names=config.entries("allow_host") or (), token=token, port=port)
-        app = _load(config, {**(lit_options or {}), "gate": gate, "access": access}, started)
+        app = _load(config, {**lit_options, "gate": gate}, started)
         unless_served.pop_all()
     if listener is None:
         return
@@ -184,6 +203,7 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
         trust_remote_code=config.trust_remote_code,
         max_examples=config.max_examples,
         cache_bytes=config.cache_mb * 2**20,
+        max_models=config.max_models,
         wrapper=config.wrapper(),
     )
     own = [each for source in config.entries("analyses") or () for each in analyses_in(source)]

@@ -162,6 +162,8 @@ def _as_text(value: Any) -> Any:
 
 Use = Literal["example", "counterpart", "other_model", "examples"]
 Figure = Callable[[xr.Dataset], go.Figure]
+Cells = Callable[[Subject, Any], int]
+"""How many cells the figure of a subject with these settings will have."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,6 +177,8 @@ class Analysis:
         figure: from a result to Plotly's figure.
         uses: the parts of a subject that it looks at, beside the model.
         description: one line.
+        cells: of the figure, where they may be many, so that a page can refuse it before it is
+            computed.
     """
 
     name: str
@@ -183,6 +187,7 @@ class Analysis:
     figure: Figure
     uses: frozenset[Use]
     description: str
+    cells: Optional[Cells] = None
 
     def results(self, subject: Subject, settings: Settings) -> Iterator[xr.Dataset]:
         """Results, each better than the one before. An answer that is in the model's cache comes at
@@ -223,7 +228,11 @@ class Analysis:
 
 
 def analysis(
-    name: str, *, figure: Figure, uses: tuple[Use, ...] = ("example",)
+    name: str,
+    *,
+    figure: Figure,
+    uses: tuple[Use, ...] = ("example",),
+    cells: Optional[Cells] = None,
 ) -> Callable[[Callable[[Subject, Any], Iterator[xr.Dataset]]], Analysis]:
     """Make an analysis of a function.
 
@@ -234,6 +243,7 @@ def analysis(
         name: what people call it; letters, digits, spaces and dots.
         figure: draws a result.
         uses: the parts of a subject that it looks at, beside the model.
+        cells: of the figure; see `Analysis`.
 
     Raises:
         TypeError: the function is not `(subject, settings)` with an annotation, or has no
@@ -258,6 +268,7 @@ def analysis(
             figure=figure,
             uses=frozenset(uses),
             description=description,
+            cells=cells,
         )
 
     return declare

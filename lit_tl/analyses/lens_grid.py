@@ -123,7 +123,13 @@ class LensGridSettings(LensSettings):
     stride: int = setting(1, "Show every so many layers, and the last.", low=1, high=64)
 
 
-@analysis("Lens", figure=lens_grids, uses=("example", "counterpart", "other_model"))
+def _cells(subject: Subject, settings: LensGridSettings) -> int:
+    rows = len(strided(subject.model.runner.shape.n_layers + 1, settings.stride))
+    lenses = 1 if settings.beside == "nothing" else 2
+    return rows * lenses * len(subject.model.prompt(subject.need_example()).ids)
+
+
+@analysis("Lens", figure=lens_grids, uses=("example", "counterpart", "other_model"), cells=_cells)
 def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Dataset]:
     """What the model would say at each layer. Click a column for its tokens over the layers."""
     model, example = subject.model, subject.need_example()

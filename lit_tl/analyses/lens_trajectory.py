@@ -21,7 +21,7 @@ _LIKELIEST = 5
 class LensTrajectorySettings(LensSettings):
     """Where, and which tokens."""
 
-    position: int = setting(-1, "After which token; -1 is the last.")
+    position: int = setting(-1, "After which token; -1 is the last.", low=-1, high=1_000_000)
     tokens: str = setting(
         "",
         "The tokens to draw, with commas between them. Empty: the model's likeliest, and at the "

@@ -14,7 +14,7 @@
  * @property {any} partial  the last one, if it is new
  * @typedef {{partial?: (result: any) => void, signal?: AbortSignal}} Listening
  */
-import {el} from './dom.js';
+import {el, remember, remembered} from './dom.js';
 
 const LONG = [
   'get_preds',
@@ -33,12 +33,13 @@ let next = {};
 /** @type {typeof fetch} the browser's own */
 let ask = (input, init) => fetch(input, init);
 
+let name = '';
+
 /** @returns {string} a name for this browser, by which the server finds its jobs again */
 function client() {
-  const made = localStorage.getItem('lit_tl client');
-  if (made) return made;
-  const name = crypto.randomUUID?.() ?? Array.from({length: 4}, () => random()).join('');
-  localStorage.setItem('lit_tl client', name);
+  name ||= remembered('client', '');
+  name ||= crypto.randomUUID?.() ?? Array.from({length: 4}, random).join('');
+  remember('client', name);
   return name;
 }
 
@@ -92,8 +93,13 @@ export function install() {
     const headers = new Headers(init.headers);
     headers.set('Prefer', 'respond-async');
     headers.set('X-Lit-Tl-Client', client());
-    const first = await ask(input, {...init, headers, signal: how.signal ?? init.signal});
-    return first.status === 202 ? follow((await first.json()).job, how, strip) : first;
+    try {
+      const first = await ask(input, {...init, headers, signal: how.signal ?? init.signal});
+      return first.status === 202 ? await follow((await first.json()).job, how, strip) : first;
+    } catch (error) {
+      if (how.signal?.aborted) return new Response('[]'); // to LIT's client it would be a failure
+      throw error;
+    }
   };
   post('get_jobs')
     .then((response) => (response.ok ? response.json() : {jobs: []}))

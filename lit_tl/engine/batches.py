@@ -1,6 +1,11 @@
-"""Which prompts run together."""
+"""Which prompts run together, and as which numbers."""
 
 from typing import Sequence
+
+import torch
+
+from lit_tl.engine.prompts import Prompt
+from lit_tl.engine.protocol import ModelShape
 
 
 def plan_batches(lengths: Sequence[int], *, batch_size: int, token_budget: int) -> list[list[int]]:
@@ -23,3 +28,30 @@ def plan_batches(lengths: Sequence[int], *, batch_size: int, token_budget: int) 
         else:
             batches.append([index])
     return batches
+
+
+def pad(prompts: Sequence[Prompt]) -> torch.Tensor:
+    """The prompts' ids `[batch, pos]`, right-padded with id 0."""
+    width = max(len(prompt.ids) for prompt in prompts)
+    ids = torch.zeros(len(prompts), width, dtype=torch.long)
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[: len(prompt.ids)] = torch.tensor(prompt.ids)
+    return ids
+
+
+def check_prompt(prompt: Prompt, shape: ModelShape) -> None:
+    """Refuse a prompt that a model can't read.
+
+    Raises:
+        ValueError: it is empty, too long, or has a token that the model has not.
+    """
+    if not prompt.ids:
+        raise ValueError("a prompt has no tokens: give at least one")
+    if shape.context is not None and len(prompt.ids) > shape.context:
+        raise ValueError(
+            f"a prompt has {len(prompt.ids)} tokens, but {shape.name} reads {shape.context}"
+        )
+    if not (min(prompt.ids) >= 0 and max(prompt.ids) < shape.d_vocab):
+        raise ValueError(
+            f"a prompt has a token outside of the {shape.d_vocab} tokens of {shape.name}"
+        )

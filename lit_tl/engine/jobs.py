@@ -293,6 +293,12 @@ def turns_on(device: str) -> Turns:
         return _DEVICES.setdefault(device, Turns())
 
 
+def passes_waiting() -> int:
+    """How many threads wait for their turn, on all devices."""
+    with _GUARD:
+        return sum(turns.waiting for turns in _DEVICES.values())
+
+
 _AWAITED = 0
 """How many jobs are under way that somebody waits for."""
 

@@ -8,11 +8,11 @@ from typing import Any, Iterator, Literal, Mapping, Optional, Sequence
 import torch
 
 from lit_tl.engine import answers as answers_
-from lit_tl.engine import generation, jobs, selfchecks
+from lit_tl.engine import generation, jobs, memory, selfchecks
 from lit_tl.engine.adapt import adapt
 from lit_tl.engine.answers import Answer, Reading
 from lit_tl.engine.backward import ReadoutDiffers, backward
-from lit_tl.engine.batches import plan_batches
+from lit_tl.engine.batches import check_prompt, pad, plan_batches
 from lit_tl.engine.interventions import FromRun, Intervention
 from lit_tl.engine.opening import Opening, opening_of
 from lit_tl.engine.passes import Pass, Placed, points_of
@@ -155,6 +155,8 @@ class Runner:
         Raises:
             ValueError: a site does not exist, numbers do not fit it, or the model does not do what
                 a change relies on; the message says which.
+            lit_tl.engine.memory.OutOfMemory: a prompt does not fit into memory. Where several do
+                not, they run in smaller batches.
             lit_tl.engine.jobs.Cancelled: the job was cancelled.
         """
         every = (*self.interventions, *interventions)
@@ -166,11 +168,18 @@ class Runner:
         if job.background and self.device.type == "cpu":
             budget = min(budget, BACKGROUND_TOKENS)
         plan = plan_batches(lengths, batch_size=size, token_budget=budget)
-        for index in plan:
+        waiting = collections.deque(plan)
+        while waiting:
             job.check()
-            batch = self._run([prompts[i] for i in index], request, placed, index)
+            index = waiting.popleft()
+            batch = self._run_if_it_fits([prompts[i] for i in index], request, placed, index)
+            if batch is None:
+                waiting.extendleft((index[len(index) // 2 :], index[: len(index) // 2]))
+                continue
             finished += len(index)
-            if len(plan) > 1:  # one pass alone is part of something that knows its length better
+            if (
+                finished < len(prompts) or len(plan) > 1
+            ):  # one pass alone is part of something that knows its length better
                 job.advance(finished, len(prompts))
             yield batch
 
@@ -186,7 +195,10 @@ class Runner:
         prompts = [Prompt(ids=tuple(row)) for row in ids.tolist()]
         every = (*self.interventions, *interventions)
         request = _Request(observe or {}, every, None, logits, False)
-        return self._run(prompts, request, self._place(every))
+        batch = self._run_if_it_fits(prompts, request, self._place(every), None)
+        if batch is None:
+            raise memory.OutOfMemory(f"{len(prompts)} prompts at once do not fit: give fewer")
+        return batch
 
     def continue_greedily(
         self, batch: Batch, *, max_new_tokens: int, interventions: Sequence[Intervention] = ()
@@ -235,6 +247,35 @@ class Runner:
                 return state.background_twin or bridge
         return state.twin or bridge
 
+    def _run_if_it_fits(
+        self,
+        prompts: Sequence[Prompt],
+        request: _Request,
+        placed: Mapping[Point, list[Placed]],
+        index: Optional[Sequence[int]],
+    ) -> Optional[Batch]:
+        """A batch; None where memory is too short for all of its prompts together."""
+        length, rows = max((len(prompt) for prompt in prompts), default=0), len(prompts)
+        state, device = tree_state(self.model), self.device
+        needs = memory.Needs(
+            gradients=request.gradients is not None,
+            logits=request.logits == "all" or request.gradients is not None,
+            observe=request.observe,
+            bytes_of_number=max(2, next(self.model.parameters()).element_size()),
+            fused_attention=not state.twin_of or state.twin is not None,
+        )
+        needed = memory.bytes_of_pass(self.shape, needs, rows=rows, length=length)
+        if needed <= memory.free_on(device):
+            try:
+                return self._run(prompts, request, placed, index)
+            except (RuntimeError, MemoryError) as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+        if rows == 1:
+            raise memory.does_not_fit(self.shape.name, length, needed, device)
+        memory.say_halving(self.shape.name, rows)
+        return None
+
     def _run(
         self,
         prompts: Sequence[Prompt],
@@ -243,7 +284,7 @@ class Runner:
         index: Optional[Sequence[int]] = None,
     ) -> Batch:
         for prompt in prompts:
-            self._check_prompt(prompt)
+            check_prompt(prompt, self.shape)
         sites = [wanted.site for wanted in request.observe.values()]
         tree = self._tree(placed, [*sites, *(request.gradients.at if request.gradients else ())])
         places = range(len(prompts)) if index is None else index
@@ -278,19 +319,6 @@ class Runner:
                 )
                 placed[point].append(Placed(here, given))
         return dict(placed)
-
-    def _check_prompt(self, prompt: Prompt) -> None:
-        context, d_vocab = self.shape.context, self.shape.d_vocab
-        if not prompt.ids:
-            raise ValueError("a prompt has no tokens: give at least one")
-        if context is not None and len(prompt.ids) > context:
-            raise ValueError(
-                f"a prompt has {len(prompt.ids)} tokens, but {self.shape.name} reads {context}"
-            )
-        if not (min(prompt.ids) >= 0 and max(prompt.ids) < d_vocab):
-            raise ValueError(
-                f"a prompt has a token outside of the {d_vocab} tokens of {self.shape.name}"
-            )
 
     def _check_reader(self, intervention: Intervention) -> None:
         reader, last = intervention.reader, self.shape.n_layers - 1
@@ -366,12 +394,3 @@ def _one_pass(
             batch.targets = gradients.of(batch)
             batch.gradients = backward(tree, run, batch, logits, at)
     return batch
-
-
-def pad(prompts: Sequence[Prompt]) -> torch.Tensor:
-    """The prompts' ids `[batch, pos]`, right-padded with id 0."""
-    width = max(len(prompt.ids) for prompt in prompts)
-    ids = torch.zeros(len(prompts), width, dtype=torch.long)
-    for row, prompt in zip(ids, prompts, strict=True):
-        row[: len(prompt.ids)] = torch.tensor(prompt.ids)
-    return ids

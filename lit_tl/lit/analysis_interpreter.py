@@ -18,6 +18,8 @@ from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.settings import Settings
 
 MAX_FIGURE_BYTES = 8_000_000
+_CELL_BYTES = 200
+"""Of a figure with a table of tokens in each cell: 190 to 220 were measured."""
 _READ = ("text", "answer", "foil", "target")
 
 
@@ -93,6 +95,8 @@ class AnalysisInterpreter(lit_components.Interpreter):
             other_model=None if other_model is None else other_model.loaded,
             examples=list(dataset.examples) if of_data else (),
         )
+        if self.analysis.cells is not None:
+            _check_size(_CELL_BYTES * self.analysis.cells(subject, settings))
         draw = functools.partial(self._drawn, model, subject, settings, other_model)
         offer, latest = jobs.current().offer, None
         for result in self.analysis.results(subject, settings):
@@ -111,12 +115,7 @@ class AnalysisInterpreter(lit_components.Interpreter):
         result: xr.Dataset,
     ) -> dict[str, Any]:
         text = self.analysis.figure(result).to_json()
-        if len(text) > MAX_FIGURE_BYTES:
-            megabytes = len(text) / 1e6
-            raise ValueError(
-                f"the figure has {megabytes:.0f} MB, too much for a page: choose less, or a "
-                "shorter prompt"
-            )
+        _check_size(len(text))
         columns, rows = table(result)
         return {
             "figure": json.loads(text),
@@ -126,6 +125,14 @@ class AnalysisInterpreter(lit_components.Interpreter):
             "note": result.attrs.get("note", ""),
             "python": snippet(model, self.analysis, subject, settings, other_model),
         }
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FIGURE_BYTES:
+        raise ValueError(
+            f"the figure has about {size / 1e6:.0f} MB, too much for a page: show fewer layers "
+            "(stride), or a shorter prompt"
+        )
 
 
 def snippet(

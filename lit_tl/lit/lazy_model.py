@@ -18,6 +18,9 @@ from lit_tl.lit import freed_memory
 from lit_tl.lit.model import HookedTransformerLIT
 
 _SERIAL = itertools.count()
+_LONG_FIELDS = (lit_types.AttentionHeads, lit_types.TokenGradients, lit_types.TokenEmbeddings)
+_BYTES_OF_NUMBER = 8
+"""In JSON, rounded."""
 
 
 class PredictionCache:
@@ -223,6 +226,21 @@ class LazyModel(lit_model.ModelWrapper):
             result.update(output)
             for name, value in output.items():
                 self._cache.put((key, name), value)
+
+    def reply_bytes(self, inputs: Sequence[Mapping[str, Any]], names: Collection[str]) -> int:
+        """About how long the JSON of some fields is, judged by the prompts' lengths."""
+        shape = self.wrapped.loaded.runner.shape
+        spec = self.wrapped.output_spec()
+        long = [name for name in names if isinstance(spec[name], _LONG_FIELDS)]
+        if not long:
+            return 0
+        numbers = 0
+        for example in inputs:
+            length = len(self.wrapped.loaded.prompt(example))
+            for name in long:
+                attention = isinstance(spec[name], lit_types.AttentionHeads)
+                numbers += length * (shape.n_heads * length if attention else shape.d_model)
+        return _BYTES_OF_NUMBER * numbers
 
     def state(self) -> str:
         """What changes when the model object, its weights, its hooks or its settings do."""

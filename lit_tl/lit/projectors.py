@@ -15,6 +15,7 @@ from lit_nlp.components import projection
 from lit_tl.engine import jobs
 
 _MOST_PROJECTIONS = 8
+_MOST_DIMENSIONS = 10
 
 
 class _Projector(lit_model.ProjectorModel):
@@ -22,9 +23,14 @@ class _Projector(lit_model.ProjectorModel):
 
     Args:
         n_components: how many dimensions to project to.
+
+    Raises:
+        ValueError: there are none, or too many.
     """
 
     def __init__(self, n_components: int = 3):
+        if type(n_components) is not int or not 1 <= n_components <= _MOST_DIMENSIONS:
+            raise ValueError(f"n_components is {n_components}: give 1 to {_MOST_DIMENSIONS}")
         self._n_components = n_components
         self._fitted: Any = None
 

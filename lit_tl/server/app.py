@@ -1,6 +1,7 @@
 """LIT's application with our models: fields made when they are asked for, threads, replies that
 browsers can take."""
 
+import gc
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
@@ -12,23 +13,26 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import caching, serialize, utils
 from werkzeug import wrappers
 
+from lit_tl.lit import freed_memory
 from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
 from lit_tl.lit.lazy_model import LazyModel, PredictionCache
 from lit_tl.lit.model import HookedTransformerLIT
-from lit_tl.lit.sequence_salience import SalienceSibling
+from lit_tl.lit.sequence_salience import SalienceSibling, siblings
 from lit_tl.names import safe_label
 from lit_tl.server import replies
 from lit_tl.server.gate import Gate
 from lit_tl.server.job_board import JobBoard
 from lit_tl.server.job_requests import Described, JobRequests
+from lit_tl.server.monitor import AccessLog, Monitor
 from lit_tl.server.routes import LIT_ROUTES, Handler, Routes
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
 _ATTENTION_DIGITS = 3
-MAX_INPUTS, MAX_TEXT = 20_000, 2**19
+MAX_INPUTS, MAX_TEXT, MAX_REPLY_BYTES = 20_000, 2**19, 2**27
 ANALYSIS_PATH = "/get_analysis"
 _MANY_INPUTS = 32
 """Inputs above which a request is background work."""
+_LONG = ("/create_model", "/create_dataset", "/get_metrics")
 _LOADING = ("/create_model", "/create_dataset")
 _MAY_BE_KEPT = ("/get_info", "/get_dataset", "/get_preds", "/get_metrics", ANALYSIS_PATH)
 _TITLES = {
@@ -46,6 +50,8 @@ class LitTlApp(lit_app.LitApp):
         models: LIT models by name.
         datasets: LIT data sets by name.
         cache_bytes: bound on what is kept of predictions, for all models together.
+        max_models: most models that the page may bring it to.
+        access_log: of requests; None for none.
         gate: which requests are answered; None for those of this machine's user.
         frame_ancestors: other pages that may show this one in a frame.
         **kw: as for `lit_nlp.app.LitApp`.
@@ -57,21 +63,34 @@ class LitTlApp(lit_app.LitApp):
         datasets: Mapping[str, lit_dataset.Dataset],
         *,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
+        max_models: int = 8,
+        access_log: Optional[AccessLog] = None,
         gate: Optional[Gate] = None,
         frame_ancestors: Sequence[str] = (),
         **kw: Any,
     ):
         self._predictions = PredictionCache(cache_bytes)
-        self._loading = threading.Lock()
+        self._loading, self._max_models = threading.Lock(), max_models
         self.board = JobBoard()
         """The jobs that requests have become."""
         self._requests = JobRequests(self.board, self._read, self._describe)
         super().__init__(models, datasets, **kw)
-        self._routes = Routes(self._handlers(), kw["client_root"], gate or Gate(), frame_ancestors)
+        monitor = Monitor(self._gauges(), log=access_log)
+        self._routes = Routes(
+            self._handlers(), kw["client_root"], gate or Gate(), monitor, frame_ancestors
+        )
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """WSGI, by our own table of routes: LIT's is never asked."""
         return self._routes(environ, start_response)
+
+    def _gauges(self) -> dict[str, Callable[[], float]]:
+        return {
+            "lit_tl_jobs_queued": lambda: self.board.counts()["queued"],
+            "lit_tl_jobs_running": lambda: self.board.counts()["running"],
+            "lit_tl_cache_bytes": lambda: self._predictions.bytes,
+            "lit_tl_models": lambda: sum(not name.startswith("_") for name in self._models),
+        }
 
     def _handlers(self) -> dict[str, Handler]:
         requests = self._requests
@@ -79,6 +98,7 @@ class LitTlApp(lit_app.LitApp):
         if self.ui_state_tracker is not None:
             handlers["/push_ui_state"] = self._push_ui_state
         handlers[ANALYSIS_PATH] = self._get_analysis
+        handlers["/unload_model"] = self._unload_model
         return {path: self._handler(answer) for path, answer in handlers.items()} | {
             "/get_job": requests.look,
             "/cancel_job": requests.cancel,
@@ -134,7 +154,16 @@ class LitTlApp(lit_app.LitApp):
         inputs = [example["data"] for example in data["inputs"]]
         if not requested_types and not requested_fields:
             return list(lazy.predict(inputs))
+        return lazy.fetch(inputs, self._field_names(model, requested_types, requested_fields))
+
+    def _field_names(
+        self, model: str, requested_types: Optional[str], requested_fields: Optional[str]
+    ) -> list[str]:
+        """The outputs of a model that a request names, by themselves or by their types; all of them
+        where it names none."""
         spec = self._get_model_spec(model)["output"]
+        if not requested_types and not requested_fields:
+            return list(spec)
         names = [name for name in (requested_fields or "").split(",") if name]
         for type_name in (requested_types or "").split(","):
             if not type_name:
@@ -143,7 +172,7 @@ class LitTlApp(lit_app.LitApp):
             if not (isinstance(kind, type) and issubclass(kind, lit_types.LitType)):
                 raise ValueError(f"{type_name!r} is not a LIT type")
             names += utils.find_spec_keys(spec, kind)
-        return lazy.fetch(inputs, [name for name in dict.fromkeys(names) if name in spec])
+        return [name for name in dict.fromkeys(names) if name in spec]
 
     def _get_analysis(
         self,
@@ -176,7 +205,30 @@ class LitTlApp(lit_app.LitApp):
         weights into models in ways that two threads can't share."""
         with self._loading:
             _name_for_a_url(data, self._models)
+            held = sum(not name.startswith("_") for name in self._models)
+            if held >= self._max_models:
+                raise ValueError(
+                    f"this server holds {held} models, as many as it may (--max_models): unload "
+                    "one first"
+                )
             return super()._create_model(data, *args, **kw)
+
+    def _unload_model(self, data: lit_types.JsonDict, model: str = "", **kw: Any) -> Any:
+        """Let go of a model, and tell what there is now."""
+        del data, kw
+        with self._loading:
+            if model.startswith("_") or model not in self._models:
+                raise ValueError(f"there is no model {model!r} on this server")
+            if sum(not name.startswith("_") for name in self._models) == 1:
+                raise ValueError("this is the only model: load another one first")
+            gone = self._models.pop(model)
+            for name in siblings(model, gone.wrapped) if isinstance(gone, LazyModel) else ():
+                self._models.pop(name, None)
+            self._info = self._build_metadata()
+        del gone
+        gc.collect()
+        freed_memory.give_back()
+        return self._info
 
     def _create_dataset(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:
         """As LIT's, under a name that its client can handle."""
@@ -189,6 +241,17 @@ class LitTlApp(lit_app.LitApp):
     ) -> Sequence[Any]:
         """What `/get_preds` sends: attention with as many digits as a figure shows, which makes it
         a third of the bytes."""
+        lazy = self._models[model] if model is not None else None
+        if isinstance(lazy, LazyModel):
+            names = self._field_names(
+                str(model), kw.get("requested_types"), kw.get("requested_fields")
+            )
+            size = lazy.reply_bytes([example["data"] for example in data["inputs"]], names)
+            if size > MAX_REPLY_BYTES:
+                raise ValueError(
+                    f"these fields of {len(data['inputs'])} prompts make about {size / 1e6:.0f} "
+                    "MB: ask for fewer fields, fewer prompts or shorter ones"
+                )
         outputs = self._get_preds(data, model, **kw)
         attention = set(
             utils.find_spec_keys(self._get_model_spec(model)["output"], lit_types.AttentionHeads)
@@ -226,7 +289,7 @@ class LitTlApp(lit_app.LitApp):
         models = [self._models.get(query.get(key, "")) for key in ("model", "other_model")]
         return Described(
             title,
-            background=many or path in _LOADING or bool(getattr(named, "takes_long", False)),
+            background=many or path in _LONG or bool(getattr(named, "takes_long", False)),
             at_once=path in _MAY_BE_KEPT,
             state=lambda: " ".join(each.state() for each in models if isinstance(each, LazyModel)),
         )

@@ -53,6 +53,7 @@ class BuildConfig(Settings):
     )
     max_examples: int = setting(DEFAULT_MAX_EXAMPLES, "Most prompts to read from a file.", low=1)
     cache_bytes: int = setting(DEFAULT_CACHE_BYTES, "Bound on what is kept of predictions.", low=0)
+    max_models: int = setting(8, "Most models to hold.", low=1, high=64)
     wrapper: HookedTransformerLITConfig = dataclasses.field(
         default_factory=HookedTransformerLITConfig, metadata={"help": "Of the model wrapper."}
     )
@@ -258,4 +259,10 @@ def build_app(
         "dataset_loaders": loaders(file=access.file, need_hub=access.need_hub),
     }
     options |= {name: value for name, value in lit_options.items() if value is not None}
-    return LitTlApp(with_siblings(models), datasets, cache_bytes=config.cache_bytes, **options)
+    return LitTlApp(
+        with_siblings(models),
+        datasets,
+        cache_bytes=config.cache_bytes,
+        max_models=config.max_models,
+        **options,
+    )

@@ -4,12 +4,14 @@ import base64
 import functools
 import hashlib
 import re
-from typing import Any, Callable, Iterable, Mapping, Sequence
+import time
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from werkzeug import exceptions, wrappers
 
 from lit_tl.server import plugin, replies
 from lit_tl.server.gate import Gate
+from lit_tl.server.monitor import Monitor
 
 Handler = Callable[[wrappers.Request], wrappers.Response]
 LIT_ROUTES: Mapping[str, str] = {
@@ -26,6 +28,7 @@ LIT_ROUTES: Mapping[str, str] = {
 """LIT's routes that are served, and the methods of its application that answer them. Those that
 read and write files by a path of the client's choosing, and hand data to whoever asks next, are
 not among them."""
+_HEALTH = "/healthz"
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -36,6 +39,7 @@ class Routes:
         api: what answers a POST, by path.
         client_root: the folder of LIT's client.
         gate: which requests are answered at all.
+        monitor: counts them.
         frame_ancestors: other pages that may show this one in a frame.
     """
 
@@ -44,23 +48,42 @@ class Routes:
         api: Mapping[str, Handler],
         client_root: str,
         gate: Gate,
+        monitor: Monitor,
         frame_ancestors: Sequence[str] = (),
     ):
         self._api, self._client_root, self._gate = dict(api), client_root, gate
+        self._monitor = monitor
+        self._looked_at: Mapping[str, Handler] = {"/metrics": monitor.metrics}
         self._frames = " ".join(("'self'", *frame_ancestors))
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """WSGI."""
-        request = wrappers.Request(environ)
+        request, started = wrappers.Request(environ), time.monotonic()
         try:
-            response = self._gate.refusal(request) or self._answer(request)
+            response = self._refusal(request) or self._answer(request)
         except exceptions.HTTPException as error:
             sentence = f"{error.description or error.name}"
             body = replies.to_json({"error": sentence.split("\n")[0]})
             response = replies.respond(request, body, status=error.code or 400)
         for name, value in self._headers().items():
             response.headers.setdefault(name, value)
+        served = plugin.is_file(request.path) or request.path in (*self._api, *self._looked_at)
+        length = response.calculate_content_length() or 0
+        self._monitor.seen(
+            request,
+            "other" if not served else "file" if request.path not in self._api else request.path,
+            response.status_code,
+            length,
+            time.monotonic() - started,
+        )
         return response(environ, start_response)
+
+    def _refusal(self, request: wrappers.Request) -> Optional[wrappers.Response]:
+        if request.path == _HEALTH and request.method in ("GET", "HEAD"):
+            return self._monitor.health(request)
+        if request.environ.get("wsgi.multiprocess"):
+            return _in_many_processes(request)
+        return self._gate.refusal(request)
 
     def _answer(self, request: wrappers.Request) -> wrappers.Response:
         path = request.path
@@ -72,6 +95,8 @@ class Routes:
             if plugin.is_file(path):
                 return _not_allowed(request, "GET, HEAD")
             return _not_here(request)
+        if handler := self._looked_at.get(path):
+            return handler(request)
         response = plugin.respond(request, self._client_root)
         return response if response is not None else _not_here(request)
 
@@ -109,6 +134,14 @@ def content_security_policy(client_root: str, frames: str) -> str:
             f"frame-ancestors {frames}",
         )
     )
+
+
+def _in_many_processes(request: wrappers.Request) -> wrappers.Response:
+    sentence = (
+        "lit_tl answers from one process, since models and data that the page loads are in one: "
+        "start the server with one worker, and threads"
+    )
+    return replies.respond(request, replies.to_json({"error": sentence}), status=503)
 
 
 def _not_here(request: wrappers.Request) -> wrappers.Response:

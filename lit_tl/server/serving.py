@@ -6,14 +6,15 @@ import queue
 import signal
 import socket
 import threading
+import time
 from typing import Any, Callable
 
 import waitress
-from waitress import wasyncore
+from waitress import channel, wasyncore
 
 MAX_HEADER_BYTES, MAX_BODY_BYTES = 64 * 2**10, 32 * 2**20
 IDLE_SECONDS, STOP_SECONDS = 60, 5
-MAX_CONNECTIONS = 1000
+MAX_CONNECTIONS, MAX_REQUEST_SECONDS = 1000, 60
 THREADS = 32
 
 
@@ -64,6 +65,23 @@ def _not_of_a_client_that_left(record: logging.LogRecord) -> bool:
     return not (isinstance(error, AttributeError) and error.name == "path")
 
 
+class _Channel(channel.HTTPChannel):
+    """A connection whose request must be there in full within a time, however it trickles in."""
+
+    _began = 0.0
+
+    def received(self, data: bytes) -> bool:
+        """Take what has come."""
+        if self.request is None:
+            self._began = time.monotonic()
+        taken: bool = super().received(data)
+        late = time.monotonic() - self._began > MAX_REQUEST_SECONDS
+        if self.request is not None and not self.request.completed and late:
+            self.will_close = True
+            self.handle_close()
+        return taken
+
+
 class Server:
     """Serves one WSGI application by waitress: one thread reads and writes all connections, so that
     half a request holds none of the threads that answer.
@@ -90,7 +108,7 @@ class Server:
         self.port = int(listener.getsockname()[1])
         self._connections: dict[int, Any] = {}
         self._listener, self._ended, self._at_end = listener, threading.Event(), at_end
-        self._server = waitress.create_server(
+        self._server: Any = waitress.create_server(
             app,
             map=self._connections,
             sockets=[listener],
@@ -105,6 +123,7 @@ class Server:
             asyncore_use_poll=True,
             clear_untrusted_proxy_headers=False,
         )
+        self._server.channel_class = _Channel
 
     def run(self) -> None:
         """Serve until Ctrl-C, if `end_at_ctrl_c()` was called before."""

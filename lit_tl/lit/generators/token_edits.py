@@ -18,7 +18,9 @@ class ReplaceTokenSettings(Settings):
 
     token: str = setting("", "The token to replace, wherever it stands.")
     replacement: str = setting("", "The token to put there.")
-    position: Optional[int] = setting(None, "Its place, in place of `token`.", low=1)
+    position: Optional[int] = setting(
+        None, "Its place, in place of `token`.", low=1, high=1_000_000
+    )
 
 
 class ReplaceToken(TwinGenerator[ReplaceTokenSettings]):
