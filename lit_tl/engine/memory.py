@@ -25,7 +25,7 @@ _KEPT_FOR_BACKWARD = 17
 the attention scores 2.5 more (Korthikanti et al. 2022, section 4)."""
 _UNDER_WAY = 10
 """Numbers of the size of the residual that a block holds while it runs."""
-_SCORES = 3.0
+_SCORES = 4.0
 _LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>%|[KMGT]?B)", re.IGNORECASE)
 _UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "not enough memory")

@@ -23,7 +23,7 @@ from lit_tl.engine.readout import Readout
 from lit_tl.engine.requests import Batch, Gradients, Observe
 from lit_tl.engine.sites import Component, Site
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
-from lit_tl.engine.tree_state import hooks_of_users, state_of, tree_state
+from lit_tl.engine.tree_state import TreeWalk, hooks_of_users, state_of, tree_state
 
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_TOKEN_BUDGET = 2048
@@ -69,6 +69,7 @@ class Runner:
         self._adapter = adapt(model, tokenizer=tokenizer)
         self.model = self._adapter.module
         """The model that was given."""
+        self._walk = TreeWalk(self.model)
         self.shape: ModelShape = self._adapter.shape
         """What is fixed when a model is loaded."""
         self.tokenizer = self._adapter.tokenizer
@@ -115,7 +116,7 @@ class Runner:
 
     def state(self) -> str:
         """What changes when the model computes something else; see `tree_state.state_of`."""
-        return state_of(self.model, self.interventions)
+        return state_of(self._walk, self.interventions)
 
     def embedding_table(self) -> torch.Tensor:
         """The site `embed` of every token; see `selfchecks.embedding_table`."""
@@ -236,9 +237,9 @@ class Runner:
             return bridge
         state = tree_state(bridge.module)
         with state.lock:
-            if hooks_of_users(bridge.module):
+            if hooks_of_users(self._walk):
                 return bridge
-            parameters = tuple(map(id, bridge.module.parameters()))
+            parameters = tuple(map(id, self._walk.parameters()))
             if state.twin_of != parameters:
                 state.twin, state.twin_of = make_twin(bridge), parameters
                 state.background_twin = None

@@ -77,7 +77,66 @@ def tree_state(tree: Any) -> TreeState:
         return _TREES[tree]
 
 
-def state_of(model: Any, interventions: Sequence[Intervention] = ()) -> str:
+class TreeWalk:
+    """The modules and weights of a tree, found once. To look at them again takes a fraction of what
+    PyTorch's own walk takes, and sees what was added, taken away or assigned.
+
+    Args:
+        tree: a module.
+    """
+
+    def __init__(self, tree: Any):
+        self.tree = tree
+        self._modules: list[Any] = []
+        self._children: list[int] = []
+        self._versions: list[tuple[int, int]] = []
+        self._numbers: list[Any] = []
+
+    def modules(self) -> list[Any]:
+        """Every module of the tree, the tree first."""
+        children = [id(child) for module in self._modules for child in module._modules.values()]
+        if not self._modules or children != self._children:  # ids last, as the modules are held
+            self._modules = list(self.tree.modules())
+            self._children = [id(child) for m in self._modules for child in m._modules.values()]
+        return self._modules
+
+    def parameters(self) -> list[Any]:
+        """Every parameter, once."""
+        every = (p for module in self.modules() for p in module._parameters.values())
+        return list({id(p): p for p in every if p is not None}.values())
+
+    def versions_and_samples(self) -> tuple[list[tuple[int, int]], bytes]:
+        """Where each weight lies and how often it was written to; and two numbers of each."""
+        parameters = self.parameters()
+        versions = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
+        if versions != self._versions or len(self._numbers) != len(parameters):
+            self._numbers = [_looked_at(parameter) for parameter in parameters]
+            self._versions = versions
+        samples = [_first_and_middle(numbers) for numbers in self._numbers if numbers is not None]
+        return versions, b"".join(samples)
+
+
+def _looked_at(weight: torch.Tensor) -> Any:
+    """A view of a weight's numbers, as NumPy's where it is on the CPU; None where it has none."""
+    weight = weight.detach()
+    if not weight.numel():
+        return None
+    if weight.device.type != "cpu" or weight.layout != torch.strided:
+        return weight
+    same_size = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return weight.view(same_size[weight.element_size()]).numpy()
+
+
+def _first_and_middle(numbers: Any) -> bytes:
+    """Two of them. No view of the whole: of a transposed weight, that would be a copy."""
+    places = (tuple(0 for _ in numbers.shape), tuple(size // 2 for size in numbers.shape))
+    if isinstance(numbers, torch.Tensor):
+        taken: bytes = torch.stack([numbers[at] for at in places]).float().cpu().numpy().tobytes()
+        return taken
+    return b"".join(numbers[at].tobytes() for at in places)
+
+
+def state_of(walk: TreeWalk, interventions: Sequence[Intervention] = ()) -> str:
     """A short text that changes when the model computes something else.
 
     It covers each weight (an optimizer's step, an assignment, a new parameter), the hooks that a
@@ -87,13 +146,10 @@ def state_of(model: Any, interventions: Sequence[Intervention] = ()) -> str:
     Writing through `.data` leaves no trace but the numbers: the first and the middle one of each
     weight are looked at. No lock is needed: hooks of a pass that runs meanwhile are left out.
     """
-    parameters = list(model.parameters())
-    versions = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
-    samples = [_first_and_middle(parameter) for parameter in parameters if parameter.numel()]
+    versions, samples = walk.versions_and_samples()
     digest = hashlib.sha256(repr(versions).encode())
-    digest.update(torch.cat(samples).numpy().tobytes() if samples else b"")
-    points = _users_hooks_on_points(model)
-    digest.update(repr(points).encode())
+    digest.update(samples)
+    digest.update(repr(_users_hooks_on_points(walk.tree)).encode())
     digest.update("\n".join(map(str, interventions)).encode())
     return digest.hexdigest()[:24]
 
@@ -115,21 +171,14 @@ def _hooks_on_points(model: Any) -> tuple[Any, ...]:
     )
 
 
-def _first_and_middle(weight: torch.Tensor) -> torch.Tensor:
-    """Two of its numbers, on the CPU. No view of the whole weight: of a transposed one, that would
-    be a copy."""
-    places = (tuple(0 for _ in weight.shape), tuple(size // 2 for size in weight.shape))
-    return torch.stack([weight.detach()[place] for place in places]).float().cpu()
-
-
-def hooks_of_users(model: Any) -> bool:
+def hooks_of_users(walk: TreeWalk) -> bool:
     """Whether somebody other than a library has hooked a module or a HookPoint of the model.
 
     The caller holds the lock of the model's tree, so that no hook of the engine is there.
     """
-    if any(p.fwd_hooks or p.bwd_hooks for p in getattr(model, "hook_dict", {}).values()):
+    if _hooks_on_points(walk.tree):
         return True
-    for module in model.modules():
+    for module in walk.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
             if any(_home(hook).split(".")[0] not in _LIBRARIES for hook in hooks.values()):
                 return True

@@ -67,7 +67,7 @@ def ask(
         *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
         f"Content-Length: {len(body)}",
     ]
-    return exchange(port, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+    return exchange(port, "\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
 def refused(reply: Reply, *statuses: int) -> None:
