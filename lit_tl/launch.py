@@ -67,7 +67,7 @@ class LaunchConfig(HookedTransformerLITConfig):
     token: Optional[str] = setting(
         None,
         "What a browser must bring, at least 16 characters; LIT_TL_TOKEN in the environment does "
-        "the same. Default: one is made where --host lets other machines in.",
+        "the same. Default: one is made where --host or --allow_host lets others in.",
     )
     allow_host: Optional[str] = setting(
         None, "Further host names that the page is opened by, such as a proxy's, with commas."
@@ -75,7 +75,7 @@ class LaunchConfig(HookedTransformerLITConfig):
     allow_path: Optional[str] = setting(
         None,
         "Folders below which the page may load models and data, with commas. Default: the one the "
-        "server is started in, and none where --host lets other machines in.",
+        "server is started in, and none where --host or --allow_host lets others in.",
     )
     allow_hub: bool = setting(False, "Let the page load models and data from the Hugging Face Hub.")
     port: int = setting(5432, "Port to listen on; 0 takes a free one.", low=0, high=65535)
@@ -156,10 +156,10 @@ def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> N
     from lit_tl.server.serving import Server, bind
 
     memory.set_limit(memory.limit_of(config.memory_limit))
-    token = token_for(config.host, config.token)
-    access = PageAccess.of(
-        config.entries("allow_path"), hub=config.allow_hub, loopback=is_loopback(config.host)
-    )
+    names = config.entries("allow_host") or ()
+    token = token_for(config.host, config.token, proxied=bool(names))
+    alone = is_loopback(config.host) and not names
+    access = PageAccess.of(config.entries("allow_path"), hub=config.allow_hub, loopback=alone)
     listener = None if config.check else bind(config.host, config.port)
     with contextlib.ExitStack() as unless_served:
         if listener is not None:
@@ -171,7 +171,7 @@ def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> N
             "access": access,
             "access_log": AccessLog.at(log, as_json=config.log_json) if log else None,
         }
-        gate = Gate(names=config.entries("allow_host") or (), token=token, port=port)
+        gate = Gate(names=names, token=token, port=port)
         app = _load(config, {**lit_options, "gate": gate}, started)
         unless_served.pop_all()
     if listener is None:

@@ -135,8 +135,8 @@ def serve(
         lit_tl.server.serving.ServingError: the port can't be used.
     """
     build.check_lit_options(lit_options)
-    token = token_for(host, token)
-    access = PageAccess.of(allow_path, hub=allow_hub, loopback=is_loopback(host))
+    token = token_for(host, token, proxied=bool(allow_host))
+    access = PageAccess.of(allow_path, hub=allow_hub, loopback=is_loopback(host) and not allow_host)
     listener = bind(host, port)
     gate = Gate(names=allow_host, token=token, port=listener.getsockname()[1])
     say = build.StartLog(quiet)

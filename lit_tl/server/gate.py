@@ -183,7 +183,8 @@ def _opens_the_page(request: wrappers.Request) -> bool:
 def _is_tls(request: wrappers.Request) -> bool:
     """Whether the browser speaks TLS, perhaps with a proxy in front, which may say so: all that it
     does is to keep the cookie off plain connections."""
-    return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+    first, _, _ = request.headers.get("X-Forwarded-Proto", "").partition(",")
+    return request.is_secure or first.strip().lower() == "https"
 
 
 def _refused(request: wrappers.Request, sentence: str, status: int) -> wrappers.Response:

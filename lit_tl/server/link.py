@@ -12,13 +12,14 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 TOKEN_VARIABLE = "LIT_TL_TOKEN"
 
 
-def token_for(host: str, given: Optional[str]) -> Optional[str]:
+def token_for(host: str, given: Optional[str], *, proxied: bool = False) -> Optional[str]:
     """The token of a server: the given one, or that of the environment, or, where other machines
     reach the server, a new one.
 
     Args:
         host: that it listens on.
         given: by the user.
+        proxied: whether a proxy brings requests of other machines.
 
     Raises:
         ValueError: the given one is short enough to be guessed.
@@ -31,7 +32,7 @@ def token_for(host: str, given: Optional[str]) -> Optional[str]:
                 "guesses it; without the flag one is made"
             )
         return token
-    return None if is_loopback(host) else new_token()
+    return None if is_loopback(host) and not proxied else new_token()
 
 
 def is_loopback(host: str) -> bool:
