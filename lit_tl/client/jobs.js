@@ -5,7 +5,8 @@
  * sees none of that: its requests take longer, that is all.
  *
  * @typedef {object} Job  as the server describes it
- * @property {string} ticket
+ * @property {string} id
+ * @property {string} ticket  for it, of which several may be out
  * @property {string} title
  * @property {number} share  of the work that is finished, 0 to 1
  * @property {number|null} seconds_left
@@ -148,7 +149,7 @@ async function follow(job, how, strip) {
     }
   } finally {
     how.signal?.removeEventListener('abort', cancel);
-    strip.drop(ticket);
+    strip.drop(job.id, cancel);
   }
 }
 
@@ -158,6 +159,14 @@ function duration(seconds) {
   return `${Math.round(seconds / 60)} min`;
 }
 
+/**
+ * @typedef {object} Row  of a job in the strip
+ * @property {HTMLElement} box
+ * @property {HTMLProgressElement} bar
+ * @property {HTMLElement} text
+ * @property {Set<() => void>} followers  how each of those that wait for it lets go
+ */
+
 /** The jobs that this page follows, each with its progress and a way to cancel it. */
 class Strip {
   #box = el('div', {
@@ -166,7 +175,7 @@ class Strip {
     'aria-label': 'Work in progress',
     hidden: true,
   });
-  /** @type {Map<string, {row: HTMLElement, bar: HTMLProgressElement, text: HTMLElement}>} */
+  /** @type {Map<string, Row>} */
   #rows = new Map();
 
   constructor() {
@@ -177,36 +186,42 @@ class Strip {
 
   /** @param {Job} job @param {() => void} cancel */
   show(job, cancel) {
-    const known = this.#rows.get(job.ticket) ?? this.#add(job, cancel);
-    if (job.share > 0) known.bar.value = job.share;
-    else known.bar.removeAttribute('value');
-    known.text.textContent = job.queued
+    const row = this.#rows.get(job.id) ?? this.#add(job);
+    row.followers.add(cancel);
+    if (job.share > 0) row.bar.value = job.share;
+    else row.bar.removeAttribute('value');
+    row.text.textContent = job.queued
       ? 'waits'
       : job.seconds_left === null
         ? 'runs'
         : `${duration(job.seconds_left)} left`;
   }
 
-  /** @param {Job} job @param {() => void} cancel */
-  #add(job, cancel) {
-    const {title} = job;
+  /** @param {Job} job */
+  #add({id, title}) {
     const bar = el('progress', {'aria-label': title});
     const text = el('span', {className: 'left'});
-    const button = el('button', {type: 'button', onclick: cancel, 'aria-label': `Cancel ${title}`});
+    /** @type {Set<() => void>} */
+    const followers = new Set();
+    const onclick = () => [...followers].forEach((cancel) => cancel());
+    const button = el('button', {type: 'button', onclick, 'aria-label': `Cancel ${title}`});
     button.textContent = 'Cancel';
-    const row = el('div', {className: 'job'}, el('span', {className: 'title', title}, title));
-    row.append(button, bar, text);
-    const known = {row, bar, text};
-    this.#rows.set(job.ticket, known);
-    this.#box.append(row);
+    const box = el('div', {className: 'job'}, el('span', {className: 'title', title}, title));
+    box.append(button, bar, text);
+    const row = {box, bar, text, followers};
+    this.#rows.set(id, row);
+    this.#box.append(box);
     this.#box.hidden = false;
-    return known;
+    return row;
   }
 
-  /** @param {string} ticket */
-  drop(ticket) {
-    this.#rows.get(ticket)?.row.remove();
-    this.#rows.delete(ticket);
+  /** @param {string} id @param {() => void} cancel */
+  drop(id, cancel) {
+    const row = this.#rows.get(id);
+    row?.followers.delete(cancel);
+    if (row?.followers.size) return;
+    row?.box.remove();
+    this.#rows.delete(id);
     this.#box.hidden = this.#rows.size === 0;
   }
 }

@@ -283,6 +283,8 @@ class LitTlApp(lit_app.LitApp):
         named = self._interpreters.get(name) or self._generators.get(name)
         many = len(data.get("inputs") or ()) > _MANY_INPUTS
         title = name or _TITLES.get(path, path[1:])
+        if path == "/get_preds":
+            title = f"{title} of {len(data.get('inputs') or ())} prompts"
         if path in _LOADING:
             config = data.get("config") or {}
             title = f"{title} {config.get('new_name') or config.get('model_name') or ''}".strip()

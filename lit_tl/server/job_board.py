@@ -72,6 +72,7 @@ class RunningJob:
 
     def __init__(self, task: Task):
         self.task = task
+        self.id = secrets.token_hex(4)
         self.outcome: Optional[Outcome] = None
         self.share = 0.0
         """Of the work that is finished."""

@@ -153,6 +153,7 @@ class JobRequests:
 def _described(running: RunningJob, ticket: str, *, seen: int) -> dict[str, Any]:
     count, partial = running.partial
     return {
+        "id": running.id,
         "ticket": ticket,
         "title": running.task.title,
         "share": running.share,
