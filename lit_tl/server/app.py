@@ -249,8 +249,9 @@ class LitTlApp(lit_app.LitApp):
             size = lazy.reply_bytes([example["data"] for example in data["inputs"]], names)
             if size > MAX_REPLY_BYTES:
                 raise ValueError(
-                    f"these fields of {len(data['inputs'])} prompts make about {size / 1e6:.0f} "
-                    "MB: ask for fewer fields, fewer prompts or shorter ones"
+                    f"the reply would have about {size / 1e6:.0f} MB, at most "
+                    f"{MAX_REPLY_BYTES / 1e6:.0f} MB are sent: ask for fewer fields, fewer prompts "
+                    "or shorter ones"
                 )
         outputs = self._get_preds(data, model, **kw)
         attention = set(
