@@ -3,15 +3,16 @@
     python benchmarks/trace_files.py
 
 Counts Python files of the package in which a function is called from the request to the reply, and
-how often the next call is in another file than the one before. On the bundled model, in one thread;
-each request once before it is counted, on another prompt, so that nothing is loaded any more.
-Imports and tests are not counted.
+how often the next call is in another file than the one before. On the bundled model, in the thread
+of the request and that of its job, one of which waits for the other; each request once before it is
+counted, on another prompt, so that nothing is loaded any more. Imports and tests are not counted.
 """
 
 import itertools
 import logging
 import pathlib
 import sys
+import threading
 from types import FrameType
 from typing import Any, Callable
 
@@ -41,11 +42,13 @@ def traced(work: Callable[[], object]) -> list[str]:
         if event == "call" and name.startswith(_PACKAGE):
             files.append(name.removeprefix(_PACKAGE))
 
+    threading.setprofile(watch)
     sys.setprofile(watch)
     try:
         work()
     finally:
         sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
     return files
 
 

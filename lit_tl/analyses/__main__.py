@@ -1,17 +1,16 @@
 """Analyses from the command line: `python -m lit_tl.analyses "Head scores" --text ...`."""
 
-import contextlib
 import dataclasses
 import itertools
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any, Iterator, NoReturn, Optional, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Sequence
 
 from lit_tl import ctrl_c, flags, versions
 from lit_tl.settings import SettingError, Settings, Switch, known, required, setting
 
 if TYPE_CHECKING:
-    from lit_tl.engine.jobs import Job
+    pass
 
 USAGE = """Run an analysis on a prompt and write its figure or its numbers.
 
@@ -79,8 +78,7 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
     """
     from lit_tl.analyses.catalog import catalog, find
     from lit_tl.analyses.contract import Subject
-    from lit_tl.analyses.drawing import to_csv
-    from lit_tl.engine.jobs import working_on
+    from lit_tl.analyses.drawing import progress_bar, to_csv
 
     analysis = find(name, catalog(_own(config)))
     output = pathlib.Path(config.output).expanduser()
@@ -91,7 +89,7 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
         counterpart=_example(config.counterpart, config),
         examples=_examples(config.data),
     )
-    with _bar() as job, working_on(job):
+    with progress_bar():
         result = analysis.answer(subject, analysis.settings.read(settings))
     if output.suffix == ".csv":
         text = to_csv(result)
@@ -104,22 +102,6 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
     except OSError as error:
         raise ValueError(f"--output {output} can't be written: {error.strerror}") from error
     return f"{output}: {analysis.name}. {result.attrs.get('note', '')}".strip()
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator["Job"]:
-    """A job whose progress is a bar on a terminal."""
-    import tqdm
-
-    from lit_tl.engine.jobs import Job
-
-    shape = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
-    with tqdm.tqdm(total=1.0, bar_format=shape, file=sys.stderr, disable=None, leave=False) as bar:
-
-        def show(finished: float) -> None:
-            bar.update(finished - bar.n)
-
-        yield Job(show)
 
 
 def _own(config: Config) -> list[Any]:

@@ -30,6 +30,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from lit_tl.engine import jobs
 from lit_tl.engine.prompts import Prompt, Prompter
 from lit_tl.engine.runner import Runner
 from lit_tl.lens.choice import LensChoice, choose_lenses
@@ -203,6 +204,7 @@ class Analysis:
         if known is not None:
             yield known.copy(deep=True)  # whoever changes a result changes their own
             return
+        jobs.may_wait()
         result = None
         for result in self.function(subject, settings):
             yield result.copy(deep=True)

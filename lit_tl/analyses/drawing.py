@@ -1,13 +1,15 @@
 """An analysis from Python: its numbers, and its table."""
 
+import contextlib
 import csv
 import io
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Iterator, Optional, Sequence, Union
 
 import xarray as xr
 
 from lit_tl.analyses.catalog import catalog, find
 from lit_tl.analyses.contract import Analysis, Example, LoadedModel, Subject, table
+from lit_tl.engine import jobs
 
 Named = Union[str, Analysis]
 
@@ -56,7 +58,27 @@ def analyze(
         other_model=other_model,
         examples=examples,
     )
-    return selected.answer(subject, selected.settings.read(settings))
+    with progress_bar():
+        return selected.answer(subject, selected.settings.read(settings))
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[None]:
+    """Inside, work that takes over a second shows how far it is, on a terminal or in a notebook,
+    unless it is part of a job that somebody watches already."""
+    if jobs.is_watched():
+        yield
+        return
+    from tqdm import auto
+
+    shape = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
+    with auto.tqdm(total=1.0, bar_format=shape, disable=None, leave=False, delay=1.0) as bar:
+
+        def show(finished: float) -> None:
+            bar.update(finished - bar.n)
+
+        with jobs.working_on(jobs.Job(show)):
+            yield
 
 
 def to_csv(result: xr.Dataset) -> str:

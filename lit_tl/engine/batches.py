@@ -5,7 +5,6 @@ from typing import Sequence
 import torch
 
 from lit_tl.engine.prompts import Prompt
-from lit_tl.engine.protocol import ModelShape
 
 
 def plan_batches(lengths: Sequence[int], *, batch_size: int, token_budget: int) -> list[list[int]]:
@@ -37,21 +36,3 @@ def pad(prompts: Sequence[Prompt]) -> torch.Tensor:
     for row, prompt in zip(ids, prompts, strict=True):
         row[: len(prompt.ids)] = torch.tensor(prompt.ids)
     return ids
-
-
-def check_prompt(prompt: Prompt, shape: ModelShape) -> None:
-    """Refuse a prompt that a model can't read.
-
-    Raises:
-        ValueError: it is empty, too long, or has a token that the model has not.
-    """
-    if not prompt.ids:
-        raise ValueError("a prompt has no tokens: give at least one")
-    if shape.context is not None and len(prompt.ids) > shape.context:
-        raise ValueError(
-            f"a prompt has {len(prompt.ids)} tokens, but {shape.name} reads {shape.context}"
-        )
-    if not (min(prompt.ids) >= 0 and max(prompt.ids) < shape.d_vocab):
-        raise ValueError(
-            f"a prompt has a token outside of the {shape.d_vocab} tokens of {shape.name}"
-        )

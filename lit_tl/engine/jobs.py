@@ -104,6 +104,11 @@ def current() -> Job:
     return _CURRENT.get()
 
 
+def is_watched() -> bool:
+    """Whether this context has a job."""
+    return _CURRENT.get() is not _NOBODY
+
+
 @contextlib.contextmanager
 def working_on(job: Job) -> Iterator[Job]:
     """Inside, runs of models in this context report to a job and stop when it is cancelled. While

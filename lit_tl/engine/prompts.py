@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from lit_tl.engine.protocol import ModelShape
     from lit_tl.engine.runner import Runner
 
 _BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -114,6 +115,23 @@ class Prompt:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def check(self, shape: "ModelShape") -> None:
+        """Refuse a prompt that a model can't read.
+
+        Raises:
+            ValueError: it is empty, too long, or has a token that the model has not.
+        """
+        if not self.ids:
+            raise ValueError("a prompt has no tokens: give at least one")
+        if shape.context is not None and len(self.ids) > shape.context:
+            raise ValueError(
+                f"a prompt has {len(self.ids)} tokens, but {shape.name} reads {shape.context}"
+            )
+        if not (min(self.ids) >= 0 and max(self.ids) < shape.d_vocab):
+            raise ValueError(
+                f"a prompt has a token outside of the {shape.d_vocab} tokens of {shape.name}"
+            )
 
 
 def first_difference(answer: Sequence[int], foil: Sequence[int]) -> Optional[int]:

@@ -12,7 +12,7 @@ from lit_tl.engine import generation, jobs, memory, selfchecks
 from lit_tl.engine.adapt import adapt
 from lit_tl.engine.answers import Answer, Reading
 from lit_tl.engine.backward import ReadoutDiffers, backward
-from lit_tl.engine.batches import check_prompt, pad, plan_batches
+from lit_tl.engine.batches import pad, plan_batches
 from lit_tl.engine.interventions import FromRun, Intervention
 from lit_tl.engine.opening import Opening, opening_of
 from lit_tl.engine.passes import Pass, Placed, points_of
@@ -257,12 +257,13 @@ class Runner:
     ) -> Optional[Batch]:
         """A batch; None where memory is too short for all of its prompts together."""
         length, rows = max((len(prompt) for prompt in prompts), default=0), len(prompts)
-        state, device = tree_state(self.model), self.device
+        state, first = tree_state(self.model), next(self.model.parameters())
+        device = first.device
         needs = memory.Needs(
             gradients=request.gradients is not None,
             logits=request.logits == "all" or request.gradients is not None,
             observe=request.observe,
-            bytes_of_number=max(2, next(self.model.parameters()).element_size()),
+            bytes_of_number=max(2, first.element_size()),
             fused_attention=not state.twin_of or state.twin is not None,
         )
         needed = memory.bytes_of_pass(self.shape, needs, rows=rows, length=length)
@@ -285,7 +286,7 @@ class Runner:
         index: Optional[Sequence[int]] = None,
     ) -> Batch:
         for prompt in prompts:
-            check_prompt(prompt, self.shape)
+            prompt.check(self.shape)
         sites = [wanted.site for wanted in request.observe.values()]
         tree = self._tree(placed, [*sites, *(request.gradients.at if request.gradients else ())])
         places = range(len(prompts)) if index is None else index

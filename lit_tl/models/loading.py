@@ -1,8 +1,9 @@
 """From the name of a model to TransformerLens' model."""
 
 import contextlib
-from typing import Any, Iterator, Literal, get_args
+from typing import Any, Callable, Iterator, Literal, get_args
 
+from lit_tl.engine import jobs
 from lit_tl.hub import with_the_hub_if_it_answers
 from lit_tl.models.errors import LOADING_ERRORS, LoadingError, why_not_loaded
 from lit_tl.models.sources import Checkpoint, find_checkpoint
@@ -42,7 +43,10 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
         checkpoint = Checkpoint(name=name, path=name) if given else _found(name, model_kwargs)
         if checkpoint.local:
             transformers.utils.logging.disable_progress_bar()
-        with with_the_hub_if_it_answers(not checkpoint.local and not given):
+        with (
+            with_the_hub_if_it_answers(not checkpoint.local and not given),
+            _weights_reported(),
+        ):
             if not given:
                 model_kwargs |= _files(checkpoint, model_kwargs)
             with _tokenizer_as_it_is(model_kwargs.get("tokenizer")):
@@ -61,6 +65,43 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     if model.tokenizer is None:
         raise LoadingError(f"{name} has no tokenizer: put its tokenizer files beside the weights")
     return model
+
+
+class _Reported:
+    """A progress bar of transformers, whose items are also reported to the current job."""
+
+    def __init__(self, bar: Any, items: Any):
+        self._bar, self._count = bar, len(items) if hasattr(items, "__len__") else 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for i, item in enumerate(self._bar):
+            if self._count:
+                jobs.current().advance(i, self._count)
+            yield item
+
+    def __enter__(self) -> Any:
+        return self._bar.__enter__()
+
+    def __exit__(self, *error: Any) -> Any:
+        return self._bar.__exit__(*error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bar, name)
+
+
+@contextlib.contextmanager
+def _weights_reported() -> Iterator[None]:
+    """Inside, the current job hears how many of the weights are loaded, and may stop it."""
+    from transformers.utils import logging
+
+    def report(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _Reported(make(*args, **kwargs), args[0] if args else kwargs.get("iterable"))
+
+    before = logging.set_tqdm_hook(report)
+    try:
+        yield
+    finally:
+        logging.set_tqdm_hook(before)
 
 
 @contextlib.contextmanager

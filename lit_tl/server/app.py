@@ -87,6 +87,9 @@ class LitTlApp(lit_app.LitApp):
     def _gauges(self) -> dict[str, Callable[[], float]]:
         return {
             "lit_tl_jobs_queued": lambda: self.board.counts()["queued"],
+            "lit_tl_jobs_done": lambda: self.board.finished["done"],
+            "lit_tl_jobs_failed": lambda: self.board.finished["failed"],
+            "lit_tl_jobs_cancelled": lambda: self.board.finished["cancelled"],
             "lit_tl_jobs_running": lambda: self.board.counts()["running"],
             "lit_tl_cache_bytes": lambda: self._predictions.bytes,
             "lit_tl_models": lambda: sum(not name.startswith("_") for name in self._models),

@@ -67,11 +67,12 @@ class Routes:
             response = replies.respond(request, body, status=error.code or 400)
         for name, value in self._headers().items():
             response.headers.setdefault(name, value)
-        served = plugin.is_file(request.path) or request.path in (*self._api, *self._looked_at)
+        path = request.path
+        route = path if path in self._api else "file" if plugin.is_file(path) else "other"
         length = response.calculate_content_length() or 0
         self._monitor.seen(
             request,
-            "other" if not served else "file" if request.path not in self._api else request.path,
+            route,
             response.status_code,
             length,
             time.monotonic() - started,
