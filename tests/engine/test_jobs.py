@@ -1,5 +1,8 @@
 """Long work says how far it is, and stops between two batches."""
 
+import concurrent.futures
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -7,8 +10,12 @@ import torch
 
 from lit_tl import HookedTransformerLIT
 from lit_tl.engine import jobs
+from lit_tl.engine.hugging_face_models import HuggingFaceAdapter
+from lit_tl.engine.interventions import parse_intervention
 from lit_tl.engine.prompts import Prompt
+from lit_tl.engine.requests import Batch, Gradients, Targets
 from lit_tl.engine.runner import Runner
+from lit_tl.engine.sites import Site
 
 PROMPTS = [Prompt(ids=(0, i, i + 1)) for i in range(1, 21)]
 
@@ -92,3 +99,54 @@ def test_background_work_is_cut_into_small_pieces(bundled: HookedTransformerLIT)
         with jobs.working_on(jobs.Job(background=background)):
             sizes.append([len(batch.prompts) for batch in runner.run(prompts)])
     assert sizes == [[4], [1, 1, 1, 1]]
+
+
+def test_a_pass_that_gives_way_in_the_middle_gives_the_same_numbers(
+    bundled: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others run meanwhile, with gradients and with changes, on the same weights."""
+    runner, prompts = Runner(bundled.model), [Prompt(ids=tuple(range(1, 401)))] * 6
+    inside, seen = threading.Event(), []
+
+    def targets(batch: Batch) -> Targets:
+        count = len(batch.prompts)
+        last = [len(prompt) - 1 for prompt in batch.prompts]
+        return Targets(example=range(count), pos=last, token=[5] * count, weight=[1.0] * count)
+
+    def gradients(prompts: list[Prompt], **more: object) -> list[torch.Tensor]:
+        return [
+            batch.gradients[Site("embed")].clone()
+            for batch in runner.run(prompts, gradients=Gradients(targets), **more)
+        ]
+
+    def background() -> list[torch.Tensor]:
+        with jobs.working_on(jobs.Job(background=True)):
+            return gradients(prompts)
+
+    short = [Prompt(ids=(1, 2, 3, 4))]
+    zero = [parse_intervention("resid_post[1] = 0")]
+    expected, quick = background(), gradients(short)
+    changed = gradients(short, interventions=zero)
+    run = HuggingFaceAdapter.forward
+
+    def forward(self: HuggingFaceAdapter, ids: torch.Tensor, **more: object) -> object:
+        if ids.shape[1] != 400:
+            return run(self, ids, **more)
+        inside.set()
+        try:
+            return run(self, ids, **more)
+        finally:
+            inside.clear()
+
+    monkeypatch.setattr(HuggingFaceAdapter, "forward", forward)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(background)
+        while not slow.done():
+            with jobs.working_on(jobs.Job()):
+                assert torch.equal(gradients(short)[0], quick[0])
+                assert torch.equal(gradients(short, interventions=zero)[0], changed[0])
+                seen.append(inside.is_set())
+            time.sleep(0.005)
+    assert any(seen), "a short pass came while a long one was in its layers"
+    for values, before in zip(slow.result(), expected, strict=True):
+        assert torch.equal(values, before)

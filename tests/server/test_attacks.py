@@ -4,12 +4,14 @@ said that it should not."""
 import json
 import os
 import pathlib
+import random
 import socket
 
 import pytest
 from lit_nlp import app as lit_app
 
 from tests.live_server import LitServer
+from tests.server.malformed import resident_mb, send_all
 from tests.server.raw_requests import ask, exchange, refused
 
 CLIENT = pathlib.Path(lit_app.__file__).parent / "client" / "build" / "default"
@@ -289,3 +291,19 @@ def test_every_reply_keeps_browsers_to_the_servers_own_files(server: LitServer) 
         assert reply.headers["x-content-type-options"] == "nosniff"
         assert reply.headers["referrer-policy"] == "no-referrer"
         assert "server" not in reply.headers
+
+
+def test_malformed_requests_by_the_thousand(server: LitServer) -> None:
+    """Others each time; `python -m tests.server.malformed` sends more, and to LIT's own server."""
+    files, wrong = files_of(server), []
+    send_all(server.port, 100, seed=1)
+    before = resident_mb(server.process.pid)
+
+    def after(status: int, target: str, body: bytes) -> None:
+        if status >= 500 or status == 0:
+            wrong.append((status, target, body))
+
+    send_all(server.port, 1500, seed=random.randrange(2**32), after=after)
+    assert wrong == []
+    assert resident_mb(server.process.pid) - before < 50
+    assert files_of(server) == files
