@@ -176,7 +176,7 @@ def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> N
         unless_served.pop_all()
     if listener is None:
         return
-    server = Server(app, listener, at_end=app.stop)
+    server = Server(app, listener, at_end=app.stop, proxied=bool(names))
     server.end_at_ctrl_c()
     print(f"{announce(server.url, token, server.port)}  (Ctrl-C ends it)", flush=True)
     server.run()

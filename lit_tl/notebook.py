@@ -158,7 +158,7 @@ def serve(
             **lit_options,
         )
         unless_served.pop_all()
-    server = Server(app, listener, at_end=app.stop)
+    server = Server(app, listener, at_end=app.stop, proxied=bool(allow_host))
     if not quiet:
         print(announce(server.url, token, server.port), flush=True)
     if block:

@@ -131,6 +131,7 @@ async function follow(job, how, strip) {
     for (;;) {
       if (how.signal?.aborted) throw new DOMException('nobody waits any more', 'AbortError');
       if (cancelled.signal.aborted) return new Response('{"error": "cancelled"}', {status: 499});
+      const asked = performance.now();
       let response;
       try {
         response = await post(`get_job?ticket=${ticket}&wait=1&seen=${seen}`, cancelled.signal);
@@ -145,6 +146,7 @@ async function follow(job, how, strip) {
       ({job} = await response.json());
       if (job.partial && how.partial) how.partial(job.partial);
       seen = job.partials;
+      if (performance.now() - asked < 500) await pause(500); // the server is too busy to wait
       strip.show(job, cancel);
     }
   } finally {

@@ -53,6 +53,8 @@ class Job:
     ):
         self.background, self.client, self.offer = background, client, offer
         self._report, self._left = report, left
+        self.favoured_until = 0.0
+        """Until when background work goes as if somebody waited for it, by `time.monotonic`."""
         self._cancelled = threading.Event()
         self._low, self._high, self._reported = 0.0, 1.0, 0.0
 
@@ -162,8 +164,9 @@ def may_wait() -> None:
         raise WouldWait("the answer needs the model")
 
 
-_PATIENCE = 10.0
-"""Seconds after which background work goes before work that somebody waits for, once."""
+_PATIENCE, _SLICE = 4.0, 0.8
+"""Seconds after which background work goes before work that somebody waits for, and for how
+long."""
 _LOOK_AROUND_SECONDS = 0.5
 _CLIENTS = 4096
 
@@ -174,9 +177,13 @@ class _Place:
 
     thread: int
     gate: threading.Lock
+    job: Job
     background: bool
-    client: str
     since: float
+
+
+def _goes_last(job: Job) -> bool:
+    return job.background and job.favoured_until < time.monotonic()
 
 
 class Turns:
@@ -208,11 +215,12 @@ class Turns:
                 return self
             gate = threading.Lock()
             gate.acquire()
-            place = _Place(me, gate, job.background, job.client, time.monotonic())
+            place = _Place(me, gate, job, _goes_last(job), time.monotonic())
             self._waiting.append(place)
             self._hand_over()
         try:
             while not gate.acquire(timeout=_LOOK_AROUND_SECONDS):
+                job.check()
                 self.hand_over()
         except BaseException:  # Ctrl-C while waiting: nobody may be left holding the lock
             self._give_up(place)
@@ -236,6 +244,8 @@ class Turns:
 
     def _leave(self) -> None:
         with self._guard:
+            if self._owner != threading.get_ident():
+                return  # it was lost in the middle of a pass that gave way, and was interrupted
             self._depth -= 1
             if self._depth:
                 return
@@ -250,8 +260,10 @@ class Turns:
         """
         if self._owner != threading.get_ident():
             return  # a backward pass on a GPU, in a thread of PyTorch's
-        current().check()
-        if not _AWAITED and all(place.background for place in self._waiting):
+        job = current()
+        job.check()
+        others = _AWAITED or any(not place.background for place in self._waiting)
+        if not others or not _goes_last(job):
             return
         with self._guard:
             depth, self._depth = self._depth, 1
@@ -267,17 +279,22 @@ class Turns:
     def _hand_over(self) -> None:
         if self._owner is not None or not self._waiting:
             return
-        long_ago = time.monotonic() - _PATIENCE
+        now = time.monotonic()
+        impatient = [
+            place for place in self._waiting if place.background and place.since <= now - _PATIENCE
+        ]
         candidates = (
-            [place for place in self._waiting if place.background and place.since <= long_ago]
+            impatient
             or [place for place in self._waiting if not place.background]
             or ([] if _AWAITED else self._waiting)
         )
         if not candidates:
             return
-        place = min(candidates, key=lambda it: (self._last_turn.get(it.client, 0), it.since))
+        place = min(candidates, key=lambda it: (self._last_turn.get(it.job.client, 0), it.since))
         self._waiting.remove(place)
-        self._remember(place.client)
+        self._remember(place.job.client)
+        if impatient:
+            place.job.favoured_until = now + _SLICE
         self._owner, self._depth = place.thread, 1
         place.gate.release()
 
@@ -317,6 +334,26 @@ def _count_awaited(change: int) -> None:
         turns.hand_over()
 
 
+class PatientLock:
+    """A lock that a job which is cancelled stops waiting for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "PatientLock":
+        while not self._lock.acquire(timeout=_LOOK_AROUND_SECONDS):
+            current().check()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self._lock.release()
+
+
 class GivingWay:
     """The lock of a tree for background passes, which let others have the turn between two layers:
     nobody else may use the tree meanwhile.
@@ -330,7 +367,8 @@ class GivingWay:
 
     def __enter__(self) -> "GivingWay":
         may_wait()
-        self._own.acquire()
+        while not self._own.acquire(timeout=_LOOK_AROUND_SECONDS):
+            current().check()
         try:
             self.turns.__enter__()
         except BaseException:

@@ -1,6 +1,7 @@
 """What a pass needs of memory, and what there is."""
 
 import dataclasses
+import functools
 import pathlib
 import re
 import resource
@@ -15,17 +16,14 @@ from lit_tl.engine.protocol import ModelShape
 from lit_tl.engine.requests import Observe
 from lit_tl.engine.sites import AXES, INSIDE_ATTENTION, Axis
 
-_CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
-"""Of version 2 and 1: a container's limit, and what it uses."""
+_CGROUPS = pathlib.Path("/sys/fs/cgroup")
 _KEPT_FOR_BACKWARD = 17
 """Numbers of the size of the residual that a block keeps for the backward pass, and of the size of
 the attention scores 2.5 more (Korthikanti et al. 2022, section 4)."""
 _UNDER_WAY = 10
 """Numbers of the size of the residual that a block holds while it runs."""
 _SCORES = 4.0
+_LEAST = 100_000_000
 _LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>%|[KMGT]?B)", re.IGNORECASE)
 _UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "not enough memory")
@@ -58,9 +56,16 @@ def limit_of(text: str) -> int:
     unit = match["unit"].upper() if match else ""
     if not number > 0 or (unit == "%" and number > 100):
         raise ValueError(f"a memory limit of {text!r}: give a size such as 8GB, or a share as 80%")
+    held = psutil.Process().memory_info().rss
     if unit == "%":
-        return int(psutil.Process().memory_info().rss + free_on_cpu() * number / 100)
-    return int(number * _UNITS[unit])
+        return int(held + free_on_cpu() * number / 100)
+    limit = min(number * _UNITS[unit], 1e18)
+    if limit < held + _LEAST:
+        raise ValueError(
+            f"a memory limit of {text}: the server takes {said(held)} before it holds a model, and "
+            f"needs {said(_LEAST)} more at least"
+        )
+    return int(limit)
 
 
 def free_on_cpu() -> int:
@@ -68,7 +73,7 @@ def free_on_cpu() -> int:
     limit that was set."""
     memory = psutil.Process().memory_info()
     free = [psutil.virtual_memory().available]
-    for limit, used in _CGROUPS:
+    for limit, used in _cgroup_files():
         numbers = [_number_in(limit), _number_in(used)]
         if None not in numbers:
             free.append(numbers[0] - numbers[1])  # type: ignore[operator]
@@ -89,9 +94,33 @@ def free_on(device: torch.device) -> int:
     return int(free + unused)
 
 
-def _number_in(path: str) -> Optional[int]:
+@functools.cache
+def _cgroup_files() -> tuple[tuple[pathlib.Path, pathlib.Path], ...]:
+    """Of the control groups that this process is in, from its own up: the file with the limit, and
+    that with what is used, of version 2 and 1."""
+    files = []
     try:
-        text = pathlib.Path(path).read_text().strip()
+        lines = pathlib.Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return ()
+    for line in lines:
+        _, kinds, own = line.split(":", 2)
+        if kinds and "memory" not in kinds.split(","):
+            continue
+        root = _CGROUPS / "memory" if kinds else _CGROUPS
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        limit, used = names if kinds else ("memory.max", "memory.current")
+        folder = root / own.lstrip("/")
+        for each in (folder, *folder.parents):
+            if each == root.parent:
+                break
+            files.append((each / limit, each / used))
+    return tuple(files)
+
+
+def _number_in(path: pathlib.Path) -> Optional[int]:
+    try:
+        text = path.read_text().strip()
     except OSError:
         return None
     return int(text) if text.isdigit() else None

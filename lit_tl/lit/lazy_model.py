@@ -90,11 +90,11 @@ class _UnderWay:
 
     def claim(
         self, missing: Mapping[tuple[str, ...], Sequence[_Entry]]
-    ) -> tuple[dict[tuple[str, ...], list[_Entry]], list[threading.Event]]:
+    ) -> tuple[dict[tuple[str, ...], list[_Entry]], threading.Event, list[threading.Event]]:
         """Take what nobody computes, or background work alone, if this is not.
 
         Returns:
-            What is to be computed here, and the ends of what others compute.
+            What is to be computed here, the event of its end, and the ends of what others compute.
         """
         own: dict[tuple[str, ...], list[_Entry]] = {}
         others: list[threading.Event] = []
@@ -108,17 +108,18 @@ class _UnderWay:
                     else:
                         self._claims[entry[1]] = finished, background
                         own.setdefault(names, []).append(entry)
-        return own, others
+        return own, finished, others
 
-    def release(self, own: Mapping[tuple[str, ...], Sequence[_Entry]]) -> None:
-        """Say that what was taken is computed, or will not be."""
-        events = set()
+    def release(
+        self, own: Mapping[tuple[str, ...], Sequence[_Entry]], finished: threading.Event
+    ) -> None:
+        """Say that what was taken is computed, or will not be. What another has taken over since
+        stays theirs."""
         with self._guard:
             for _, key, _ in itertools.chain.from_iterable(own.values()):
-                if claim := self._claims.pop(key, None):
-                    events.add(claim[0])
-        for event in events:
-            event.set()
+                if self._claims.get(key, (None, False))[0] is finished:
+                    del self._claims[key]
+        finished.set()
 
 
 class LazyModel(lit_model.ModelWrapper):
@@ -193,15 +194,15 @@ class LazyModel(lit_model.ModelWrapper):
         computed = False
         while missing := self._not_cached(entries, wanted):
             jobs.may_wait()
-            own, others = self._under_way.claim(missing)
+            own, finished, others = self._under_way.claim(missing)
             try:
                 for names, group in own.items():
                     computed = True
                     self._compute(names, group)
             finally:
-                self._under_way.release(own)
-            for finished in others:
-                while not finished.wait(_LOOK_AROUND_SECONDS):
+                self._under_way.release(own, finished)
+            for other in others:
+                while not other.wait(_LOOK_AROUND_SECONDS):
                     jobs.current().check()
         return computed
 

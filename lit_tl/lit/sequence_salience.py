@@ -62,6 +62,10 @@ class TokenizerSibling(lit_model.Model):
         """What this is for."""
         return "Tokens for LIT's Sequence Salience."
 
+    def state(self) -> str:
+        """What changes when the model does."""
+        return self._loaded.state()
+
     def input_spec(self) -> lit_types.Spec:
         """Prompt and target."""
         target = lit_types.TextSegment(required=False)
@@ -86,6 +90,7 @@ class Method:
 
     score: Callable[[methods.Explained], methods.Scores]
     contrastive: bool = False
+    takes_long: bool = False
 
 
 def _integrated_gradients(explained: methods.Explained) -> methods.Scores:
@@ -96,14 +101,19 @@ def _integrated_gradients(explained: methods.Explained) -> methods.Scores:
 METHODS: Mapping[str, Method] = {
     "grad_l2": Method(score=methods.grad_l2),
     "grad_dot_input": Method(score=methods.grad_dot_input),
-    "integrated_gradients": Method(score=_integrated_gradients),
-    "occlusion": Method(score=methods.occlusion),
+    "integrated_gradients": Method(score=_integrated_gradients, takes_long=True),
+    "occlusion": Method(score=methods.occlusion, takes_long=True),
     "attention_value": Method(score=methods.attention_value),
     "contrast_grad_l2": Method(score=methods.grad_l2, contrastive=True),
-    "contrast_integrated_gradients": Method(score=_integrated_gradients, contrastive=True),
+    "contrast_integrated_gradients": Method(
+        score=_integrated_gradients, contrastive=True, takes_long=True
+    ),
 }
 """Methods by the names of their buttons. Contrastive ones explain the answer against the foil (Yin
 and Neubig 2022)."""
+
+
+SLOW_FIELDS = frozenset(name for name, method in METHODS.items() if method.takes_long)
 
 
 class SalienceSibling(lit_model.Model):
@@ -121,6 +131,10 @@ class SalienceSibling(lit_model.Model):
     def description(self) -> str:
         """What this is for."""
         return "Token scores for LIT's Sequence Salience."
+
+    def state(self) -> str:
+        """What changes when the model does."""
+        return self._loaded.state()
 
     def input_spec(self) -> lit_types.Spec:
         """Prompt, target, and which of their tokens to explain."""

@@ -2,7 +2,6 @@
 browsers can take."""
 
 import gc
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
@@ -13,11 +12,12 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import caching, serialize, utils
 from werkzeug import wrappers
 
+from lit_tl.engine import jobs
 from lit_tl.lit import freed_memory
 from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
 from lit_tl.lit.lazy_model import LazyModel, PredictionCache
 from lit_tl.lit.model import HookedTransformerLIT
-from lit_tl.lit.sequence_salience import SalienceSibling, siblings
+from lit_tl.lit.sequence_salience import SLOW_FIELDS, SalienceSibling, siblings
 from lit_tl.names import safe_label
 from lit_tl.server import replies
 from lit_tl.server.gate import Gate
@@ -32,7 +32,7 @@ MAX_INPUTS, MAX_TEXT, MAX_REPLY_BYTES = 20_000, 2**19, 2**27
 ANALYSIS_PATH = "/get_analysis"
 _MANY_INPUTS = 32
 """Inputs above which a request is background work."""
-_LONG = ("/create_model", "/create_dataset", "/get_metrics")
+_LONG = ("/create_model", "/create_dataset", "/get_metrics", "/unload_model")
 _LOADING = ("/create_model", "/create_dataset")
 _MAY_BE_KEPT = ("/get_info", "/get_dataset", "/get_preds", "/get_metrics", ANALYSIS_PATH)
 _TITLES = {
@@ -70,7 +70,8 @@ class LitTlApp(lit_app.LitApp):
         **kw: Any,
     ):
         self._predictions = PredictionCache(cache_bytes)
-        self._loading, self._max_models = threading.Lock(), max_models
+        self._loading, self._max_models = jobs.PatientLock(), max_models
+        self._loading_data = jobs.PatientLock()
         self.board = JobBoard()
         """The jobs that requests have become."""
         self._requests = JobRequests(self.board, self._read, self._describe)
@@ -92,7 +93,7 @@ class LitTlApp(lit_app.LitApp):
             "lit_tl_jobs_cancelled": lambda: self.board.finished["cancelled"],
             "lit_tl_jobs_running": lambda: self.board.counts()["running"],
             "lit_tl_cache_bytes": lambda: self._predictions.bytes,
-            "lit_tl_models": lambda: sum(not name.startswith("_") for name in self._models),
+            "lit_tl_models": lambda: sum(not name.startswith("_") for name in list(self._models)),
         }
 
     def _handlers(self) -> dict[str, Handler]:
@@ -235,7 +236,7 @@ class LitTlApp(lit_app.LitApp):
 
     def _create_dataset(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:
         """As LIT's, under a name that its client can handle."""
-        with self._loading:
+        with self._loading_data:
             _name_for_a_url(data, self._datasets)
             return super()._create_dataset(data, *args, **kw)
 
@@ -293,16 +294,25 @@ class LitTlApp(lit_app.LitApp):
             config = data.get("config") or {}
             title = f"{title} {config.get('new_name') or config.get('model_name') or ''}".strip()
         models = [self._models.get(query.get(key, "")) for key in ("model", "other_model")]
+        slow = SLOW_FIELDS & set((query.get("requested_fields") or "").split(","))
+        long = path in _LONG or bool(getattr(named, "takes_long", False)) or bool(slow)
+        ours = all(each is None or isinstance(each, LazyModel) for each in models)
         return Described(
             title,
-            background=many or path in _LONG or bool(getattr(named, "takes_long", False)),
-            at_once=path in _MAY_BE_KEPT,
-            state=lambda: " ".join(each.state() for each in models if isinstance(each, LazyModel)),
+            background=many or long,
+            at_once=path in _MAY_BE_KEPT and ours,
+            state=lambda: " ".join(f"{id(each)} {_state(each)}" for each in models),
         )
 
     def stop(self) -> None:
         """Cancel all jobs."""
         self.board.stop()
+
+
+def _state(model: Any) -> str:
+    """What changes when a model does, of a model that can tell."""
+    state: Optional[Callable[[], str]] = getattr(model, "state", None)
+    return "" if state is None else state()
 
 
 def _body(request: wrappers.Request) -> dict[str, Any]:

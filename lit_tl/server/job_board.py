@@ -14,6 +14,7 @@ import time
 from typing import Any, Callable, Mapping, Optional
 
 from lit_tl.engine.jobs import Cancelled, Job, working_on
+from lit_tl.lit import freed_memory
 
 KEEP_SECONDS = 30.0
 """How long a job goes on, or its answer is kept, when nobody looks."""
@@ -22,6 +23,9 @@ _OF_A_CLIENT = {False: 8, True: 2}
 """Most jobs that run at once, of all clients and of one: those that somebody waits for, and
 background work."""
 _WAITING_OF_A_CLIENT = 200
+_LARGE = 2**20
+_BYTES_OF_A_CLIENT, _BYTES = 48 * 2**20, 96 * 2**20
+"""Most bytes of the bodies of requests that wait or run, of one client and of all."""
 _LOOK_AROUND_SECONDS = 0.1
 
 
@@ -42,6 +46,9 @@ class Outcome:
     body: bytes
 
 
+CANCELLED = Outcome(499, b'{"error": "cancelled"}')
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
     """What a job is to do.
@@ -51,6 +58,7 @@ class Task:
         title: for people.
         client: who asks.
         background: whether it takes long, and others go first.
+        size: of the request, in bytes.
         work: the answer.
         partial: makes a body of what the work offers while it goes on.
     """
@@ -59,6 +67,7 @@ class Task:
     title: str
     client: str
     background: bool
+    size: int
     work: Callable[[], Outcome]
     partial: Callable[[Any], bytes]
 
@@ -102,7 +111,10 @@ class RunningJob:
                 self.job.check()
                 outcome = self.task.work()
         except Cancelled:
-            outcome = Outcome(499, b'{"error": "cancelled"}')
+            outcome = CANCELLED
+        except BaseException:  # noqa: BLE001  (the thread's outer edge: followers must hear of it)
+            outcome = Outcome(500, b'{"error": "the server failed; its log has the reason"}')
+        self.task = dataclasses.replace(self.task, work=lambda: CANCELLED)  # lets go of the request
         with self._changed:
             self.outcome = outcome
             self._changed.notify_all()
@@ -146,10 +158,8 @@ class JobBoard:
         """
         with self._guard:
             running = self._jobs.get(task.key)
-            if running is None:
-                waiting = sum(job.task.client == task.client for job in self._queue)
-                if waiting >= _WAITING_OF_A_CLIENT:
-                    raise TooManyJobs(f"{waiting} of your requests wait: try again later")
+            if running is None or running.outcome is not None:
+                self._check_room(task)
                 running = self._jobs[task.key] = RunningJob(task)
                 self._queue.append(running)
             ticket = secrets.token_urlsafe(16)
@@ -157,6 +167,16 @@ class JobBoard:
             self._tickets[ticket] = running
             self._dispatch()
         return running, ticket
+
+    def _check_room(self, task: Task) -> None:
+        waiting = sum(job.task.client == task.client for job in self._queue)
+        if waiting >= _WAITING_OF_A_CLIENT:
+            raise TooManyJobs(f"{waiting} of your requests wait: try again later")
+        under_way = [*self._queue, *self._running]
+        own = sum(job.task.size for job in under_way if job.task.client == task.client)
+        whole = sum(job.task.size for job in under_way)
+        if under_way and (own + task.size > _BYTES_OF_A_CLIENT or whole + task.size > _BYTES):
+            raise TooManyJobs("requests with much data wait already: try again later")
 
     def wait(
         self, running: RunningJob, ticket: str, seconds: float, left: Callable[[], bool]
@@ -196,6 +216,8 @@ class JobBoard:
             running.tickets.pop(ticket, None)
             if not running.tickets:
                 self._end(running)
+        if running.task.size > _LARGE:
+            freed_memory.give_back()
 
     def jobs_of(self, client: str) -> list[tuple[RunningJob, str]]:
         """A client's jobs that have not ended, each with a new ticket: a page that was loaded again
@@ -260,6 +282,8 @@ class JobBoard:
             ended = "done" if status < 400 else "cancelled" if status == 499 else "failed"
             self.finished[ended] += 1
             self._dispatch()
+        if running.task.size > _LARGE:
+            freed_memory.give_back()
 
     def _start_sweeping(self) -> None:
         if self._sweeper is None:

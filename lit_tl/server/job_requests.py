@@ -22,8 +22,9 @@ from lit_tl.server.job_board import JobBoard, Outcome, RunningJob, Task, TooMany
 
 CLIENT_HEADER = "X-Lit-Tl-Client"
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{8,64}")
-MAX_WAITING = 24
-"""Connections that may wait for their answers at once. Each holds one of the server's threads."""
+MAX_WAITING, MAX_LOOKING = 24, 12
+"""Connections that may wait at once for their answers, and for how far a job is. Each holds one of
+the server's threads."""
 _LONGEST_WAIT, _FIRST_WAIT = 10.0, 1.0
 Answer = Callable[..., Any]
 
@@ -59,6 +60,7 @@ class JobRequests:
     ):
         self._board, self._read, self._describe = board, read, describe
         self._may_wait = threading.BoundedSemaphore(MAX_WAITING)
+        self._may_look = threading.BoundedSemaphore(MAX_LOOKING)
 
     def answer(self, request: wrappers.Request, method: Answer) -> wrappers.Response:
         """The answer, or a ticket for it, or one sentence that says why there is none."""
@@ -82,6 +84,7 @@ class JobRequests:
                 title=described.title,
                 client=client_of(request),
                 background=described.background,
+                size=len(request.get_data()),
                 work=lambda: _outcome(request.path, lambda: encoded(method(data, **query))),
                 partial=lambda result: encoded([result]),
             )
@@ -115,12 +118,12 @@ class JobRequests:
         """How far a ticket's job is, or its answer."""
         ticket = request.args.get("ticket", "")
         seen, wait = _number(request, "seen"), min(_number(request, "wait"), _LONGEST_WAIT)
-        holds = self._may_wait.acquire(blocking=False)
+        holds = self._may_look.acquire(blocking=False)
         try:
             running = self._board.look(ticket, wait=wait if holds else 0.0)
         finally:
             if holds:
-                self._may_wait.release()
+                self._may_look.release()
         if running is None:
             sentence = "this server does not know the job: it has ended, so ask again"
             return replies.respond(request, replies.to_json({"error": sentence}), status=404)
@@ -190,12 +193,16 @@ def _preferred_wait(request: wrappers.Request) -> Optional[float]:
     if "respond-async" not in preferences:
         return None
     given = next((part[5:] for part in preferences if part.startswith("wait=")), "")
-    return min(float(given), _LONGEST_WAIT) if given.isdigit() else _FIRST_WAIT
+    return min(_whole(given), _LONGEST_WAIT) if given else _FIRST_WAIT
 
 
 def _number(request: wrappers.Request, name: str) -> float:
-    given = request.args.get(name, "")
-    return float(given) if given.isdigit() and len(given) < 10 else 0.0
+    return _whole(request.args.get(name, ""))
+
+
+def _whole(text: str) -> float:
+    """A whole number out of a text, 0 where it is none."""
+    return float(text) if re.fullmatch("[0-9]{1,9}", text) else 0.0
 
 
 def _outcome(path: str, work: Callable[[], bytes]) -> Outcome:

@@ -27,7 +27,7 @@ class AccessLog:
     """
 
     def __init__(self, file: TextIO, *, as_json: bool = False):
-        self._file, self._as_json = file, as_json
+        self._file, self._as_json, self._failed = file, as_json, False
 
     @classmethod
     def at(cls, path: str, *, as_json: bool = False) -> "AccessLog":
@@ -63,8 +63,13 @@ class AccessLog:
                 f"{entry['time']} {entry['client']} {method} {path} {status} {size} B "
                 f"{seconds:.3f} s"
             )
-        self._file.write(f"{line}\n")
-        self._file.flush()
+        try:
+            self._file.write(f"{line}\n")
+            self._file.flush()
+        except OSError as error:  # a full disk stops the log, and not the server
+            if not self._failed:
+                self._failed = True
+                print(f"lit_tl: the access log has gaps: {error.strerror}", file=sys.stderr)
 
 
 class Monitor:

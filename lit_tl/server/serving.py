@@ -14,8 +14,9 @@ from waitress import channel, wasyncore
 
 MAX_HEADER_BYTES, MAX_BODY_BYTES = 64 * 2**10, 32 * 2**20
 IDLE_SECONDS, STOP_SECONDS = 60, 4
-MAX_CONNECTIONS, MAX_REQUEST_SECONDS = 1000, 60
-THREADS = 32
+MAX_CONNECTIONS, MAX_REQUEST_SECONDS, SLOW_READER_SECONDS = 1000, 60, 5
+MAX_UNREAD_BYTES = 64 * 2**20
+THREADS = 48
 
 
 class ServingError(OSError):
@@ -70,6 +71,22 @@ class _Channel(channel.HTTPChannel):
 
     _began = 0.0
 
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """Wait for a client to read what it was sent, but not for long: a thread waits here.
+
+        Raises:
+            ClientDisconnected: it does not read.
+        """
+        end = time.monotonic() + SLOW_READER_SECONDS
+        while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
+            if time.monotonic() > end:
+                self.will_close = True
+                self.server.pull_trigger()
+                raise channel.ClientDisconnected
+            self.server.pull_trigger()
+            with self.outbuf_lock:
+                self.outbuf_lock.wait(0.1)
+
     def received(self, data: bytes) -> bool:
         """Take what has come."""
         if self.request is None:
@@ -90,6 +107,7 @@ class Server:
         app: the application.
         listener: the socket, which is closed at the end.
         threads: requests that are answered at once.
+        proxied: whether a proxy on this machine says whose requests it brings.
         at_end: called before the server waits for these to end.
     """
 
@@ -100,6 +118,7 @@ class Server:
         *,
         threads: int = THREADS,
         at_end: Callable[[], object] = lambda: None,
+        proxied: bool = False,
     ):
         log = logging.getLogger("waitress")
         log.setLevel(logging.ERROR)
@@ -117,11 +136,15 @@ class Server:
             max_request_header_size=MAX_HEADER_BYTES,
             max_request_body_size=MAX_BODY_BYTES,
             channel_timeout=IDLE_SECONDS,
+            outbuf_high_watermark=MAX_UNREAD_BYTES,
             cleanup_interval=IDLE_SECONDS // 4,
             connection_limit=MAX_CONNECTIONS,
             channel_request_lookahead=1,  # a connection that closes is noticed meanwhile
             asyncore_use_poll=True,
             clear_untrusted_proxy_headers=False,
+            **({"trusted_proxy": "127.0.0.1", "trusted_proxy_headers": "x-forwarded-for"})
+            if proxied
+            else {},
         )
         self._server.channel_class = _Channel
 

@@ -92,7 +92,10 @@ def test_attention_that_is_looked_at_is_counted(bundled: HookedTransformerLIT) -
     assert sizes[1] - sizes[0] >= kept
 
 
-@pytest.mark.parametrize(("text", "size"), [("8GB", 8e9), ("500 mb", 5e8), ("1.5TB", 1.5e12)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("8GB", 8e9), ("50000 mb", 5e10), ("1.5TB", 1.5e12), ("9" * 400 + "TB", 1e18)],
+)
 def test_limits_as_sizes(text: str, size: float) -> None:
     assert memory.limit_of(text) == size
 
@@ -107,6 +110,11 @@ def test_a_limit_as_a_share_and_what_is_left_of_it() -> None:
         assert memory.free_on_cpu() == 0
     finally:
         memory.set_limit(None)
+
+
+def test_a_limit_below_what_the_server_itself_takes() -> None:
+    with pytest.raises(ValueError, match=r"a memory limit of 10MB: the server takes .* needs"):
+        memory.limit_of("10MB")
 
 
 @pytest.mark.parametrize("text", ["", "8", "GB", "-1GB", "0%", "101%", "nan GB", "8 XB"])

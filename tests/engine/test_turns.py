@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -159,3 +160,87 @@ def test_an_answer_that_is_to_come_at_once_does_not_wait() -> None:
         pass
     with Turns():
         pass
+
+
+def test_background_work_gets_a_share_beside_an_endless_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lit_tl.engine.jobs._PATIENCE", 0.2)
+    monkeypatch.setattr("lit_tl.engine.jobs._SLICE", 0.1)
+    turns, stop, shares = Turns(), threading.Event(), {"asked": 0, "background": 0}
+
+    def work(name: str, background: bool) -> None:
+        with jobs.working_on(jobs.Job(background=background, client=name)):
+            while not stop.is_set():
+                with turns:
+                    shares[name] += 1
+                    for _ in range(10):
+                        time.sleep(0.001)
+                        if background:
+                            turns.give_way()
+
+    threads = [
+        threading.Thread(target=work, args=args)
+        for args in (("asked", False), ("asked", False), ("background", True))
+    ]
+    for thread in threads:
+        thread.start()
+    wait_until = time.monotonic() + 30
+    while shares["background"] < 12 and time.monotonic() < wait_until:
+        time.sleep(0.01)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert shares["background"] >= 12
+    assert shares["asked"] > shares["background"]
+
+
+def test_a_cancelled_job_stops_waiting_for_its_turn() -> None:
+    turns, job, ended = Turns(), jobs.Job(background=True), threading.Event()
+
+    def work() -> None:
+        with jobs.working_on(job), pytest.raises(jobs.Cancelled), turns:
+            pass
+        ended.set()
+
+    with turns:
+        waiting = threading.Thread(target=work)
+        waiting.start()
+        while not turns.waiting:
+            pass
+        job.cancel()
+        assert ended.wait(timeout=30)
+        assert not turns.waiting
+    waiting.join()
+
+
+def test_a_pass_that_is_interrupted_while_it_gives_way_leaves_the_turn_to_others() -> None:
+    turns, job = Turns(), jobs.Job(background=True)
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with jobs.working_on(jobs.Job()), turns:
+            inside.set()
+            job.cancel()
+            leave.wait(timeout=60)
+
+    holding = threading.Thread(target=other)
+
+    def a_pass() -> None:
+        with turns:
+            holding.start()
+            while not turns.waiting:
+                pass
+            turns.give_way()
+
+    with jobs.working_on(job), pytest.raises(jobs.Cancelled):
+        a_pass()
+    assert inside.is_set()
+    third = threading.Thread(target=lambda: turns.__enter__())
+    third.start()
+    while not turns.waiting:
+        pass
+    assert turns._owner == holding.ident, "nobody else is in"
+    leave.set()
+    holding.join(timeout=60)
+    third.join(timeout=60)

@@ -68,9 +68,13 @@ QUERY = [
     "other_model",
     "model_name",
     "ticket",
+    "wait",
+    "seen",
     "response_simple_json",
 ]
-TEXTS = st.one_of(st.sampled_from(NAMES), st.text(max_size=20))
+TEXTS = st.one_of(
+    st.sampled_from(NAMES), st.sampled_from(["²", "-1", "9" * 40]), st.text(max_size=20)
+)
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -99,7 +103,10 @@ BODIES = st.one_of(
 )
 HEADERS = st.dictionaries(
     st.sampled_from(["Prefer", "X-Lit-Tl-Client", "Origin", "Cookie", "Accept-Encoding", "Range"]),
-    st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20),
+    st.one_of(
+        st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=20),
+        st.sampled_from(["respond-async, wait=²", "respond-async, wait=99999999999", "wait=-1"]),
+    ),
     max_size=2,
 )
 

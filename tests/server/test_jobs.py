@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from lit_tl.server.job_board import KEEP_SECONDS
 from lit_tl.server.job_requests import MAX_WAITING
 from tests.live_server import LitServer
+from tests.server.malformed import resident_mb
 from tests.server.raw_requests import Reply, ask
 
 MANY = 8_000
@@ -204,3 +206,70 @@ def test_more_connections_than_may_wait(server: LitServer) -> None:
         assert ask(server.port).status == 200
         job = start(server, "has-a-ticket")
         post(server, f"/cancel_job?ticket={job['ticket']}")
+
+
+def test_what_waits_is_bounded_in_bytes(server: LitServer) -> None:
+    """And memory comes back when it is cancelled."""
+    before, tickets, statuses = resident_mb(server.process.pid), [], []
+    for i in range(12):
+        texts = [f"{i} {j} " + "long " * 1000 for j in range(2000)]
+        inputs = [
+            {"id": f"{j}", "meta": {}, "data": {"_id": f"{j}", "text": text}}
+            for j, text in enumerate(texts)
+        ]
+        target = "/get_preds?model=lit-tl-tiny&dataset_name=ioi&requested_fields=generated_text"
+        body = json.dumps({"inputs": inputs}).encode()
+        reply = post(server, target, body, "much-data", Prefer="respond-async, wait=0")
+        statuses.append(reply.status)
+        if reply.status == 202:
+            tickets.append(json.loads(reply.body)["job"]["ticket"])
+    assert statuses[0] == 202, statuses
+    assert statuses[-1] == 503, statuses
+    assert resident_mb(server.process.pid) - before < 1200
+    for ticket in tickets:
+        post(server, f"/cancel_job?ticket={ticket}")
+    wait_for(lambda: is_idle(server))
+    assert resident_mb(server.process.pid) - before < 200
+
+
+@pytest.mark.parametrize("number", ["²", "-1", "1e9", "", "9" * 30, "٣"])
+def test_numbers_that_are_none(server: LitServer, number: str) -> None:
+    quoted = urllib.parse.quote(number)
+    assert post(server, f"/get_job?ticket=x&wait={quoted}&seen={quoted}").status == 404
+    reply = post(server, "/get_info", b"{}", "somebody", Prefer=f"respond-async, wait={number}")
+    assert reply.status == 200
+
+
+def test_an_answer_that_nobody_fetched_is_not_given_to_who_asks_later(server: LitServer) -> None:
+    """Loading a model, unloading it, loading it again: each time it is loaded."""
+    body = json.dumps({"config": {"new_name": "again", "model_name": "lit-tl-tiny"}}).encode()
+    target = "/create_model?model_name=TransformerLens"
+
+    def names() -> set[str]:
+        return set(json.loads(ask(server.port).body)["models"])
+
+    assert post(server, target, body, "first", Prefer="respond-async, wait=0").status == 202
+    wait_for(lambda: "again" in names())
+    assert post(server, "/unload_model?model=again").status == 200
+    assert "again" not in names()
+    assert not any("again" in name for name in names()), "its hidden siblings neither"
+    assert post(server, target, body, "second").status == 200
+    assert "again" in names()
+    assert post(server, "/unload_model?model=again").status == 200
+    refused = post(server, "/unload_model?model=lit-tl-tiny")
+    assert refused.status == 400
+    assert "the only model" in json.loads(refused.body)["error"]
+    assert post(server, "/unload_model?model=_lit-tl-tiny_salience").status == 400
+
+
+def test_clients_that_do_not_read_hold_nobody_up(server: LitServer) -> None:
+    request = b"GET /main.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stack.enter_context(connection)
+            connection.connect(("127.0.0.1", server.port))
+            connection.sendall(request)
+        time.sleep(2.0)
+        assert ask(server.port, "/healthz", method="GET", body=b"").status == 200

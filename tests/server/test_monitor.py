@@ -70,3 +70,10 @@ def test_several_processes_are_refused(bundled: HookedTransformerLIT) -> None:
     refused = client.post("/get_info", environ_overrides={"wsgi.multiprocess": True})
     assert refused.status_code == 503
     assert "one worker" in refused.json["error"]
+
+
+def test_a_full_disk_stops_the_log_and_not_the_server() -> None:
+    server = LitServer("--datasets", "ioi", "--access_log", "/dev/full")
+    assert [ask(server.port).status for _ in range(2)] == [200, 200]
+    assert server.stop() == 0
+    assert server.errors().count("the access log has gaps: No space left on device") == 1
