@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import gc
 from typing import Any, Optional
 
 
@@ -12,6 +13,12 @@ def _glibc() -> Optional[Any]:
     except OSError:
         return None
     return library if hasattr(library, "malloc_trim") else None
+
+
+def collect_and_give_back() -> None:
+    """Where much was let go of: an error that ended the work may still hold it, in a cycle."""
+    gc.collect()
+    give_back()
 
 
 def give_back() -> None:

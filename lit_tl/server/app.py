@@ -1,7 +1,6 @@
 """LIT's application with our models: fields made when they are asked for, threads, replies that
 browsers can take."""
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
@@ -230,8 +229,7 @@ class LitTlApp(lit_app.LitApp):
                 self._models.pop(name, None)
             self._info = self._build_metadata()
         del gone
-        gc.collect()
-        freed_memory.give_back()
+        freed_memory.collect_and_give_back()
         return self._info
 
     def _create_dataset(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:

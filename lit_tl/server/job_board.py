@@ -217,7 +217,7 @@ class JobBoard:
             if not running.tickets:
                 self._end(running)
         if running.task.size > _LARGE:
-            freed_memory.give_back()
+            freed_memory.collect_and_give_back()
 
     def jobs_of(self, client: str) -> list[tuple[RunningJob, str]]:
         """A client's jobs that have not ended, each with a new ticket: a page that was loaded again
@@ -283,7 +283,7 @@ class JobBoard:
             self.finished[ended] += 1
             self._dispatch()
         if running.task.size > _LARGE:
-            freed_memory.give_back()
+            freed_memory.collect_and_give_back()
 
     def _start_sweeping(self) -> None:
         if self._sweeper is None:
