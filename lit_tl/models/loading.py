@@ -7,7 +7,7 @@ from lit_tl.engine import jobs
 from lit_tl.hub import with_the_hub_if_it_answers
 from lit_tl.models.errors import LOADING_ERRORS, LoadingError, why_not_loaded
 from lit_tl.models.sources import Checkpoint, find_checkpoint
-from lit_tl.models.weights import WholeWeights, load_tokenizer, load_weights
+from lit_tl.models.weights import WholeWeights, load_tokenizer, load_weights, require_room
 
 Dtype = Literal["float32", "float16", "bfloat16", "float64"]
 """Number formats for weights."""
@@ -42,6 +42,9 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     try:
         checkpoint = Checkpoint(name=name, path=name) if given else _found(name, model_kwargs)
         if checkpoint.local:
+            require_room(
+                checkpoint, as_dtype(model_kwargs.get("dtype")), model_kwargs.get("device")
+            )
             transformers.utils.logging.disable_progress_bar()
         with (
             with_the_hub_if_it_answers(not checkpoint.local and not given),

@@ -1,11 +1,16 @@
 """The weights of a checkpoint: all of them, in memory of their own."""
 
 import importlib.util
+import json
+import pathlib
 import warnings
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 from lit_tl.models.errors import LoadingError
 from lit_tl.models.sources import Checkpoint
+
+if TYPE_CHECKING:
+    import torch
 
 _NAMED = 3
 """Weights that a sentence names before it counts the rest."""
@@ -214,3 +219,46 @@ def _merged(model: Any, checkpoint: Checkpoint) -> Any:
     merged = wrapped.merge_and_unload(safe_merge=True)
     merged.config.name_or_path = checkpoint.name
     return merged
+
+
+def require_room(checkpoint: Checkpoint, dtype: "torch.dtype", device: Any) -> None:
+    """Refuse a local checkpoint whose weights do not fit into memory, before they are read.
+
+    Args:
+        checkpoint: in a folder.
+        dtype: that the weights will have.
+        device: where they will be; None is the best there is.
+
+    Raises:
+        LoadingError: they do not fit.
+    """
+    import torch
+
+    from lit_tl.engine import memory
+
+    on_cpu = str(device or ("cuda" if torch.cuda.is_available() else "cpu")) == "cpu"
+    folder = pathlib.Path(checkpoint.path)
+    files = list(folder.glob("*.safetensors")) or list(folder.glob("pytorch_model*.bin"))
+    if not on_cpu or not files or checkpoint.gguf_file is not None:
+        return
+    needed = sum(file.stat().st_size for file in files) * dtype.itemsize // _stored_bytes(folder)
+    free = memory.free_on_cpu()
+    if needed > free:
+        raise LoadingError(
+            f"{checkpoint.name} takes about {memory.said(needed)} as {dtype}, and "
+            f"{memory.said(free)} of memory is free: unload a model, take a smaller number format "
+            "(--dtype), or allow more (--memory_limit)"
+        )
+
+
+def _stored_bytes(folder: pathlib.Path) -> int:
+    """Of a number in a checkpoint's files, as its configuration has it; 4 where it says nothing."""
+    import torch
+
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return 4
+    name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    stored = getattr(torch, name.removeprefix("torch."), None)
+    return stored.itemsize if isinstance(stored, torch.dtype) else 4

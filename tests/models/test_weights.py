@@ -256,3 +256,15 @@ def test_code_of_a_checkpoint_runs_only_when_it_is_trusted(
 def test_trust_is_a_flag_of_every_command(read: Callable[[list[str]], Any]) -> None:
     assert not read([]).trust_remote_code
     assert read(["--trust_remote_code"]).trust_remote_code
+
+
+def test_weights_that_do_not_fit_into_memory_are_refused_before_they_are_read(
+    checkpoint_folders: dict[str, pathlib.Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkpoint_folders["gpt2"]
+    stored = (folder / "model.safetensors").stat().st_size
+    monkeypatch.setattr("lit_tl.engine.memory.free_on_cpu", lambda: stored // 2 + 1000)
+    with pytest.raises(LoadingError, match=r"takes about \d+ MB as torch.float32, and .* is free"):
+        load_model(str(folder), device="cpu")
+    half = load_model(str(folder), device="cpu", dtype="float16")
+    assert half.cfg.dtype == torch.float16
