@@ -4,7 +4,8 @@
 
 Each serves the same application on the bundled model with 32 threads in a process of its own.
 16 clients send the requests of a page that is open: predictions that are kept, predictions of new
-prompts, a data set, a file. Every answer is compared with that of one client asking alone. Then 200
+prompts, a data set, a file. Every answer is compared with that of another process, which was asked
+one request after another before. Then 200
 connections send half a request each and stay, and a request is timed beside them. `sees clients
 leave` is whether the application can know that a connection is closed; `stop` is the time from
 SIGTERM to the end of the process while a request is under way.
@@ -22,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import urllib3
@@ -88,11 +90,8 @@ def serve(name: str, port: int) -> None:
             cheroot.stop()
             os._exit(0)
     elif name == "granian":
-        from granian.constants import Interfaces
-        from granian.server.embed import Server as Embedded  # one process, as the models need it
-
-        del Embedded
         from granian import Granian
+        from granian.constants import Interfaces
 
         granian = Granian(
             "servers:made",
@@ -222,8 +221,9 @@ def resident_mb(process: "subprocess.Popen[Any]") -> float:
     return sum(each.memory_info().rss for each in every) / 1e6
 
 
-def measure(name: str) -> None:
-    """One line."""
+@contextlib.contextmanager
+def served(name: str) -> "Iterator[tuple[subprocess.Popen[Any], int, Load]]":
+    """A process that serves, its port, and the requests to it."""
     port = free_port()
     command = [sys.executable, __file__, "--serve", name, "--port", str(port)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -233,10 +233,17 @@ def measure(name: str) -> None:
                 break
             time.sleep(0.25)
         time.sleep(0.5)
-        load = Load(port)
-        _, expected, _ = load.all(500, 1)
+        yield process, port, Load(port)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def measure(name: str, expected: list[bytes]) -> None:
+    """One line."""
+    with served(name) as (process, port, load):
         seconds, answers, whole = load.all(_REQUESTS.value, _CLIENTS.value)
-        equal = answers[: len(expected)] == expected
+        equal = answers == expected
         ordered = sorted(seconds)
         half = beside_half_requests(port, load)
         leave = sees_clients_leave(port, process)
@@ -256,9 +263,6 @@ def measure(name: str) -> None:
             f"sees clients leave: {'yes' if leave else 'no'}  stop {stop:.1f} s  {memory:.0f} MB",
             flush=True,
         )
-    finally:
-        process.kill()
-        process.wait()
 
 
 def main(argv: list[str]) -> None:
@@ -267,8 +271,10 @@ def main(argv: list[str]) -> None:
     if _SERVE.value:
         serve(_SERVE.value, _PORT.value)
         return
+    with served("waitress") as (_, _, load):
+        _, expected, _ = load.all(_REQUESTS.value, 1)
     for name in _SERVERS.value:
-        measure(name)
+        measure(name, expected)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@
  * @property {(root: HTMLElement, host: any) => {show: (view: View) => void, close?: () => void}}
  *   mount
  */
+import {stopperOfLatest} from './jobs.js';
 import * as target from './target.js';
 
 const STYLE = new URL('style.css', import.meta.url).href;
@@ -56,6 +57,29 @@ export function install(panels, complain) {
   fetchOneSalienceMethodAtATime();
   explainTheChosenTarget();
   sayHowFarOffSalienceIs();
+  stopWhatIsNotWantedAnyMore(known.Base);
+}
+
+/**
+ * LIT's modules drop the answer to an older question of the same kind when it comes. Here the server
+ * is told at once that nobody waits for it.
+ * @param {any} Base
+ */
+function stopWhatIsNotWantedAnyMore(Base) {
+  const module = Base.prototype;
+  const {loadLatest} = module;
+  if (typeof loadLatest !== 'function') return;
+  /** @type {WeakMap<object, Map<string, AbortController>>} */
+  const waiting = new WeakMap();
+  module.loadLatest = function (/** @type {string} */ kind, /** @type {unknown} */ answer) {
+    const own = waiting.get(this) ?? new Map();
+    waiting.set(this, own);
+    own.get(kind)?.abort();
+    own.delete(kind);
+    const stopper = stopperOfLatest(); // its request was made just before
+    if (stopper) own.set(kind, stopper);
+    return loadLatest.call(this, kind, answer);
+  };
 }
 
 /**

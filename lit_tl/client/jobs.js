@@ -82,20 +82,34 @@ export function listening(how, request) {
   }
 }
 
+/** @type {AbortController|null} of the request that was made last, while its caller goes on */
+let latest = null;
+
+/**
+ * What stops the request that was just made: to be asked for before anything is waited for.
+ * @returns {AbortController|null}
+ */
+export function stopperOfLatest() {
+  return latest;
+}
+
 /** From here on `fetch` follows jobs. */
 export function install() {
   const strip = new Strip();
   ask = window.fetch.bind(window);
   window.fetch = async (input, init) => {
-    const how = next;
+    const stopper = new AbortController();
+    const how = next.signal ? next : {...next, signal: stopper.signal};
     const path = new URL(input instanceof Request ? input.url : input, location.href).pathname;
     const long = LONG.some((name) => path.endsWith(`/${name}`));
     if (!long || init?.method !== 'POST') return ask(input, init);
+    latest = stopper;
+    queueMicrotask(() => (latest = null));
     const headers = new Headers(init.headers);
     headers.set('Prefer', 'respond-async');
     headers.set('X-Lit-Tl-Client', client());
     try {
-      const first = await ask(input, {...init, headers, signal: how.signal ?? init.signal});
+      const first = await ask(input, {...init, headers, signal: how.signal});
       return first.status === 202 ? await follow((await first.json()).job, how, strip) : first;
     } catch (error) {
       if (how.signal?.aborted) return new Response('[]'); // to LIT's client it would be a failure

@@ -1,5 +1,6 @@
 """The real command, and a real browser on it."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -126,9 +127,44 @@ def select_first(page: Any) -> str:
     return str(editor.input_value())
 
 
-def until(page: Any, condition: Callable[[], bool]) -> None:
+class Answered:
+    """The answer to a request of the page, of its job where it became one."""
+
+    value: Any
+    """Playwright's response; there after the block."""
+
+
+@contextlib.contextmanager
+def answered(page: Any, *parts: str) -> Iterator[Answered]:
+    """Behind the block, wait for the answer to a request whose address has all these parts."""
+    replies: list[Any] = []
+    tickets: set[str] = set()
+    answer = Answered()
+
+    def has_come() -> bool:
+        for reply in replies:
+            asked = all(part in reply.url for part in parts)
+            if asked and reply.status == 202:
+                tickets.add(reply.json()["job"]["ticket"])
+            elif asked or (reply.status != 202 and any(each in reply.url for each in tickets)):
+                answer.value = reply
+                return True
+        return False
+
+    def listen(reply: Any) -> None:
+        replies.append(reply)
+
+    page.on("response", listen)
+    try:
+        yield answer
+        until(page, has_come, seconds=120)
+    finally:
+        page.remove_listener("response", listen)
+
+
+def until(page: Any, condition: Callable[[], bool], seconds: float = 30) -> None:
     """Wait for a condition that Playwright's own waits cannot say."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         page.wait_for_timeout(50)

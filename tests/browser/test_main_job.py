@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.browser.conftest import Watched, open_page, select_first, tab, until
+from tests.browser.conftest import Watched, answered, open_page, select_first, tab, until
 from tests.live_server import LitServer
 
 
@@ -48,7 +48,7 @@ def test_the_projector_draws_points(watched: Watched, server: LitServer) -> None
     """By PCA. What the server sends for UMAP, `tests/lit/test_projectors.py` sees."""
     open_page(watched.page, server)
     module = watched.page.locator("embeddings-module")
-    with watched.page.expect_response(lambda reply: "interpreter=pca" in reply.url) as reply:
+    with answered(watched.page, "interpreter=pca") as reply:
         tab(watched.page, "Embeddings")  # asks for the projector that is chosen first
         module.locator("select").first.select_option("pca")
     points = [point["z"] for point in reply.value.json()]
@@ -67,9 +67,7 @@ def test_the_nearest_neighbours_of_a_prompt_are_selected(
     open_page(watched.page, server)
     select_first(watched.page)
     tab(watched.page, "Embeddings")
-    with watched.page.expect_response(
-        lambda reply: "nearest" in reply.url and "/get_interpretations" in reply.url
-    ) as reply:
+    with answered(watched.page, "nearest", "/get_interpretations") as reply:
         watched.page.locator("embeddings-module .selected-nearest-button").click()
     (result,) = reply.value.json()
     assert len(result["nearest_neighbors"]) == 10
@@ -110,7 +108,7 @@ def test_a_second_model_is_loaded_through_lits_dialog(
     fields = dialog.locator(".model-dataset-loading .option-entry")
     fields.filter(has_text="new_name").locator("input").fill("second")
     fields.filter(has_text="model_name").locator("input").fill("lit-tl-tiny")
-    with page.expect_response(lambda reply: "/create_model" in reply.url, timeout=120_000) as reply:
+    with answered(page, "/create_model") as reply:
         dialog.get_by_text("Load Model").click()
     assert "second" in reply.value.json()[0]["models"]
     line = dialog.locator("#config-line-for-second")
@@ -145,7 +143,7 @@ def test_a_table_is_loaded_through_lits_dialog(watched: Watched, growing_server:
     fields = dialog.locator(".model-dataset-loading .option-entry")
     fields.filter(has_text="new_name").locator("input").fill("mine")
     fields.filter(has_text="path").locator("input").fill(f"{server.folder}/mine.csv")
-    with page.expect_response(lambda reply: "/create_dataset" in reply.url) as reply:
+    with answered(page, "/create_dataset") as reply:
         dialog.get_by_text("Load Dataset").click()
     assert reply.value.json()[0]["datasets"]["mine"]["size"] == 2
     dialog.locator("#config-line-for-mine").click()
@@ -173,9 +171,7 @@ def test_a_token_clicked_in_sequence_salience_shows_where_it_came_from(
     chips.first.wait_for()
 
     def scores_after(click: Callable[[], None]) -> dict[str, list[float]]:
-        with page.expect_response(
-            lambda reply: "_salience&" in reply.url and "/get_preds" in reply.url
-        ) as reply:
+        with answered(page, "_salience&", "/get_preds") as reply:
             click()
         (scores,) = reply.value.json()
         return scores

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.attention_patterns import head_scores
 from lit_tl.data.tasks import read_task
-from tests.browser.conftest import Watched, open_page, select_first, tab
+from tests.browser.conftest import Watched, answered, open_page, select_first, tab
 from tests.live_server import LitServer
 
 EXAMPLE = read_task("ioi").examples[0]
@@ -376,7 +376,7 @@ def test_counterfactuals_and_metrics_work_on_the_page(
 ) -> None:
     tab(page, "Counterfactuals")
     generators = page.locator("generator-module")
-    with page.expect_response(lambda reply: "/get_generated" in reply.url) as reply:
+    with answered(page, "/get_generated") as reply:
         swap = generators.locator("lit-interpreter-controls", has_text="Swap names").first
         swap.locator(".expansion-header").click()
         swap.locator("button.filled-button").click()
