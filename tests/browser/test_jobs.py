@@ -66,26 +66,3 @@ def test_a_figure_of_a_data_set_comes_in_parts(watched: Watched, busy: LitServer
     panel.get_by_text(re.compile(r"forward KL, 50 prompts")).first.wait_for()
     panel.locator(".figure[aria-busy=false]").wait_for()
     watched.check()
-
-
-def test_what_lit_asked_for_and_does_not_want_any_more_stops(
-    watched: Watched, busy: LitServer
-) -> None:
-    """A salience map of one prompt, and then another prompt is chosen."""
-    page: Any = watched.page
-    cancelled: list[str] = []
-    page.on("request", lambda ask: "cancel_job" in ask.url and cancelled.append(ask.url))
-    open_page(page, busy)
-    select_first(page)
-    tab(page, "Salience")
-    module = page.locator("salience-map-module")
-    header = module.get_by_text("Integrated Gradients", exact=True).first
-    page.evaluate(ASK, 8000)  # so that the map has to wait
-    header.click()
-    strip = page.get_by_role("region", name="Work in progress")
-    strip.locator(".job").filter(has_text="Integrated Gradients").first.wait_for()
-    page.locator("lit-data-table tbody tr").nth(3).click()
-    until(page, lambda: cancelled)
-    page.get_by_role("button", name="Cancel Predictions of 8000 prompts").click()
-    strip.wait_for(state="hidden")
-    watched.check()
