@@ -14,7 +14,6 @@ import dataclasses
 import itertools
 import threading
 import time
-from types import TracebackType
 from typing import Any, Callable, Iterator, Optional, Sequence, TypeVar
 
 T = TypeVar("T")
@@ -234,12 +233,7 @@ class Turns:
                 return
         self._leave()  # it was handed over meanwhile
 
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._leave()
 
     def _leave(self) -> None:
@@ -335,22 +329,17 @@ def _count_awaited(change: int) -> None:
 
 
 class PatientLock:
-    """A lock that a job which is cancelled stops waiting for."""
+    """A reentrant lock that a job which is cancelled stops waiting for."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __enter__(self) -> "PatientLock":
         while not self._lock.acquire(timeout=_LOOK_AROUND_SECONDS):
             current().check()
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._lock.release()
 
 
@@ -363,24 +352,16 @@ class GivingWay:
     """
 
     def __init__(self, turns: Turns):
-        self.turns, self._own = turns, threading.RLock()
+        self.turns, self._own = turns, PatientLock()
 
     def __enter__(self) -> "GivingWay":
         may_wait()
-        while not self._own.acquire(timeout=_LOOK_AROUND_SECONDS):
-            current().check()
-        try:
+        with contextlib.ExitStack() as unless_entered:
+            unless_entered.enter_context(self._own)
             self.turns.__enter__()
-        except BaseException:
-            self._own.release()
-            raise
+            unless_entered.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self.turns.__exit__(kind, error, trace)
-        self._own.release()
+    def __exit__(self, *error: Any) -> None:
+        self.turns.__exit__(*error)
+        self._own.__exit__(*error)

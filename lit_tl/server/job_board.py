@@ -13,6 +13,8 @@ import threading
 import time
 from typing import Any, Callable, Mapping, Optional
 
+from absl import logging
+
 from lit_tl.engine.jobs import Cancelled, Job, working_on
 from lit_tl.lit import freed_memory
 
@@ -113,6 +115,7 @@ class RunningJob:
         except Cancelled:
             outcome = CANCELLED
         except BaseException:  # noqa: BLE001  (the thread's outer edge: followers must hear of it)
+            logging.exception("the job %s failed", self.task.title)
             outcome = Outcome(500, b'{"error": "the server failed; its log has the reason"}')
         self.task = dataclasses.replace(self.task, work=lambda: CANCELLED)  # lets go of the request
         with self._changed:

@@ -54,8 +54,7 @@ def test_a_job_is_shown_cancelled_and_found_after_a_reload(
     watched.check()
 
 
-def test_a_figure_of_a_data_set_comes_in_parts(watched: Watched, busy: LitServer) -> None:
-    """And the figure that was chosen before it is finished stops."""
+def test_a_figure_of_a_data_set_is_drawn(watched: Watched, busy: LitServer) -> None:
     page: Any = watched.page
     open_page(page, busy)
     select_first(page)
