@@ -26,12 +26,8 @@ _LENGTHS = flags.DEFINE_list("lengths", ["100", "500", "1000", "2000", "4000", "
 _MAPPED_GB = 3.5
 _PANELS = {
     "Predictions": ("get_interpretations", "interpreter=Predictions", {}),
-    "Attention, all heads": ("get_interpretations", "interpreter=Attention", {}),
-    "Attention, one head": (
-        "get_interpretations",
-        "interpreter=Attention",
-        {"layer": 0, "head": 0},
-    ),
+    "Attention, all heads": ("get_interpretations", "interpreter=Attention heads", {}),
+    "Attention, one head": ("get_analysis", "analysis=Attention", {"layer": 0, "head": 0}),
     "Salience, gradients": ("get_preds", "requested_fields=token_gradients,token_embeddings", {}),
     "Integrated gradients": (
         "get_interpretations",

@@ -59,10 +59,10 @@ class Client:
             types = "AttentionHeads,TokenGradients,TokenEmbeddings"
             self._post(f"/get_preds?{model}&requested_types={types}", {"inputs": inputs})
         elif kind == 4:
-            name = self._random.choice(["Lens", "Head scores", "Loss along the prompt"])
+            name = self._random.choice(["Lens", "Head scores", "Attention", "Loss along the prompt"])
             self._post(f"/get_analysis?{model}&analysis={name}", {"inputs": inputs})
         elif kind == 5:
-            name = self._random.choice(["Occlusion", "Integrated Gradients", "Attention"])
+            name = self._random.choice(["Occlusion", "Integrated Gradients", "Attention heads"])
             self._post(f"/get_interpretations?{model}&interpreter={name}", {"inputs": inputs})
         elif kind == 6:
             self._post(f"/get_generated?{model}&generator=Shuffle tokens", {"inputs": inputs})

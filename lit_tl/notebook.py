@@ -3,12 +3,11 @@
 import contextlib
 from typing import Any, Optional, Sequence
 
-import plotly.graph_objects as go
 import xarray as xr
 
 from lit_tl import versions
 from lit_tl.analyses import drawing
-from lit_tl.analyses.contract import Analysis, Example, LoadedModel
+from lit_tl.analyses.contract import Analysis, Drawn, Example, LoadedModel, Subject
 from lit_tl.engine.runner import Runner
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.server import build
@@ -59,21 +58,44 @@ def analyze(
 
 
 def draw(
-    analysis: drawing.Named, model: Any, example: Optional[Example] = None, **subject: Any
-) -> go.Figure:
+    analysis: drawing.Named,
+    model: Any,
+    example: Optional[Example] = None,
+    *,
+    counterpart: Optional[Example] = None,
+    other_model: Any = None,
+    examples: Sequence[Example] = (),
+    **settings: Any,
+) -> Drawn:
     """The figure that the page draws, in a notebook. Drawing it again costs no pass.
 
     Args:
         analysis: as the page calls it, or an `Analysis` of your own.
         model: a `HookedTransformerLIT`, or a TransformerLens model.
         example: `{"text": ...}`, with `answer` and `foil` where the figure needs them.
-        **subject: what else `analyze` takes: another prompt, model or data set, and settings.
+        counterpart: a second prompt, to compare with.
+        other_model: a second model, to compare with.
+        examples: a data set, for analyses of one.
+        **settings: as on the page; what is left out has its default.
+
+    Returns:
+        Matrices are a `Grid`, which a notebook shows with cards and zoom, and which
+        `grid.save("lens.pdf")` writes at paper size. Anything else is a figure of Plotly.
 
     Raises:
         ValueError: there is no such analysis or setting, or the subject does not suit it.
     """
     chosen = drawing.chosen(analysis)
-    return chosen.figure(analyze(chosen, model, example, **subject))
+    subject = Subject(
+        model=_loaded(model),
+        example=example,
+        counterpart=counterpart,
+        other_model=None if other_model is None else _loaded(other_model),
+        examples=examples,
+    )
+    read = chosen.settings.read(settings)
+    with drawing.progress_bar():
+        return drawing.draw(chosen, chosen.answer(subject, read), subject, read)
 
 
 def _loaded(model: Any) -> LoadedModel:

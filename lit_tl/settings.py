@@ -35,6 +35,7 @@ def setting(
     high: Optional[float] = None,
     result: bool = True,
     by_model: bool = False,
+    only_with: Optional[tuple[str, tuple[str, ...]]] = None,
 ) -> Any:
     """A field with a default.
 
@@ -45,8 +46,17 @@ def setting(
         high: greatest value of a number.
         result: whether results depend on it. A training run that goes on may not change it.
         by_model: whether a switch may be given for each model, as `label=true,...`.
+        only_with: the name of another field and those of its values beside which this one may
+            differ from its default.
     """
-    metadata = {"help": text, "low": low, "high": high, "result": result, "by_model": by_model}
+    metadata = {
+        "help": text,
+        "low": low,
+        "high": high,
+        "result": result,
+        "by_model": by_model,
+        "only_with": only_with,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -70,6 +80,8 @@ class Declared:
         optional: whether None is allowed.
         is_required: whether it has to be given.
         by_model: whether it may be given for each model, as `label=value,...`.
+        only_with: another field and those of its values beside which this one may differ from its
+            default; None where it always may.
     """
 
     name: str
@@ -82,6 +94,7 @@ class Declared:
     optional: bool
     is_required: bool
     by_model: bool
+    only_with: Optional[tuple[str, tuple[str, ...]]] = None
 
     def check(self, value: Any) -> None:
         """Refuse a value that is not allowed.
@@ -195,7 +208,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         for declared in declarations(type(self)):
-            declared.check(getattr(self, declared.name))
+            value = getattr(self, declared.name)
+            declared.check(value)
+            if declared.only_with is None or value == declared.default:
+                continue
+            other, values = declared.only_with
+            if getattr(self, other) not in values:
+                raise SettingError(
+                    f"{declared.name} is {value!r}, which does nothing with {other} "
+                    f"{getattr(self, other)!r}: set {other} to {_listed(values)}"
+                )
 
     @classmethod
     def read(cls: type[S], values: Mapping[str, Any]) -> S:
@@ -273,6 +295,7 @@ def _declared(field: "dataclasses.Field[Any]", hint: Any) -> Declared:
         optional=type(None) in parts,
         is_required=bool(field.metadata.get("required")),
         by_model=bool(field.metadata.get("by_model")),
+        only_with=field.metadata.get("only_with"),
     )
 
 

@@ -10,6 +10,7 @@ import lit_tl
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses import __main__ as command_line
 from lit_tl.analyses.catalog import CatalogError, analyses_in
+from lit_tl.figures.grid import Grid
 from tests.own_analysis import ANALYSIS
 
 TEXT = "The capital of France is"
@@ -43,7 +44,8 @@ def test_the_analysis_has_fewer_than_forty_lines_of_its_own(own: pathlib.Path) -
 def test_python_has_it(own: pathlib.Path, bundled: HookedTransformerLIT) -> None:
     (analysis,) = analyses_in(str(own))
     figure = lit_tl.draw(analysis, bundled, {"text": TEXT})
-    assert np.allclose(np.array(figure.data[0].z), lengths(bundled), atol=1e-4)
+    assert isinstance(figure, Grid)
+    assert np.allclose(figure.parts[0].values, lengths(bundled), atol=1e-4)
 
 
 def test_the_command_line_has_it(

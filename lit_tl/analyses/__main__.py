@@ -19,9 +19,9 @@ USAGE = """Run an analysis on a prompt and write its figure or its numbers.
   python -m lit_tl.analyses "Head scores" --help             its settings, which are flags too
   python -m lit_tl.analyses "My analysis" --analyses mine.py --text ...
 
---output ends in .html or .json for the figure, and in .csv for the numbers."""
+--output ends in .html, .svg, .pdf or .png for the figure, and in .csv or .json for the numbers."""
 
-_SUFFIXES = (".html", ".json", ".csv")
+_SUFFIXES = (".html", ".svg", ".pdf", ".png", ".csv", ".json")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Config(Settings):
     data: Optional[str] = setting(
         None, "Prompts for analyses of a data set: a task or a file, as in --datasets."
     )
-    output: str = required("The file to write: .html, .json or .csv.")
+    output: str = required("The file to write: .html, .svg, .pdf, .png, .csv or .json.")
     lens_files: str = setting("auto", "The lenses to read with: auto, none, a folder, ...")
     device: Optional[str] = setting(None, "cuda, cpu, ...; the best there is if not said.")
     prepend_bos: Switch = setting(
@@ -60,7 +60,7 @@ class Config(Settings):
         super().__post_init__()
         if pathlib.Path(self.output).suffix not in _SUFFIXES:
             raise SettingError(
-                f"output is {self.output!r}: give a name that ends in .html, .json or .csv"
+                f"output is {self.output!r}: give a name that ends in {', '.join(_SUFFIXES)}"
             )
 
 
@@ -78,7 +78,7 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
     """
     from lit_tl.analyses.catalog import catalog, find
     from lit_tl.analyses.contract import Subject
-    from lit_tl.analyses.drawing import progress_bar, to_csv
+    from lit_tl.analyses.drawing import progress_bar, to_file
 
     analysis = find(name, catalog(_own(config)))
     output = pathlib.Path(config.output).expanduser()
@@ -89,16 +89,12 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
         counterpart=_example(config.counterpart, config),
         examples=_examples(config.data),
     )
+    read = analysis.settings.read(settings)
     with progress_bar():
-        result = analysis.answer(subject, analysis.settings.read(settings))
-    if output.suffix == ".csv":
-        text = to_csv(result)
-    else:
-        figure = analysis.figure(result)
-        as_page = output.suffix == ".html"
-        text = figure.to_html(include_plotlyjs=True) if as_page else figure.to_json()
+        result = analysis.answer(subject, read)
+    content = to_file(analysis, result, subject, read, output.suffix.removeprefix("."))
     try:
-        output.write_text(text, "utf-8")
+        output.write_bytes(content)
     except OSError as error:
         raise ValueError(f"--output {output} can't be written: {error.strerror}") from error
     return f"{output}: {analysis.name}. {result.attrs.get('note', '')}".strip()

@@ -1,12 +1,14 @@
 """What attention patterns do, in numbers."""
 
-from typing import Literal, Optional, Sequence, get_args
+import functools
+from typing import Literal, Mapping, Optional, Sequence, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 
 Score = Literal["induction", "previous token", "duplicate token", "first token", "entropy"]
 HEAD_SCORES: tuple[str, ...] = get_args(Score)
+_ROWS = 256  # queries at a time
 
 
 def head_scores(
@@ -25,32 +27,52 @@ def head_scores(
         pattern: of one layer, rows summing to 1.
         ids: the prompt's tokens.
     """
+    scores: dict[str, list[Optional[float]]] = {}
+    for name, cells in _cells(tuple(ids)).items():
+        query, key = (places.to(pattern.device) for places in cells)
+        count = len(torch.unique(query))
+        if not count:
+            scores[name] = [None] * len(pattern)
+            continue
+        scores[name] = pattern[:, query, key].float().sum(-1).div(count).tolist()
+    if len(ids) > 1:
+        scores["entropy"] = _entropy(pattern).div(len(ids) - 1).tolist()
+    else:
+        scores["entropy"] = [None] * len(pattern)
+    return scores
+
+
+@functools.lru_cache(maxsize=4)
+def _cells(
+    ids: tuple[int, ...],
+) -> Mapping[str, tuple[Int[torch.Tensor, " cell"], Int[torch.Tensor, " cell"]]]:
+    """The queries and keys whose attention makes a score."""
     n = len(ids)
-    token = torch.tensor(ids, device=pattern.device)
-    query = torch.arange(n, device=pattern.device)[:, None]
-    key = torch.arange(n, device=pattern.device)[None]
+    token = torch.tensor(ids)
+    query = torch.arange(n)[:, None]
+    key = torch.arange(n)[None]
     earlier_copy = (token[:, None] == token[None]) & (key < query)
     followed = torch.zeros_like(earlier_copy)
     followed[:, 1:] = earlier_copy[:, :-1]
-    keys = {
+    masks = {
         "induction": followed & (key < query),
         "previous token": key == query - 1,
         "duplicate token": earlier_copy,
         "first token": (key == 0) & (query > 0),
     }
-    scores = {name: _mean_attention(pattern, mask) for name, mask in keys.items()}
-    pattern = pattern.float()
-    entropy = -torch.special.xlogy(pattern, pattern).sum(-1)
-    scores["entropy"] = entropy[:, 1:].mean(-1).tolist() if n > 1 else [None] * len(pattern)
-    return scores
+    cells = {name: mask.nonzero(as_tuple=True) for name, mask in masks.items()}
+    return {name: (queries, keys) for name, (queries, keys) in cells.items()}
 
 
-def _mean_attention(
+def _entropy(
     pattern: Float[torch.Tensor, "head query_pos key_pos"],
-    mask: Bool[torch.Tensor, "query_pos key_pos"],
-) -> list[Optional[float]]:
-    queries = mask.any(-1).nonzero()[:, 0]
-    if not len(queries):
-        return [None] * len(pattern)
-    chosen = pattern[:, queries].float()  # head query key
-    return torch.einsum("hqk,qk->h", chosen, mask[queries].float()).div(len(queries)).tolist()
+) -> Float[torch.Tensor, " head"]:
+    """The sum over queries but the first. Keys behind a causal model's queries are left out."""
+    n = pattern.shape[-1]
+    causal = not bool(pattern[:, 0, 1:].any())
+    total = torch.zeros(len(pattern), dtype=torch.float64, device=pattern.device)
+    for start in range(1, n, _ROWS):
+        end = min(n, start + _ROWS)
+        rows = pattern[:, start:end, : end if causal else n].float()
+        total -= torch.special.xlogy(rows, rows).sum((1, 2), dtype=torch.float64)
+    return total

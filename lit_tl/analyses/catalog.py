@@ -7,6 +7,7 @@ import pathlib
 import sys
 from typing import Iterable, Mapping
 
+from lit_tl.analyses.attention import attention
 from lit_tl.analyses.contract import Analysis
 from lit_tl.analyses.head_scores import head_scores_of
 from lit_tl.analyses.lens_grid import lens_grid
@@ -14,7 +15,14 @@ from lit_tl.analyses.lens_over_data import lens_over_data
 from lit_tl.analyses.lens_trajectory import lens_trajectory
 from lit_tl.analyses.token_values import token_values
 
-BUILT_IN = (lens_grid, lens_trajectory, lens_over_data, head_scores_of, token_values)
+BUILT_IN = (
+    lens_grid,
+    lens_trajectory,
+    lens_over_data,
+    attention,
+    head_scores_of,
+    token_values,
+)
 
 
 class CatalogError(ValueError):

@@ -23,7 +23,7 @@ import json
 import math
 import threading
 import typing
-from typing import Any, Callable, Iterator, Literal, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Literal, Mapping, Optional, Sequence, Union
 
 import cachetools
 import numpy as np
@@ -33,6 +33,7 @@ import xarray as xr
 from lit_tl.engine import jobs
 from lit_tl.engine.prompts import Prompt, Prompter
 from lit_tl.engine.runner import Runner
+from lit_tl.figures.grid import Grid
 from lit_tl.lens.choice import LensChoice, choose_lenses
 from lit_tl.settings import Settings
 
@@ -162,7 +163,9 @@ def _as_text(value: Any) -> Any:
 
 
 Use = Literal["example", "counterpart", "other_model", "examples"]
-Figure = Callable[[xr.Dataset], go.Figure]
+Drawn = Union[go.Figure, Grid]
+Figure = Callable[[xr.Dataset], Drawn]
+Tab = Literal["Figures", "Lens", "Attention"]
 Cells = Callable[[Subject, Any], int]
 """How many cells the figure of a subject with these settings will have."""
 
@@ -175,9 +178,10 @@ class Analysis:
         name: what people call it.
         function: from a subject and settings to results.
         settings: the class of its settings.
-        figure: from a result to Plotly's figure.
+        figure: from a result to a grid, or to Plotly's figure.
         uses: the parts of a subject that it looks at, beside the model.
         description: one line.
+        tab: of the page, on which it is drawn.
         cells: of the figure, where they may be many, so that a page can refuse it before it is
             computed.
     """
@@ -188,6 +192,7 @@ class Analysis:
     figure: Figure
     uses: frozenset[Use]
     description: str
+    tab: Tab = "Figures"
     cells: Optional[Cells] = None
 
     def results(self, subject: Subject, settings: Settings) -> Iterator[xr.Dataset]:
@@ -234,6 +239,7 @@ def analysis(
     *,
     figure: Figure,
     uses: tuple[Use, ...] = ("example",),
+    tab: Tab = "Figures",
     cells: Optional[Cells] = None,
 ) -> Callable[[Callable[[Subject, Any], Iterator[xr.Dataset]]], Analysis]:
     """Make an analysis of a function.
@@ -245,6 +251,7 @@ def analysis(
         name: what people call it; letters, digits, spaces and dots.
         figure: draws a result.
         uses: the parts of a subject that it looks at, beside the model.
+        tab: of the page, on which it is drawn.
         cells: of the figure; see `Analysis`.
 
     Raises:
@@ -270,6 +277,7 @@ def analysis(
             figure=figure,
             uses=frozenset(uses),
             description=description,
+            tab=tab,
             cells=cells,
         )
 

@@ -1,17 +1,29 @@
-"""An analysis from Python: its numbers, and its table."""
+"""An analysis from Python: its numbers, its figure, and files of both."""
 
 import contextlib
 import csv
 import io
-from typing import Any, Iterator, Optional, Sequence, Union
+import json
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 import xarray as xr
 
 from lit_tl.analyses.catalog import catalog, find
-from lit_tl.analyses.contract import Analysis, Example, LoadedModel, Subject, table
+from lit_tl.analyses.contract import Analysis, Drawn, Example, LoadedModel, Subject, table
 from lit_tl.engine import jobs
+from lit_tl.figures.grid import Grid
+from lit_tl.settings import Settings
 
 Named = Union[str, Analysis]
+FILES: Mapping[str, str] = {
+    "svg": "image/svg+xml",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "html": "text/html",
+    "csv": "text/csv",
+    "json": "application/json",
+}
+"""Files of an analysis, and what browsers call them."""
 
 
 def chosen(analysis: Named) -> Analysis:
@@ -88,3 +100,67 @@ def to_csv(result: xr.Dataset) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([columns, *rows])
     return text.getvalue()
+
+
+def facts(analysis: Analysis, subject: Subject, settings: Settings) -> dict[str, str]:
+    """What an analysis looked at, in words."""
+    said = {"model": subject.model.runner.shape.name}
+    if "other_model" in analysis.uses and subject.other_model is not None:
+        said["other model"] = subject.other_model.runner.shape.name
+    for name, example in (("prompt", subject.example), ("against", subject.counterpart)):
+        if (name == "prompt" or "counterpart" in analysis.uses) and example is not None:
+            said[name] = str(example.get("text", ""))
+            said |= {
+                key: str(example[key])
+                for key in ("answer", "foil")
+                if name == "prompt" and example.get(key)
+            }
+    if "examples" in analysis.uses:
+        said["prompts"] = str(len(subject.examples))
+    values = {field: getattr(settings, field) for field in type(settings).__dataclass_fields__}
+    said["settings"] = ", ".join(f"{name} {value}" for name, value in values.items())
+    return said
+
+
+def draw(analysis: Analysis, result: xr.Dataset, subject: Subject, settings: Settings) -> Drawn:
+    """The figure of a result, which says what was looked at."""
+    figure = analysis.figure(result)
+    if isinstance(figure, Grid):
+        return figure.with_facts(facts(analysis, subject, settings))
+    return figure
+
+
+def to_file(
+    analysis: Analysis, result: xr.Dataset, subject: Subject, settings: Settings, kind: str
+) -> bytes:
+    """A result as a file.
+
+    Args:
+        analysis: that gave it.
+        result: its answer.
+        subject: what it looked at.
+        settings: with which settings.
+        kind: one of `FILES`.
+
+    Raises:
+        ValueError: there is no such kind, or not for this figure.
+    """
+    if kind not in FILES:
+        raise ValueError(f"there is no file {kind!r}: choose from {', '.join(FILES)}")
+    if kind == "csv":
+        return to_csv(result).encode()
+    if kind == "json":
+        columns, rows = table(result)
+        known = {"analysis": analysis.name, **facts(analysis, subject, settings)}
+        return json.dumps({**known, "columns": columns, "rows": rows}).encode()
+    figure = draw(analysis, result, subject, settings)
+    if kind == "html":
+        page = (
+            figure.to_html() if isinstance(figure, Grid) else figure.to_html(include_plotlyjs=True)
+        )
+        return str(page).encode()
+    if isinstance(figure, Grid):
+        return figure.render(kind)
+    raise ValueError(
+        f"{analysis.name} is no grid, and only grids are written as {kind}: take html, csv or json"
+    )

@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-from typing import Iterator, Mapping, Optional
+from typing import Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
 import xarray as xr
+from jaxtyping import Float
 
 from lit_tl.analyses.attention_patterns import Score, head_scores
 from lit_tl.analyses.contract import Subject, analysis
@@ -37,15 +38,23 @@ def head_scores_of(subject: Subject, settings: HeadScoreSettings) -> Iterator[xr
     (batch,) = model.runner.run([prompt], observe=observe, logits="none")
     by_layer: Mapping[int, list[Optional[float]]] = batch.observed["scores"]
     values = np.array([by_layer[layer] for layer in sorted(by_layer)], dtype=float)
-    is_entropy = settings.score == "entropy"
+    yield scored(settings.score, values, sorted(by_layer), len(prompt))
+
+
+def scored(
+    score: str, values: Float[np.ndarray, "layer head"], layers: Sequence[int], n_tokens: int
+) -> xr.Dataset:
+    """A score of all heads on a prompt of so many tokens, as a result."""
+    is_entropy = score == "entropy"
     nothing = bool(np.isnan(values).all())
-    yield xr.Dataset(
-        {settings.score: (("layer", "head"), values)},
-        coords={"layer": sorted(by_layer), "head": np.arange(values.shape[1])},
+    return xr.Dataset(
+        {score: (("layer", "head"), values)},
+        coords={"layer": list(layers), "head": np.arange(values.shape[1])},
         attrs={
-            "value": settings.score,
+            "value": score,
+            "title": f"Head scores: {score}",
             "unit": "nats" if is_entropy else "attention",
-            "most": math.log(max(len(prompt), 2)) if is_entropy else 0.5,
+            "most": math.log(max(n_tokens, 2)) if is_entropy else 0.5,
             "note": "No token of this prompt stood in it before, so that this score has nothing to "
             "go by."
             if nothing

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any, Iterator, Literal, Optional, Sequence
+from typing import Any, Iterator, Literal, Optional, Sequence, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,9 @@ import xarray as xr
 from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.targets import answer_against_foil, said_of_several
-from lit_tl.figures.lens import lens_grids
+from lit_tl.figures.grids import lens_grids
 from lit_tl.lens import measures
-from lit_tl.lens.statistics import OF_PAGE, Declared, Statistic
+from lit_tl.lens.statistics import COMPARING, OF_PAGE, Declared, Statistic
 from lit_tl.lens.streams import ResidualComponent
 from lit_tl.lens.sweeps import strided
 from lit_tl.lens.trajectory import PredictionTrajectory
@@ -106,7 +106,7 @@ def layer_names(
     return names if rows is None else [names[row] for row in rows]
 
 
-_TOP_K = 8
+_TOP_K = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,9 @@ class LensGridSettings(LensSettings):
     )
     statistic: Statistic = setting("entropy", "What colours the cells.")
     against: Literal["nothing", "pinned prompt", "other model"] = setting(
-        "nothing", "What a statistic of two predictions compares with."
+        "nothing",
+        "What a statistic of two predictions compares with.",
+        only_with=("statistic", COMPARING),
     )
     stride: int = setting(1, "Show every so many layers, and the last.", low=1, high=64)
 
@@ -129,7 +131,13 @@ def _cells(subject: Subject, settings: LensGridSettings) -> int:
     return rows * lenses * len(subject.model.prompt(subject.need_example()).ids)
 
 
-@analysis("Lens", figure=lens_grids, uses=("example", "counterpart", "other_model"), cells=_cells)
+@analysis(
+    "Lens",
+    figure=lens_grids,
+    uses=("example", "counterpart", "other_model"),
+    tab="Lens",
+    cells=_cells,
+)
 def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Dataset]:
     """What the model would say at each layer. Click a column for its tokens over the layers."""
     model, example = subject.model, subject.need_example()
@@ -161,12 +169,24 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
             "value": settings.statistic,
             "tokens": tokens.tolist(),
             "unit": "nats" if statistic.unit == "nats" else "",
-            "colorscale": statistic.colorscale,
+            "scale": statistic.scale,
             "low": statistic.low,
             "high": statistic.high,
             "note": " ".join(filter(None, notes)),
+            "unavailable": unavailable(model),
         },
     )
+
+
+def unavailable(model: LoadedModel) -> dict[str, dict[str, str]]:
+    """The lenses that a model has not: by setting and value, the reason."""
+    kinds = [kind for kind in get_args(LensKind) if kind != "best"]
+    reasons = {
+        kind: f"this model has no {kind} lens: give one with --lens"
+        for kind in kinds
+        if kind not in model.lenses.lenses
+    }
+    return {"lens": reasons, "beside": reasons}
 
 
 def _strings(model: LoadedModel, ids: "npt.NDArray[Any]") -> "npt.NDArray[Any]":

@@ -24,7 +24,7 @@ class LensOverDataSettings(LensSettings):
     max_prompts: int = setting(50, "Most prompts to read.", low=1, high=10_000)
 
 
-@analysis("Lens over the data set", figure=band_over_layers, uses=("examples",))
+@analysis("Lens over the data set", figure=band_over_layers, uses=("examples",), tab="Lens")
 def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator[xr.Dataset]:
     """Mean over all positions of the data set's prompts, for each layer, and one standard deviation
     to either side."""

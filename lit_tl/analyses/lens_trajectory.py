@@ -29,7 +29,7 @@ class LensTrajectorySettings(LensSettings):
     )
 
 
-@analysis("Lens trajectory", figure=lines_over_layers)
+@analysis("Lens trajectory", figure=lines_over_layers, tab="Lens")
 def lens_trajectory(subject: Subject, settings: LensTrajectorySettings) -> Iterator[xr.Dataset]:
     """The probability of chosen tokens at one position, layer by layer."""
     model, example = subject.model, subject.need_example()

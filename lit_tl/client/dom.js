@@ -29,7 +29,7 @@ export function el(tag, properties = {}, ...children) {
 export function choice(label, options, value, onChange) {
   const select = el(
     'select',
-    {onchange: () => onChange(select.value)},
+    {'aria-label': label, onchange: () => onChange(select.value)},
     ...options.map((option) => el('option', {value: option}, option)),
   );
   select.value = value;
@@ -61,6 +61,33 @@ export function remember(key, value) {
   } catch {
     // a private window, or a full store
   }
+}
+
+/**
+ * Buttons behind one that opens them.
+ * @param {string} label
+ * @param {HTMLElement[]} items
+ */
+export function menu(label, items) {
+  const box = el(
+    'details',
+    {className: 'menu'},
+    el('summary', {}, label),
+    el('div', {className: 'items'}, ...items),
+  );
+  const close = () => (box.open = false);
+  box.addEventListener('click', (event) => {
+    if (items.includes(/** @type {any} */ (event.target))) close();
+  });
+  box.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape' || !box.open) return;
+    close();
+    box.querySelector('summary')?.focus();
+  });
+  box.addEventListener('focusout', (event) => {
+    if (!box.contains(/** @type {Node|null} */ (event.relatedTarget))) close();
+  });
+  return box;
 }
 
 /**

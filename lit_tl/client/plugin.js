@@ -34,18 +34,20 @@ async function start() {
   const loaded = await Promise.allSettled([
     import(new URL('bridge.js', here).href),
     import(new URL('jobs.js', here).href),
+    import(new URL('address.js', here).href),
     ...PANELS.map(({name}) => import(new URL(`panels/${name}.js`, here).href)),
   ]);
-  const [bridge, jobs, ...panels] = loaded.map((result) =>
+  const [bridge, jobs, address, ...panels] = loaded.map((result) =>
     result.status === 'fulfilled' ? result.value : null,
   );
-  const missing = ['bridge', 'jobs', ...PANELS.map(({name}) => name)].filter(
+  const missing = ['bridge', 'jobs', 'address', ...PANELS.map(({name}) => name)].filter(
     (_, i) => loaded[i].status === 'rejected',
   );
   const sentences = missing.length
     ? [`lit_tl could not load ${missing.join(', ')}: reload the page; the rest of LIT works.`]
     : [];
   jobs?.install();
+  address?.install();
   await addMain(own?.dataset.main ?? 'main.js');
   const arrived = panels.flatMap((panel, i) =>
     panel ? [{...panel.panel, tag: PANELS[i].tag}] : [],

@@ -1,9 +1,11 @@
 // @ts-check
 import {el, roving} from './dom.js';
 
+/** @type {Record<string, string>} */
+const BLANKS = {' ': '·', '\n': '↵', '\r': '␍', '\t': '⇥'};
+
 /** How a token is written where blanks must be seen. @param {string} token */
-export const visible = (token) =>
-  token.replace(/ /g, '·').replace(/\n/g, '↵').replace(/\t/g, '⇥') || '∅';
+export const visible = (token) => token.replace(/[ \n\r\t]/g, (blank) => BLANKS[blank]) || '∅';
 
 /** @param {number|null|undefined} value @param {number} [digits] */
 export function number(value, digits = 3) {

@@ -1,12 +1,15 @@
-"""Figures with a cell for each layer and head."""
+"""Grids of results: a cell for each layer and head, or each layer and position."""
+
+from typing import Any, get_args
 
 import numpy as np
-import plotly.graph_objects as go
 import xarray as xr
 
+from lit_tl.figures.grid import Axis, Colours, Grid, Kind, Part
 
-def layer_by_head(result: xr.Dataset) -> go.Figure:
-    """A heat map, layer 0 at the top.
+
+def layer_by_head(result: xr.Dataset) -> Grid:
+    """A cell for each layer and head, layer 0 at the bottom.
 
     Args:
         result: a variable over `layer` and `head`, with the attributes `value` (its name), `unit`,
@@ -14,17 +17,94 @@ def layer_by_head(result: xr.Dataset) -> go.Figure:
     """
     name = result.attrs["value"]
     values = result[name].transpose("layer", "head")
-    most = float(values.max()) if bool(np.isfinite(values).any()) else 0.0
-    heat = go.Heatmap(
-        z=[[None if np.isnan(cell) else float(cell) for cell in row] for row in values.values],
-        y=[str(layer) for layer in result["layer"].values],
-        colorscale="Teal",
-        zmin=0,  # Plotly takes no notice of one bound without the other
-        zmax=max(most, float(result.attrs.get("most", 0.0))),
-        colorbar={"title": {"text": result.attrs.get("unit", "")}},
-        hovertemplate=f"layer %{{y}}, head %{{x}}<br>{name} %{{z:.3f}}<extra></extra>",
+    colours = Colours(
+        name=name, unit=result.attrs.get("unit", ""), low=0.0, high=result.attrs.get("most")
     )
-    figure = go.Figure(heat)
-    figure.update_xaxes(title="head", dtick=1)
-    figure.update_yaxes(title="layer", type="category", autorange="reversed")
-    return figure
+    part = Part(
+        values=values.values.astype(float),
+        rows=_axis(result, "layer", upwards=True),
+        columns=_axis(result, "head"),
+        colours=colours,
+    )
+    return Grid(title=result.attrs.get("title", name), parts=(part,))
+
+
+def lens_grids(result: xr.Dataset) -> Grid:
+    """A grid for each lens, the embeddings below and the output on top. In each cell stands its
+    likeliest token. A column has its "Lens trajectory".
+
+    Args:
+        result: over `lens`, `layer`, `position`: the statistic that the attribute `value` names;
+            with a further axis `top`: `top_tokens` and `top_probabilities`. Attributes `unit`,
+            `scale` (see `grid.Kind`), `low`, `high`.
+    """
+    attrs = result.attrs
+    colours = Colours(
+        name=attrs["value"],
+        unit=attrs["unit"],
+        kind=_kind(attrs.get("scale", "linear")),
+        low=attrs.get("low"),
+        high=attrs.get("high"),
+    )
+    tokens = Axis(
+        name="position", labels=[str(token) for token in result["token"].values], tokens=True
+    )
+    lenses = [str(lens) for lens in result["lens"].values]
+    axes = ("lens", "layer", "position")
+    values = result[attrs["value"]].transpose(*axes).values.astype(float)
+    top_tokens = result["top_tokens"].transpose(*axes, "top").values
+    top_values = result["top_probabilities"].transpose(*axes, "top").values
+    parts = tuple(
+        Part(
+            title=f"{lens} lens",
+            values=values[place],
+            rows=_axis(result, "layer", upwards=True),
+            columns=tokens,
+            colours=colours,
+            top_tokens=top_tokens[place],
+            top_values=top_values[place],
+        )
+        for place, lens in enumerate(lenses)
+    )
+    return Grid(title=f"Lens: {attrs['value']}", parts=parts, detail="Lens trajectory")
+
+
+def attention_grids(result: xr.Dataset) -> Grid:
+    """A grid of query and key for each head, the first token at the top left.
+
+    Args:
+        result: `attention` over `head`, `query`, `key`, with `query_token` and `key_token`; the
+            attribute `unit`.
+    """
+    axes = {
+        name: Axis(name=name, labels=result[f"{name}_token"].values.tolist(), tokens=True)
+        for name in ("query", "key")
+    }
+    colours = Colours(name="attention", unit=result.attrs["unit"], kind="root", low=0.0)
+    behind = np.triu_indices(len(axes["key"].labels), 1)
+    parts = []
+    for head in result["head"].values:
+        values = result["attention"].sel(head=head).values.astype(np.float32)
+        if not values[behind].any():  # a causal model
+            values[behind] = np.nan
+        parts.append(
+            Part(
+                title=str(head),
+                values=values,
+                rows=axes["query"],
+                columns=axes["key"],
+                colours=colours,
+            )
+        )
+    return Grid(title="Attention", parts=tuple(parts))
+
+
+def _axis(result: xr.Dataset, name: str, *, upwards: bool = False) -> Axis:
+    return Axis(name=name, labels=[str(label) for label in result[name].values], upwards=upwards)
+
+
+def _kind(name: Any) -> Kind:
+    if name not in get_args(Kind):
+        raise ValueError(f"scale is {name!r}: it is one of {', '.join(get_args(Kind))}")
+    kind: Kind = name
+    return kind

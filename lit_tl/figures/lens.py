@@ -1,83 +1,16 @@
-"""Figures of what lenses read: layers by positions, tokens over layers, means over a data set."""
+"""Figures of what lenses read: tokens over layers, means over a data set."""
 
 import html
 
-import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.subplots import make_subplots
 
-_MOST_TOKENS_WRITTEN = 48
+from lit_tl.figures.tokens import visible
 
 
 def readable(token: str) -> str:
     """A token with its blanks visible, safe in Plotly's HTML."""
-    visible = token.replace(" ", "·").replace("\n", "↵").replace("\t", "⇥")
-    return html.escape(visible, quote=False) or "∅"  # Plotly shows &quot; as it is
-
-
-def lens_grids(result: xr.Dataset) -> go.Figure:
-    """Heat maps side by side, one for each lens, the embeddings below and the output on top.
-
-    Each cell has its likeliest token, and more when it is pointed at. `layout.meta["pos"]` says
-    that x counts tokens, and `layout.meta["detail"]` which figure belongs to one of them.
-
-    Args:
-        result: over `lens`, `layer`, `position`: the statistic that the attribute `value` names;
-            with a further axis `top`: `top_tokens` and `top_probabilities`. Attributes `unit`,
-            `colorscale`, `low`, `high`.
-    """
-    lenses = [str(lens) for lens in result["lens"].values]
-    titles = [f"{lens} lens" for lens in lenses] if len(lenses) > 1 else None
-    figure = make_subplots(cols=len(lenses), shared_yaxes=True, subplot_titles=titles)
-    tokens = [readable(token) for token in result["token"].values]
-    for column, lens in enumerate(lenses, start=1):
-        figure.add_trace(_grid(result.sel(lens=lens), len(tokens)), row=1, col=column)
-        figure.update_xaxes(
-            title="token",
-            tickvals=list(range(len(tokens))),
-            ticktext=tokens,
-            tickangle=-60,
-            row=1,
-            col=column,
-            showgrid=False,
-        )
-    figure.update_yaxes(type="category", title="layer", col=1)
-    attrs = result.attrs
-    figure.update_layout(
-        coloraxis={
-            "colorscale": attrs["colorscale"],
-            "cmin": attrs.get("low"),
-            "cmax": attrs.get("high"),
-            "colorbar": {"title": {"text": attrs["unit"] or attrs["value"]}},
-        },
-        meta={"pos": "x", "detail": "Lens trajectory"},
-    )
-    return figure
-
-
-def _grid(result: xr.Dataset, n_tokens: int) -> go.Heatmap:
-    name, unit = result.attrs["value"], result.attrs["unit"]
-    known = {token: readable(token) for token in np.unique(result["top_tokens"].values)}
-    top_tokens = np.vectorize(known.__getitem__, otypes=[object])(result["top_tokens"].values)
-    values = result["top_probabilities"].values
-    hover = [
-        [
-            "<br>".join(f"{token} {value:.3f}" for token, value in zip(cell, numbers, strict=True))
-            for cell, numbers in zip(row, of_row, strict=True)
-        ]
-        for row, of_row in zip(top_tokens, values, strict=True)
-    ]
-    return go.Heatmap(
-        z=np.round(result[name].values.astype(float), 5),
-        y=[str(layer) for layer in result["layer"].values],
-        text=top_tokens[..., 0].tolist(),
-        texttemplate="%{text}" if n_tokens <= _MOST_TOKENS_WRITTEN else None,
-        customdata=hover,
-        hovertemplate=f"layer %{{y}}, position %{{x}}<br>{name} %{{z:.3f}} {unit}"
-        "<br><br>%{customdata}<extra></extra>",
-        coloraxis="coloraxis",
-    )
+    return html.escape(visible(token), quote=False)  # Plotly shows &quot; as it is
 
 
 def lines_over_layers(result: xr.Dataset) -> go.Figure:

@@ -36,7 +36,7 @@ class Declared:
         low: least value that there can be.
         high: greatest value, None where there is none or where it depends on the model.
         needs: `targets`, `anti_targets`, `other` (a second trajectory).
-        colorscale: Plotly's, on the page.
+        scale: how a grid colours it, see `lit_tl.figures.grid.Kind`.
     """
 
     function: str
@@ -45,11 +45,11 @@ class Declared:
     low: Optional[float] = None
     high: Optional[float] = None
     needs: tuple[str, ...] = ()
-    colorscale: str = "RdBu_r"
+    scale: Literal["linear", "log", "diverging"] = "linear"
 
 
 _LN2 = math.log(2.0)
-_SHARE: Mapping[str, Any] = {"unit": "probability", "low": 0.0, "high": 1.0, "colorscale": "Teal"}
+_SHARE: Mapping[str, Any] = {"unit": "probability", "low": 0.0, "high": 1.0}
 _OTHER = ("other",)
 DECLARED: Mapping[str, Declared] = {
     declared.function: declared
@@ -58,11 +58,12 @@ DECLARED: Mapping[str, Declared] = {
         Declared(function="forward_kl", title="Forward KL", low=0.0),
         Declared(function="max_probability", title="Max Probability", **_SHARE),
         Declared(function="cross_entropy", title="Cross Entropy", low=0.0, needs=("targets",)),
-        Declared(function="rank", title="Rank", unit="", low=1.0, needs=("targets",)),
+        Declared(function="rank", title="Rank", unit="", low=1.0, needs=("targets",), scale="log"),
         Declared(
             function="log_prob_diff",
             title="Log Prob. Difference",
             needs=("targets", "anti_targets"),
+            scale="diverging",
         ),
         Declared(function="kl_divergence", title="KL divergence", low=0.0, needs=_OTHER),
         Declared(function="js_divergence", title="JS divergence", low=0.0, high=_LN2, needs=_OTHER),
@@ -84,3 +85,5 @@ OF_PAGE: Mapping[str, Declared] = {
     for name in get_args(Statistic)
 }
 """By what the page calls them."""
+COMPARING = tuple(name for name, declared in OF_PAGE.items() if "other" in declared.needs)
+"""Those of the page that set two predictions against each other."""

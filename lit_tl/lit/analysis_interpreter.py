@@ -1,5 +1,6 @@
 """An analysis as LIT's interpreter: what a page asks for and gets."""
 
+import base64
 import functools
 import json
 from typing import Any, Mapping, Optional, Sequence
@@ -10,16 +11,17 @@ from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.analyses.contract import Analysis, Example, Subject, table
+from lit_tl.analyses import drawing
+from lit_tl.analyses.contract import Analysis, Example, Subject
 from lit_tl.engine import jobs
+from lit_tl.figures.grid import Grid, json_bytes
 from lit_tl.lit.asking import reads_text_with_ours, wrapped
 from lit_tl.lit.forms import form_of
 from lit_tl.lit.model import HookedTransformerLIT
-from lit_tl.settings import Settings
+from lit_tl.settings import Settings, declarations
 
-MAX_FIGURE_BYTES = 8_000_000
-_CELL_BYTES = 200
-"""Of a figure with a table of tokens in each cell: 190 to 220 were measured."""
+MAX_FIGURE_BYTES = 32_000_000
+"""A grid of 100 by 2,048 cells with ten tokens in each has 23 MB."""
 _READ = ("text", "answer", "foil", "target")
 
 
@@ -48,9 +50,18 @@ class AnalysisInterpreter(lit_components.Interpreter):
         return form_of(self.analysis.settings)
 
     def meta_spec(self) -> lit_types.Spec:
-        """The browser panel knows by this that a figure comes, and what it takes to make it."""
-        uses = sorted(self.analysis.uses)
-        return {"figure": lit_types.String(default=",".join(uses))}
+        """The browser's panels know by `figure` that one comes, and what it takes to make it; by
+        `tab` where it is shown; and by `only_with` which settings go with which."""
+        only_with = {
+            declared.name: declared.only_with
+            for declared in declarations(self.analysis.settings)
+            if declared.only_with is not None
+        }
+        return {
+            "figure": lit_types.String(default=",".join(sorted(self.analysis.uses))),
+            "tab": lit_types.String(default=self.analysis.tab),
+            "only_with": lit_types.String(default=json.dumps(only_with)),
+        }
 
     def run(
         self,
@@ -73,8 +84,9 @@ class AnalysisInterpreter(lit_components.Interpreter):
         dataset: lit_dataset.Dataset,
         config: Mapping[str, Any],
         other_model: Optional[HookedTransformerLIT] = None,
+        file: str = "",
     ) -> dict[str, Any]:
-        """A drawing as JSON: Plotly's figure, a table, the prompt's tokens, a note, and Python.
+        """What a page shows of the answer.
 
         Args:
             inputs: the prompt, and where there is one, its counterpart.
@@ -82,6 +94,11 @@ class AnalysisInterpreter(lit_components.Interpreter):
             dataset: whose examples an analysis of data looks at.
             config: settings, by name.
             other_model: to compare with.
+            file: a kind of file to make of it, see `drawing.FILES`; "" for the page's own.
+
+        Returns:
+            For the page: `grid`, or Plotly's `figure`, and `tokens` of the prompt, a `note`, and
+            `python` that draws the same. A file: its `type`, and `data` in base64.
 
         Raises:
             ValueError: a setting is not allowed, or the figure is too large for a page.
@@ -95,9 +112,15 @@ class AnalysisInterpreter(lit_components.Interpreter):
             other_model=None if other_model is None else other_model.loaded,
             examples=list(dataset.examples) if of_data else (),
         )
+        if file:
+            answer = self.analysis.answer(subject, settings)
+            content = drawing.to_file(self.analysis, answer, subject, settings, file)
+            data = base64.b64encode(content).decode()
+            return {"type": drawing.FILES[file], "data": data}
         if self.analysis.cells is not None:
-            _check_size(_CELL_BYTES * self.analysis.cells(subject, settings))
-        draw = functools.partial(self._drawn, model, subject, settings, other_model)
+            _check_size(json_bytes(self.analysis.cells(subject, settings), top=10))
+        python = snippet(model, self.analysis, subject, settings, other_model)
+        draw = functools.partial(self._drawn, python)
         offer, latest = jobs.current().offer, None
         for result in self.analysis.results(subject, settings):
             if latest is not None and offer is not None:
@@ -106,25 +129,19 @@ class AnalysisInterpreter(lit_components.Interpreter):
         assert latest is not None  # `results` raises where there is none
         return draw(latest)
 
-    def _drawn(
-        self,
-        model: HookedTransformerLIT,
-        subject: Subject,
-        settings: Settings,
-        other_model: Optional[HookedTransformerLIT],
-        result: xr.Dataset,
-    ) -> dict[str, Any]:
-        text = self.analysis.figure(result).to_json()
-        _check_size(len(text))
-        columns, rows = table(result)
-        return {
-            "figure": json.loads(text),
-            "columns": columns,
-            "rows": rows,
+    def _drawn(self, python: str, result: xr.Dataset) -> dict[str, Any]:
+        figure = self.analysis.figure(result)
+        reply: dict[str, Any] = {
             "tokens": result.attrs.get("tokens", []),
             "note": result.attrs.get("note", ""),
-            "python": snippet(model, self.analysis, subject, settings, other_model),
+            "unavailable": result.attrs.get("unavailable", {}),
+            "python": python,
         }
+        if isinstance(figure, Grid):
+            return {"grid": figure.to_json(), **reply}
+        text = figure.to_json()
+        _check_size(len(text))
+        return {"figure": json.loads(text), **reply}
 
 
 def _check_size(size: int) -> None:

@@ -23,7 +23,7 @@ def interpreters(more: Iterable[Analysis] = ()) -> Mapping[str, lit_components.I
         "Integrated Gradients": salience_maps.integrated_gradients(),
         "Occlusion": salience_maps.occlusion(),
         "Predictions": predictions_panel.Predictions(),
-        "Attention": attention_panel.Attention(),
+        "Attention heads": attention_panel.AttentionHeads(),
         **{name: AnalysisInterpreter(analysis) for name, analysis in analyses.items()},
         "nearest neighbors": nearest_neighbors.NearestNeighbors(),
         "pca": projectors.Projections(projectors.Pca),

@@ -10,6 +10,7 @@ _modules = layout.LitModuleName
 _OF_LIT: Mapping[str, list[str]] = {
     "Predictions": [_modules.GeneratedTextModule],
     "Attention": [],
+    "Lens": [],
     "Salience": [_modules.SalienceMapModule],
     "Sequence Salience": [_modules.SequenceSalienceModule],
     "Figures": [],
@@ -18,7 +19,15 @@ _OF_LIT: Mapping[str, list[str]] = {
     "Metrics": [_modules.MetricsModule],
 }
 """Tabs of the lower half in their order, with LIT's own modules."""
-_COMPACT_TABS = ("Predictions", "Attention", "Salience", "Figures", "Embeddings", "Metrics")
+_COMPACT_TABS = (
+    "Predictions",
+    "Attention",
+    "Lens",
+    "Salience",
+    "Figures",
+    "Embeddings",
+    "Metrics",
+)
 
 
 def _tabs(names: tuple[str, ...], *, compact: bool) -> dict[str, list[str]]:
@@ -43,7 +52,7 @@ DEFAULT = layout.LitCanonicalLayout(
     },
     upper={"Prompt": [_modules.DatapointEditorModule]},
     lower=_tabs((*_OF_LIT, *_more_tabs()), compact=False),
-    layoutSettings=layout.LayoutSettings(leftWidth=34, mainHeight=30),
+    layoutSettings=layout.LayoutSettings(leftWidth=28, mainHeight=20),
     description="Prompts on the left; the selected prompt and what the model makes of it on "
     "the right.",
 )

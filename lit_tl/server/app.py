@@ -184,10 +184,11 @@ class LitTlApp(lit_app.LitApp):
         dataset_name: str = "",
         analysis: str = "",
         other_model: str = "",
+        file: str = "",
         **kw: Any,
     ) -> list[Any]:
-        """Run an analysis on a prompt, perhaps with a counterpart behind it, of one model or
-        two."""
+        """Run an analysis on a prompt, perhaps with a counterpart behind it, of one model or two;
+        as a `file` where one is asked for."""
         del kw
         interpreter = self._interpreters.get(analysis)
         if not isinstance(interpreter, AnalysisInterpreter):
@@ -200,8 +201,8 @@ class LitTlApp(lit_app.LitApp):
             raise ValueError(f"{analysis} looks into TransformerLens models alone")
         own, other = [*(each.wrapped for each in asked), None][:2]
         config = data.get("config") or {}
-        drawing = interpreter.draw(inputs, own, self._datasets[dataset_name], config, other)
-        return [drawing]
+        data_set = self._datasets[dataset_name]
+        return [interpreter.draw(inputs, own, data_set, config, other, file)]
 
     def _create_model(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:
         """As LIT's, under a name that its client can handle, and one at a time: the libraries put

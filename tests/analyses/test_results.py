@@ -81,8 +81,8 @@ def test_a_result_can_be_changed_without_changing_the_next(loaded: LoadedModel) 
 def test_a_figure_drawn_twice_costs_one_pass_with_a_bare_model_too(passes: list[int]) -> None:
     for model in (load_model("lit-tl-tiny"), HookedTransformerLIT.from_pretrained("lit-tl-tiny")):
         before = len(passes)
-        first = lit_tl.draw("Head scores", model, EXAMPLE)
-        assert lit_tl.draw("Head scores", model, EXAMPLE) == first
+        first, second = (lit_tl.draw("Head scores", model, EXAMPLE) for _ in range(2))
+        assert first.to_json() == second.to_json()
         assert len(passes) == before + 1
 
 
@@ -104,10 +104,11 @@ def test_a_lens_does_not_pass_over_embeddings_of_ones_own(loaded: LoadedModel) -
 
 def test_nothing_is_said_to_be_compared_that_is_not(loaded: LoadedModel) -> None:
     other = {"text": "The capital of Spain is"}
-    for statistic, note in (("entropy", ""), ("JS divergence", "Against the pinned prompt")):
-        settings = {"statistic": statistic, "against": "pinned prompt"}
-        result = analyze("Lens", loaded, EXAMPLE, counterpart=other, **settings)
-        assert ("Against" in result.attrs["note"]) == bool(note)
+    with pytest.raises(ValueError, match="against is 'pinned prompt', which does nothing with"):
+        analyze("Lens", loaded, EXAMPLE, counterpart=other, against="pinned prompt")
+    settings = {"statistic": "JS divergence", "against": "pinned prompt"}
+    result = analyze("Lens", loaded, EXAMPLE, counterpart=other, **settings)
+    assert "Against the pinned prompt" in result.attrs["note"]
 
 
 def test_commas_alone_name_no_token(loaded: LoadedModel) -> None:

@@ -8,12 +8,13 @@ import pytest
 import torch
 import transformers
 
+import lit_tl
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Observe
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.sites import Site
 from lit_tl.lens import LogitLens
-from lit_tl.lit.attention_panel import Attention
+from lit_tl.lit.attention_panel import AttentionHeads
 from lit_tl.lit.datasets import Prompts
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.models.causal_lm import load_causal_lm
@@ -121,20 +122,17 @@ def test_attention_is_shown_of_the_layers_that_have_it(
     model = HookedTransformerLIT.from_pretrained(str(checkpoints["qwen3_next"]))
     example = {"text": "one two three one two"}
 
-    def look(**config: object) -> dict:
-        (reply,) = Attention().run([example], model, Prompts([example]), config=config)
-        return reply
-
-    scores = look()
+    (scores,) = AttentionHeads().run([example], model, Prompts([example]))
     assert scores["layers"] == [1]
     assert scores["scores"]["first token"][0] == [None] * 4
     assert None not in scores["scores"]["first token"][1]
     with pytest.raises(ValueError, match="layer 0 has no attention: layers 1 of this model have"):
-        look(want="head", layer=0, head=0)
-    assert look(want="head")["size"] == len(scores["tokens"])
+        lit_tl.analyze("Attention", model, example, layer=0)
+    one = lit_tl.analyze("Attention", model, example, layer=1)
+    assert one["attention"].shape == (1, len(scores["tokens"]), len(scores["tokens"]))
     mamba = HookedTransformerLIT.from_pretrained(str(checkpoints["mamba"]))
     with pytest.raises(ValueError, match=r"has no attention to show: TransformerLens gives no"):
-        Attention().run([example], mamba, Prompts([example]), config={})
+        AttentionHeads().run([example], mamba, Prompts([example]))
 
 
 @pytest.mark.parametrize("loader", [load_model, lambda name: load_causal_lm(name, device="cpu")])

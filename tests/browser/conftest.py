@@ -127,6 +127,29 @@ def select_first(page: Any) -> str:
     return str(editor.input_value())
 
 
+def save(panel: Any, kind: str) -> None:
+    """Choose a kind of file from a panel's menu."""
+    panel.locator(".menu summary", has_text="Save").click()
+    panel.get_by_role("button", name=kind, exact=True).click()
+
+
+def card_at(view: Any, right: int, up: int) -> Any:
+    """The card of a cell of a grid, counted from the bottom left: moved to by keys."""
+    page = view.page
+    view.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Home")
+    for _ in range(4):
+        page.keyboard.press("PageDown")
+    for _ in range(right):
+        page.keyboard.press("ArrowRight")
+    for _ in range(up):
+        page.keyboard.press("ArrowUp")
+    return view.locator("xpath=ancestor::*[contains(@class, 'grid')]").locator(
+        ".card:not([hidden])"
+    )
+
+
 class Answered:
     """The answer to a request of the page, of its job where it became one."""
 

@@ -58,9 +58,9 @@ def test_a_figure_of_a_data_set_is_drawn(watched: Watched, busy: LitServer) -> N
     page: Any = watched.page
     open_page(page, busy)
     select_first(page)
-    tab(page, "Figures")
-    panel = page.locator("lit-tl-figure-module")
-    panel.locator(".figure[aria-busy=false] .plot .main-svg").first.wait_for()
+    tab(page, "Lens")
+    panel = page.locator("lit-tl-lens-module")
+    panel.locator(".figure[aria-busy=false] .grid .view").wait_for()
     panel.locator("select").first.select_option("Lens over the data set")
     panel.get_by_text(re.compile(r"forward KL, 50 prompts")).first.wait_for()
     panel.locator(".figure[aria-busy=false]").wait_for()

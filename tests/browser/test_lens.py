@@ -1,6 +1,7 @@
-"""The lens figure on the page."""
+"""The lens on the page: its grid by mouse and keys, its numbers, and its files."""
 
 import csv
+import json
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.lens_grid import read
 from lit_tl.data.tasks import read_task
-from tests.browser.conftest import Watched, open_page, select_first, tab
+from lit_tl.figures.tokens import visible
+from tests.browser.conftest import Watched, card_at, open_page, save, select_first, tab
 from tests.live_server import LitServer
 
+DRAWN = ".figure[aria-busy=false] .grid .view canvas"
 EXAMPLES = read_task("ioi").examples
 
 
@@ -22,51 +25,146 @@ def server(two_models: LitServer) -> LitServer:
 
 @pytest.fixture
 def panel(watched: Watched, server: LitServer) -> Any:
-    """The Figures panel with the lens of the first prompt."""
+    """The Lens panel with the first prompt."""
     open_page(watched.page, server, "?models=first&dataset=ioi")
     select_first(watched.page)
-    tab(watched.page, "Figures")
-    panel = watched.page.locator("lit-tl-figure-module").first
-    panel.locator("select").first.select_option("Lens")
-    panel.locator(".plot .heatmaplayer image").first.wait_for()
+    tab(watched.page, "Lens")
+    panel = watched.page.locator("lit-tl-lens-module").first
+    panel.locator(DRAWN).first.wait_for()
     yield panel
     watched.check()
 
 
 def choose(panel: Any, name: str, value: str) -> None:
-    panel.locator("label.control", has_text=name).locator("select").last.select_option(value)
-    panel.locator(".figure[aria-busy=false] .plot .heatmaplayer image").first.wait_for()
+    panel.get_by_label(name, exact=True).select_option(value)
+    panel.locator(DRAWN).first.wait_for()
 
 
 def rows_of(panel: Any) -> list[list[str]]:
     with panel.page.expect_download() as download:
-        panel.get_by_text("CSV", exact=True).click()
+        save(panel, "CSV")
     head, *rows = csv.reader(download.value.path().read_text("utf-8").splitlines())
     assert head[:5] == ["lens", "layer", "position", "token", "top_token"]
     return rows
 
 
-def test_cells_have_the_models_tokens_and_the_csv_its_numbers(
+def test_cards_have_the_models_tokens_and_the_csv_its_numbers(
     panel: Any, bundled: HookedTransformerLIT
 ) -> None:
     loaded = bundled.loaded
     trajectory = read(loaded, "tuned", EXAMPLES[0], "resid_pre")
+    entropy = trajectory.entropy().stats
+    strings = loaded.prompter.vocabulary.strings
+    view = panel.locator(".view")
+    for layer, position in ((0, 0), (2, 5), (4, trajectory.num_tokens - 1)):
+        card = card_at(view, position, layer)
+        order = np.argsort(-trajectory.log_probs[layer, position])[:10]
+        expected = [visible(token) for token in strings(order.tolist())]
+        assert card.locator(".guesses .name").all_inner_texts() == expected
+        shares = [float(text) for text in card.locator(".guesses .value").all_inner_texts()]
+        probabilities = np.exp(trajectory.log_probs[layer, position][order])
+        assert np.allclose(shares, probabilities, atol=6e-4)
+        name = "output" if layer == 4 else str(layer)
+        assert card.locator(".where").inner_text().startswith(f"layer {name}, position {position} ")
+        assert float(card.locator("b").inner_text()) == pytest.approx(
+            float(entropy[layer, position]), abs=1e-3
+        )
     top = trajectory.log_probs.argmax(-1)
-    expected = [loaded.prompter.vocabulary.string(int(i)) for i in top.ravel()]
-    shown = panel.locator(".plot .heatmaplayer text").all_text_contents()
-    assert sorted(shown) == sorted(token.replace(" ", "·").replace("\n", "↵") for token in expected)
     rows = rows_of(panel)
-    assert [row[4] for row in rows] == expected
-    assert np.allclose(
-        [float(row[5]) for row in rows], trajectory.entropy().stats.ravel(), atol=1e-4
-    )
+    assert [row[4] for row in rows] == strings([int(i) for i in top.ravel()])
+    assert np.allclose([float(row[5]) for row in rows], entropy.ravel(), atol=1e-4)
+
+
+def test_a_card_is_held_by_a_click_and_let_go_by_escape(panel: Any) -> None:
+    page, view = panel.page, panel.locator(".view")
+    box = view.bounding_box()
+    page.mouse.move(box["x"] + 30, box["y"] + 8)
+    card = panel.locator(".card")
+    card.wait_for()
+    first = card.inner_text()
+    page.mouse.click(box["x"] + 30, box["y"] + 8)
+    page.mouse.move(box["x"] + 300, box["y"] + 8)
+    held = panel.locator(".card.held")
+    assert held.locator(".where").inner_text().strip("×\n") in first
+    page.keyboard.press("Escape")
+    page.mouse.move(box["x"] + 301, box["y"] + 8)
+    panel.locator(".card:not(.held)").wait_for()
+    assert card.inner_text() != first
+
+
+def test_the_grid_zooms_and_its_overview_moves_it(panel: Any) -> None:
+    page, view = panel.page, panel.locator(".view")
+
+    def labels() -> list[str]:
+        return panel.locator(".labels.across span").all_inner_texts()
+
+    view.focus()
+    page.keyboard.press("0")
+    panel.locator(".overview").wait_for(state="hidden")
+    everything = labels()
+    assert len(everything) > 10
+    for _ in range(4):
+        page.keyboard.press("+")
+    overview = panel.locator(".overview")
+    overview.wait_for()
+    page.wait_for_timeout(100)
+    assert len(labels()) < len(everything)
+    box = overview.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_timeout(100)
+    assert labels()[-1] == everything[-1]
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 2, box["y"] + 5, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(100)
+    assert labels()[0] == everything[0]
+    inside = view.bounding_box()
+    page.mouse.move(inside["x"] + 50, inside["y"] + 50)
+    for _ in range(12):
+        page.mouse.wheel(0, 400)
+    overview.wait_for(state="hidden")
+
+
+def test_the_first_token_can_leave_the_colours(panel: Any) -> None:
+    high = panel.locator(".legend .high")
+    before = high.inner_text()
+    low = panel.locator(".legend .low")
+    choose(panel, "statistic", "max probability")
+    choose(panel, "statistic", "cross entropy")
+    shown = (low.inner_text(), high.inner_text())
+    panel.get_by_label("First token").select_option("hidden")
+    panel.page.wait_for_timeout(100)
+    view = panel.locator(".view")
+    assert "position 1 " in card_at(view, 0, 0).locator(".where").inner_text()
+    assert (low.inner_text(), high.inner_text()) != shown or before != shown[1]
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png", "json"])
+def test_files_come_from_the_server(panel: Any, kind: str) -> None:
+    with panel.page.expect_download() as download:
+        save(panel, kind.upper())
+    content = download.value.path().read_bytes()
+    if kind == "svg":
+        svg = content.decode()
+        assert "Lens: entropy" in svg
+        assert EXAMPLES[0]["text"] in svg
+        assert "tuned" in svg
+    elif kind == "json":
+        known = json.loads(content)
+        assert known["prompt"] == EXAMPLES[0]["text"]
+        assert len(known["rows"]) % 5 == 0
+    else:
+        assert content.startswith(b"%PDF" if kind == "pdf" else b"\x89PNG")
 
 
 def test_changing_lens_and_statistic_redraws(panel: Any, bundled: HookedTransformerLIT) -> None:
-    before = panel.locator(".plot .heatmaplayer text").all_text_contents()
+    view = panel.locator(".view")
+    before = card_at(view, 3, 1).inner_text()
     choose(panel, "lens", "logit")
-    after = panel.locator(".plot .heatmaplayer text").all_text_contents()
-    assert before != after
+    assert card_at(view, 3, 1).inner_text() != before
     choose(panel, "statistic", "forward KL")
     expected = read(bundled.loaded, "logit", EXAMPLES[0], "resid_pre").forward_kl().stats
     assert np.allclose([float(row[5]) for row in rows_of(panel)], expected.ravel(), atol=1e-3)
@@ -76,8 +174,8 @@ def test_changing_lens_and_statistic_redraws(panel: Any, bundled: HookedTransfor
 
 
 def test_a_column_opens_its_tokens_over_the_layers(panel: Any) -> None:
-    image = panel.locator(".plot .heatmaplayer image").first.bounding_box()
-    panel.page.mouse.click(image["x"] + image["width"] * 0.5, image["y"] + image["height"] * 0.5)
+    card_at(panel.locator(".view"), 8, 2)
+    panel.page.keyboard.press("Enter")
     panel.locator(".detail .scatterlayer .trace").first.wait_for()
     assert panel.locator(".detail .scatterlayer .trace").count() >= 5
     assert "after 8" in panel.locator(".detail .gtitle").text_content()
@@ -89,10 +187,13 @@ def test_a_pinned_prompt_and_another_model_are_compared(
     page = panel.page
     page.locator("lit-main-toolbar").get_by_text("Pin datapoint").first.click()
     page.locator("lit-data-table tbody tr").nth(3).click()
-    selected = page.locator("lit-tl-figure-module").last
-    selected.locator(".plot .heatmaplayer image").first.wait_for()
-    choose(selected, "against", "pinned prompt")
+    selected = page.locator("lit-tl-lens-module").last
+    selected.locator(DRAWN).first.wait_for()
+    against = selected.get_by_label("against", exact=True)
+    assert against.is_disabled(), "entropy compares with nothing"
     choose(selected, "statistic", "JS divergence")
+    assert against.is_enabled()
+    assert against.input_value() == "pinned prompt", "it needs something to compare with"
     loaded = bundled.loaded
     own, other = (read(loaded, "tuned", EXAMPLES[i], "resid_pre") for i in (3, 0))
     shared = slice(0, min(own.num_tokens, other.num_tokens))

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.attention_patterns import head_scores
 from lit_tl.data.tasks import read_task
-from tests.browser.conftest import Watched, answered, open_page, select_first, tab
+from tests.browser.conftest import Watched, answered, card_at, open_page, save, select_first, tab
 from tests.live_server import LitServer
 
 EXAMPLE = read_task("ioi").examples[0]
@@ -88,78 +88,75 @@ def test_a_chosen_token_is_what_salience_explains(page: Any) -> None:
     expect(maps.nth(6)).not_to_have_css("background-color", white)
 
 
-def test_the_head_with_the_highest_score_comes_first(
-    page: Any, bundled: HookedTransformerLIT
-) -> None:
+def test_heads_are_coloured_by_their_scores(page: Any, bundled: HookedTransformerLIT) -> None:
     (output,) = bundled.predict([EXAMPLE])
     ids = bundled.model.to_tokens(EXAMPLE["text"])[0].tolist()
-    scores = [
-        head_scores(torch.from_numpy(output[f"attention_layer_{layer}"]), ids)["induction"]
-        for layer in range(4)
-    ]
-    best = max(
-        (score, layer, head) for layer, row in enumerate(scores) for head, score in enumerate(row)
-    )
     tab(page, "Attention")
     panel = page.locator("lit-tl-attention-module")
-    panel.locator(".control select").select_option("induction")
-    first = panel.locator(".head").first
-    assert first.get_attribute("data-head") == f"{best[1]}.{best[2]}"
-    assert f"{best[0]:.2f}" in first.inner_text()
-    panel.locator(".head[data-drawn]").nth(8).wait_for()
-    colours = first.locator("canvas").evaluate(
+    panel.get_by_label("Colour heads by").select_option("previous token")
+    view = panel.locator(".head-scores .view")
+    for layer, head in ((0, 0), (3, 2)):
+        pattern = torch.from_numpy(output[f"attention_layer_{layer}"])
+        expected = head_scores(pattern, ids)["previous token"][head]
+        card = card_at(view, head, layer)
+        assert card.locator(".where").inner_text() == f"layer {layer}, head {head}"
+        assert float(card.locator("b").inner_text()) == pytest.approx(expected, abs=1e-3)
+    page.keyboard.press("Enter")
+    panel.locator(".matrix figcaption", has_text="L3H2").wait_for()
+    chosen = panel.locator(".strip .head[aria-pressed=true]")
+    assert chosen.inner_text().strip() == "L3H2"
+    colours = chosen.locator("canvas").evaluate(
         "e => new Set(new Uint32Array(e.getContext('2d').getImageData(0, 0, e.width, "
         "e.height).data.buffer)).size"
     )
     assert colours > 10, "a map and not an empty canvas"
 
 
-def test_hovered_weights_equal_the_models(page: Any, bundled: HookedTransformerLIT) -> None:
+def test_weights_on_the_page_equal_the_models(page: Any, bundled: HookedTransformerLIT) -> None:
     (output,) = bundled.predict([EXAMPLE], fields=["attention_layer_2", "tokens"])
-    pattern, n = output["attention_layer_2"][3], len(output["tokens"])
+    patterns, n = output["attention_layer_2"], len(output["tokens"])
     tab(page, "Attention")
     panel = page.locator("lit-tl-attention-module")
-    panel.locator(".head[data-head='2.3']").click()
-    panel.locator("h4", has_text="Head 2.3").wait_for()
-    canvas = panel.locator(".large canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
+    card_at(panel.locator(".head-scores .view"), 3, 2)
+    page.keyboard.press("Enter")
+    panel.locator(".matrix figcaption", has_text="L2H3").wait_for()
+    view = panel.locator(".large .view")
     for query, key in ((n - 1, n - 1), (8, 5), (10, 2)):
-        canvas.hover(
-            position={"x": (key + 0.5) / n * box["width"], "y": (query + 0.5) / n * box["height"]}
-        )
-        cell = panel.locator(".readout .cell").inner_text()
-        assert cell.startswith(f"{query} ")
-        shown = float(cell.split(": ")[-1])
-        assert shown == pytest.approx(float(pattern[query, key]), abs=6e-5)
+        card = card_at(view, key, n - 1 - query)
+        said = card.locator(".where").inner_text()
+        assert said.startswith(f"query {query} ")
+        assert f"key {key} " in said
+        shown = float(card.locator("b").inner_text())
+        assert shown == pytest.approx(float(patterns[3][query, key]), abs=6e-5)
 
-    panel.locator(".tokens .token").nth(8).focus()
-    line = panel.locator(".readout p", has_text="looks at").first.inner_text()
-    strongest = int(pattern[8].argmax())
-    assert re.search(rf"looks at: {strongest} .* {pattern[8, strongest]:.3f}", line)
+    panel.locator(".text-view .token").nth(8).focus()
+    strongest = int(patterns[3][8].argmax())
+    line = panel.locator(".readout", has_text=f"looks at: {strongest} ")
+    line.wait_for()
+    assert f"{patterns[3][8, strongest]:.3f}" in line.inner_text()
+    others = sum(weight > 0 for key, weight in enumerate(patterns[3][8]) if key != 8)
+    assert panel.locator(".text-view path").count() == min(others, 10)
 
-    panel.get_by_text("Mean of layer").click()
-    panel.locator("h4", has_text="Mean over the heads of layer 2").wait_for()
+    panel.get_by_label("Draw").select_option("mean of the layer")
+    panel.locator(".matrix figcaption", has_text="mean over the heads of layer 2").wait_for()
     panel.get_by_label("Value-weighted").check()
-    panel.locator("h4", has_text="times the norm of the value").wait_for()
+    panel.locator(".legend", has_text="weight times norm of the value").wait_for()
+    panel.get_by_label("Draw").select_option("heads of the layer")
+    panel.locator(".matrix figcaption", has_text="L2H0").wait_for()
+    assert panel.locator(".large .matrix").count() == 4
 
 
-def test_only_what_is_on_screen_is_fetched(watched: Watched, server: LitServer) -> None:
-    asked: list[dict] = []
-    watched.page.on(
-        "request",
-        lambda request: (
-            asked.append(json.loads(request.post_data)["config"])
-            if "interpreter=Attention" in request.url
-            else None
-        ),
-    )
+def test_a_hidden_panel_asks_for_nothing(watched: Watched, server: LitServer) -> None:
+    asked: list[str] = []
+    watched.page.on("request", lambda request: asked.append(request.url))
     open_page(watched.page, server, "?models=first&dataset=ioi")
     select_first(watched.page)
-    assert asked == [], "a hidden panel asks for nothing"
+    watched.page.locator("lit-tl-predictions-module .token").first.wait_for()
+    assert not [url for url in asked if "Attention" in url or "get_analysis" in url]
     tab(watched.page, "Attention")
-    watched.page.locator("lit-tl-attention-module .head[data-drawn]").nth(3).wait_for()
-    assert [config["want"] for config in asked].count("head") == 1
+    watched.page.locator("lit-tl-attention-module .large .view").first.wait_for()
+    assert sum("analysis=Attention" in url for url in asked) == 1, "one head"
+    assert sum("interpreter=Attention" in url for url in asked) == 1, "one pass for all heads"
     watched.check()
 
 
@@ -171,7 +168,7 @@ def test_downloads_hold_the_numbers(page: Any, bundled: HookedTransformerLIT, ki
     panel.locator("select").first.select_option("Loss along the prompt")
     panel.locator(".plot .bars path").nth(1).wait_for()
     with page.expect_download() as download:
-        panel.get_by_text(kind.upper(), exact=True).click()
+        save(panel, kind.upper())
     content = download.value.path().read_bytes()
     expected = [
         [pos, output["tokens"][pos], loss] for pos, loss in enumerate(output["token_loss"]) if pos
@@ -185,8 +182,8 @@ def test_downloads_hold_the_numbers(page: Any, bundled: HookedTransformerLIT, ki
         )
     elif kind == "json":
         record = json.loads(content)
-        assert record["figure"] == "Loss along the prompt"
-        assert record["settings"] == {"quantity": "loss"}
+        assert record["analysis"] == "Loss along the prompt"
+        assert record["settings"] == "quantity loss"
         assert [row[2] for row in record["rows"]] == pytest.approx(
             [row[2] for row in expected], rel=1e-6
         )
@@ -199,11 +196,12 @@ def test_a_figure_remembers_its_settings_and_gives_its_python(page: Any) -> None
     tab(page, "Figures")
     panel = page.locator("lit-tl-figure-module")
     panel.locator("select").first.select_option("Head scores")
-    panel.locator(".plot .heatmaplayer image").first.wait_for()
-    panel.locator(".control select").nth(1).select_option("entropy")
-    panel.locator(".plot .infolayer", has_text="nats").wait_for()
+    panel.locator(".grid .view").wait_for()
+    panel.get_by_label("score", exact=True).select_option("entropy")
+    panel.locator(".legend", has_text="nats").wait_for()
+    assert "[object" not in page.url
     page.reload()
-    panel.locator(".plot .infolayer", has_text="nats").wait_for()
+    panel.locator(".legend", has_text="nats").wait_for()
     panel.get_by_text("Copy as Python").click()
     snippet = panel.locator(".snippet").input_value()
     assert "lit_tl.draw('Head scores', model, {" in snippet
@@ -253,7 +251,29 @@ def test_two_models_and_a_pinned_prompt_stand_side_by_side(
     assert len(texts) == 2, "the selected and the pinned prompt, for each of two models"
     tab(page, "Figures")
     for i in range(4):
-        page.locator("lit-tl-figure-module").nth(i).locator(".plot .main-svg").first.wait_for()
+        page.locator("lit-tl-figure-module").nth(i).locator(".grid .view").first.wait_for()
+    watched.check()
+
+
+def test_two_figures_panels_keep_their_own_settings(watched: Watched, server: LitServer) -> None:
+    page = watched.page
+    open_page(page, server, "?models=first,second&dataset=ioi")
+    select_first(page)
+    tab(page, "Lens")
+    panels = [page.locator("lit-tl-lens-module").nth(i) for i in range(2)]
+    for panel in panels:
+        panel.locator(".figure[aria-busy=false] .grid .view").wait_for()
+    panels[1].get_by_label("statistic", exact=True).select_option("forward KL")
+    panels[1].locator(".legend", has_text="forward KL").wait_for()
+    assert "entropy" in panels[0].locator(".legend").inner_text()
+    for panel, name in zip(panels, ("entropy", "forward KL"), strict=True):
+        with page.expect_download() as download:
+            save(panel, "CSV")
+        head = download.value.path().read_text("utf-8").splitlines()[0]
+        assert head.endswith(f",{name}"), "the file has what is drawn"
+    page.reload()
+    panels[1].locator(".legend", has_text="forward KL").wait_for()
+    panels[0].locator(".legend", has_text="entropy").wait_for()
     watched.check()
 
 
@@ -348,7 +368,7 @@ def test_at_512_tokens_the_details_stay_in_view(watched: Watched, server: LitSer
         "the king and the queen saw the dog " * 70
     )
     watched.page.locator("datapoint-editor-module").get_by_text("Add", exact=True).click()
-    for name, shown in (("Predictions", ".detail h4"), ("Attention", ".readout p")):
+    for name, shown in (("Predictions", ".detail h4"), ("Attention", ".readout")):
         tab(watched.page, name)
         panel = watched.page.locator(f"lit-tl-{name.lower()}-module")
         panel.locator(".token").nth(500).wait_for(state="attached")

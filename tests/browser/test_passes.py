@@ -51,9 +51,12 @@ def test_a_page_runs_each_batch_once_and_a_figure_shown_twice_costs_one_pass(
 
     select_first(page)
     page.wait_for_load_state("networkidle")
+    tab(page, "Lens")
+    lens = page.locator("lit-tl-lens-module")
+    lens.locator(".figure[aria-busy=false] .grid .view").wait_for()
     tab(page, "Figures")
     panel = page.locator("lit-tl-figure-module")
-    drawn = panel.locator(".figure[aria-busy=false] .plot .main-svg").first
+    drawn = panel.locator(".figure[aria-busy=false] :is(.view, .main-svg)").first
 
     def show(name: str) -> int:
         before = len(counted.passes)
@@ -61,14 +64,25 @@ def test_a_page_runs_each_batch_once_and_a_figure_shown_twice_costs_one_pass(
         drawn.wait_for()
         return len(counted.passes) - before
 
-    drawn.wait_for()  # the lens, which is chosen first
-    assert show("Head scores") == 1
-    assert show("Lens") == 0
+    drawn.wait_for()  # head scores, which are chosen first
     assert show("Head scores") == 0
+    assert show("Loss along the prompt") <= 1
+    assert show("Head scores") == 0
+    assert show("Loss along the prompt") == 0
+    tab(page, "Lens")
+    before_lens = len(counted.passes)
+    lens.get_by_label("beside").select_option("logit")
+    lens.locator(".matrix").nth(1).wait_for()
+    lens.get_by_label("beside").select_option("nothing")
+    lens.locator(".figure[aria-busy=false] .grid .view").wait_for()
+    assert len(counted.passes) <= before_lens + 1
     watched.check()
 
     example = read_task("ioi").examples[0]
     before = len(counted.passes)
-    first = lit_tl.draw("Head scores", counted.model, example, score="entropy")
-    assert lit_tl.draw("Head scores", counted.model, example, score="entropy") == first
+    drawings = [
+        lit_tl.draw("Head scores", counted.model, example, score="entropy").to_json()
+        for _ in range(2)
+    ]
+    assert drawings[0] == drawings[1]
     assert len(counted.passes) == before + 1

@@ -7,7 +7,7 @@ import numpy as np
 
 from lit_tl import HookedTransformerLIT
 from lit_tl.data.tasks import read_task
-from tests.browser.conftest import Watched, open_page, select_first, tab
+from tests.browser.conftest import Watched, open_page, save, select_first, tab
 from tests.live_server import LitServer
 from tests.test_recipe import lengths
 
@@ -23,11 +23,11 @@ def test_a_users_own_analysis_is_chosen_and_drawn(
     tab(page, "Figures")
     panel = page.locator("lit-tl-figure-module")
     panel.locator("select").first.select_option("Head output norms")
-    panel.locator(".plot .heatmaplayer image").first.wait_for()
-    panel.locator(".plot .infolayer", has_text="length").wait_for()
+    panel.locator(".grid .view").wait_for()
+    panel.locator(".legend", has_text="length").wait_for()
     assert panel.locator("input[type=number]").input_value() == "-1"
     with page.expect_download() as download:
-        panel.get_by_text("JSON", exact=True).click()
+        save(panel, "JSON")
     record = json.loads(download.value.path().read_text())
     values = np.array([row[2] for row in record["rows"]]).reshape(4, 4)
     assert np.allclose(values, lengths(bundled, TEXT), atol=1e-4)

@@ -1,64 +1,90 @@
 // The parts of the browser plug-in that touch no page.
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {
-  bytes,
-  colour,
-  pixels,
-  sortedHeads,
-  strongest,
-  weights,
-} from '../../lit_tl/client/matrix.js';
-import {csv, kindOf} from '../../lit_tl/client/panels/figure.js';
+import {kindOf, settingsOf} from '../../lit_tl/client/controls.js';
+import {Camera} from '../../lit_tl/client/grid/camera.js';
+import {share, span} from '../../lit_tl/client/grid/colours.js';
+import {decode} from '../../lit_tl/client/grid/data.js';
 import {Latest, sentenceOf} from '../../lit_tl/client/request.js';
 import * as target from '../../lit_tl/client/target.js';
 import {number, strength, visible} from '../../lit_tl/client/tokens.js';
 
-test('weights come back from 16 bits', () => {
-  const sent = Buffer.from(new Uint16Array([0, 1, 32768, 65535]).buffer).toString('base64');
-  assert.deepEqual(
-    [...weights(sent, 2 / 65535)].map((w) => Number(w.toFixed(4))),
-    [0, 0, 1, 2],
-  );
-  assert.deepEqual([...bytes(Buffer.from([7, 255]).toString('base64'))], [7, 255]);
+const colours = {kind: 'linear', low: null, high: null, table: '', unit: '', name: 'n'};
+const part = (values, width, more = {}) => ({
+  values: Float32Array.from(values),
+  rows: {name: 'layer', labels: Array(values.length / width).fill('l')},
+  columns: {name: 'token', labels: Array(width).fill('t'), tokens: true},
+  colours,
+  ...more,
 });
 
-test('stronger attention is darker, and nothing is white', () => {
-  assert.deepEqual(colour(0), [255, 255, 255]);
-  const sums = [0, 0.01, 0.2, 1, 3].map((s) => colour(s).reduce((a, b) => a + b));
-  assert.ok(sums[0] > sums[1] && sums[1] > sums[2] && sums[2] > sums[3]);
-  assert.equal(sums[3], sums[4]);
-  assert.deepEqual([...pixels([0, 0, 0, 0], 2, 0)], Array(4).fill([255, 255, 255, 255]).flat());
-});
-
-test('heads are sorted by score, unknown ones last, equal ones in order', () => {
-  assert.deepEqual(
-    sortedHeads([
-      [0.1, null],
-      [0.5, 0.1],
-    ]),
-    [
-      [1, 0],
-      [0, 0],
-      [1, 1],
-      [0, 1],
+test('a grid comes back from bytes', () => {
+  const text = (array) => Buffer.from(array.buffer).toString('base64');
+  const [decoded] = decode({
+    strings: ['a', 'b'],
+    parts: [
+      {
+        title: 'logit lens',
+        values: text(new Float32Array([1.5, NaN])),
+        rows: {name: 'layer', labels: ['0']},
+        columns: {name: 'token', labels: ['x', 'y']},
+        colours,
+        top: {
+          count: 2,
+          ids: text(new Uint32Array([0, 1, 1, 0])),
+          values: text(new Float32Array([0.75, 0.25, 0.5, 0.5])),
+        },
+      },
     ],
-  );
-  assert.deepEqual(sortedHeads([[null, null]]), [
-    [0, 0],
-    [0, 1],
+  });
+  assert.deepEqual([...decoded.values], [1.5, NaN]);
+  assert.equal(decoded.text(0, 1), 'b');
+  assert.deepEqual(decoded.top(0, 0), [
+    {token: 'a', value: 0.75},
+    {token: 'b', value: 0.25},
   ]);
 });
 
-test('the strongest entries leave out zeros', () => {
-  assert.deepEqual(strongest([0.2, 0, 0.7], 5), [
-    {weight: 0.7, pos: 2},
-    {weight: 0.2, pos: 0},
-  ]);
+test('the first token can be left out of the colours', () => {
+  const matrix = part([100, 1, 2, 200, 3, NaN], 3);
+  assert.deepEqual(span([matrix], 'shown'), {low: 1, high: 200});
+  assert.deepEqual(span([matrix], 'not in the colours'), {low: 1, high: 3});
+  assert.deepEqual(span([part([NaN, NaN], 2)], 'shown'), {low: 0, high: 1});
+});
+
+test('colours around zero are as far on both sides', () => {
+  const diverging = part([-3, 1], 2, {colours: {...colours, kind: 'diverging'}});
+  assert.deepEqual(span([diverging], 'shown'), {low: -3, high: 3});
+  assert.equal(share(diverging.colours, {low: -3, high: 3}, 0), 0.5);
+});
+
+test('ranks are coloured by their logarithm', () => {
+  const log = {...colours, kind: 'log'};
+  const ends = {low: 1, high: 10_000};
+  assert.deepEqual(
+    [1, 100, 10_000, 50_000].map((rank) => Number(share(log, ends, rank).toFixed(6))),
+    [0, 0.5, 1, 1],
+  );
+});
+
+test('a camera shows the end of a long text, all of it, and what is asked for', () => {
+  const camera = new Camera(true, false);
+  camera.resize({width: 560, height: 310, columns: 400, rows: 31});
+  assert.equal(camera.cellWidth, 56);
+  assert.equal(camera.x, 400 * 56 - 560, 'the end');
+  camera.all();
+  assert.equal(camera.cellWidth, 1.4);
+  camera.zoom(10, 280, 0);
+  assert.ok(Math.abs((camera.x + 280) / camera.cellWidth - 200) < 1, 'the same token stays there');
+  camera.show(0, 30);
+  assert.equal(camera.x, 0);
+  assert.deepEqual(camera.cellAt(0, 0), {column: 0, row: Math.floor(camera.y / camera.cellHeight)});
+  camera.move(1e9, 1e9);
+  assert.ok(camera.x + camera.width <= camera.columns * camera.cellWidth + 1e-6);
 });
 
 test('tokens show their blanks', () => {
-  assert.equal(visible(' a\n\tb'), '·a↵⇥b');
+  assert.equal(visible(' a\n\r\tb'), '·a↵␍⇥b');
   assert.equal(visible(''), '∅');
 });
 
@@ -77,25 +103,31 @@ test('a token is coloured by what was chosen', () => {
   assert.equal(strength('loss', {loss: null, rank: null, probability: null}, 10_000), 0);
 });
 
-test('CSV quotes what needs it', () => {
-  assert.equal(
-    csv(
-      ['a', 'b'],
-      [
-        [1, 'x,"y"\n'],
-        [null, ' z'],
-      ],
-    ),
-    'a,b\n1,"x,""y""\n"\n, z\n',
-  );
-});
-
 test('controls follow the spec', () => {
   assert.deepEqual(
     [{vocab: ['a'], default: 'a'}, {default: false}, {min_val: 1, default: 2}, {default: ''}].map(
       kindOf,
     ),
     ['choice', 'switch', 'number', 'text'],
+  );
+});
+
+test('a setting that would do nothing, or is not there, has its default', () => {
+  const spec = {
+    statistic: {vocab: ['entropy', 'KL'], default: 'entropy'},
+    against: {vocab: ['nothing', 'pinned'], default: 'nothing'},
+  };
+  const onlyWith = {against: ['statistic', ['KL']]};
+  assert.deepEqual(settingsOf(spec, onlyWith, {against: 'pinned'}, {}), {
+    statistic: 'entropy',
+    against: 'nothing',
+  });
+  const kept = {statistic: 'KL', against: 'pinned'};
+  assert.deepEqual(settingsOf(spec, onlyWith, {statistic: 'KL'}, {}), kept, 'it needs one');
+  assert.deepEqual(settingsOf(spec, onlyWith, kept, {}), kept);
+  assert.equal(
+    settingsOf(spec, onlyWith, kept, {against: {pinned: 'no prompt is pinned'}}).against,
+    'nothing',
   );
 });
 

@@ -1,5 +1,6 @@
 """Every number of a result is in its figure, in its place."""
 
+import base64
 import json
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import xarray as xr
 
 from lit_tl.figures.along_prompt import token_bars
-from lit_tl.figures.grids import layer_by_head
-from lit_tl.figures.lens import band_over_layers, lens_grids, lines_over_layers, readable
+from lit_tl.figures.grid import Colours, json_bytes
+from lit_tl.figures.grids import layer_by_head, lens_grids
+from lit_tl.figures.lens import band_over_layers, lines_over_layers, readable
 from lit_tl.figures.training import by_layer, loss_curves
 
 TOKENS = ["<s>", " a", "\n", "<b>", " a"]
@@ -23,24 +25,26 @@ def heads(values: np.ndarray, **attrs: object) -> xr.Dataset:
 
 def test_a_cell_for_each_layer_and_head() -> None:
     values = np.array([[0.1, 0.2, 0.3], [0.4, np.nan, 0.6]])
-    figure = layer_by_head(heads(values, unit="nats"))
-    (grid,) = figure.data
-    assert [list(row) for row in grid.z] == [[0.1, 0.2, 0.3], [0.4, None, 0.6]]
-    assert list(grid.y) == ["0", "1"]
-    assert (grid.zmin, grid.zmax) == (0, 0.6)
-    assert figure.layout.yaxis.autorange == "reversed"
-    assert grid.colorbar.title.text == "nats"
+    (part,) = layer_by_head(heads(values, unit="nats")).parts
+    assert np.array_equal(part.values, values, equal_nan=True)
+    assert list(part.rows.labels) == ["0", "1"]
+    assert part.rows.upwards
+    assert part.colours.span([part.values]) == (0, 0.6)
+    assert part.colours.unit == "nats"
 
 
 @pytest.mark.parametrize(("most", "expected"), [(1.0, 1.0), (0.5, 0.6)])
 def test_colours_span_at_least_what_the_result_says(most: float, expected: float) -> None:
-    values = np.array([[0.1, 0.6]])
-    assert layer_by_head(heads(values, most=most)).data[0].zmax == expected
+    (part,) = layer_by_head(heads(np.array([[0.1, 0.6]]), most=most)).parts
+    assert part.colours.span([part.values]) == (0, expected)
 
 
-def test_layers_without_attention_leave_a_figure_that_can_be_drawn() -> None:
-    figure = layer_by_head(heads(np.full((2, 2), np.nan)))
-    assert json.loads(figure.to_json())["data"][0]["z"] == [[None, None], [None, None]]
+def test_colours_are_the_same_on_both_sides_of_zero() -> None:
+    values = np.array([[-3.0, 1.0, np.nan]])
+    assert Colours(name="difference", kind="diverging").span([values]) == (-3, 3)
+    assert Colours(name="rank", kind="log", low=1.0).span([np.array([[40.0]])]) == (1, 40)
+    low, high = Colours(name="nothing").span([np.full((2, 2), np.nan)])
+    assert low < high
 
 
 def along(values: list[float], **attrs: object) -> xr.Dataset:
@@ -88,36 +92,45 @@ def grid(lenses: list[str], n_layers: int = 3, n_tokens: int = 5, top: int = 2) 
             "position": range(n_tokens),
             "token": ("position", (TOKENS * n_tokens)[:n_tokens]),
         },
-        attrs={"value": "entropy", "unit": "nats", "colorscale": "blues", "low": 0.0},
+        attrs={"value": "entropy", "unit": "nats", "scale": "linear", "low": 0.0},
     )
 
 
-def test_a_heat_map_for_each_lens_with_its_likeliest_tokens() -> None:
+def numbers(text: str, kind: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), kind)
+
+
+def test_a_grid_for_each_lens_with_its_likeliest_tokens() -> None:
     result = grid(["logit", "tuned"])
-    figure = lens_grids(result)
-    assert [annotation.text for annotation in figure.layout.annotations] == [
-        "logit lens",
-        "tuned lens",
-    ]
-    for trace, lens in zip(figure.data, ("logit", "tuned"), strict=True):
+    drawn = lens_grids(result)
+    assert drawn.detail == "Lens trajectory"
+    sent = json.loads(json.dumps(drawn.to_json()))
+    assert [part["title"] for part in sent["parts"]] == ["logit lens", "tuned lens"]
+    for part, lens in zip(sent["parts"], ("logit", "tuned"), strict=True):
         own = result.sel(lens=lens)
-        assert np.array_equal(np.array(trace.z), own["entropy"].values)
-        assert list(trace.y) == ["0", "1", "output"]
-        first = own["top_tokens"].isel(top=0).values
-        assert [list(row) for row in trace.text] == [
-            [readable(token) for token in row] for row in first
-        ]
-        cell = trace.customdata[1][2]
-        assert cell.count("<br>") == 1
-        assert readable(str(own["top_tokens"].values[1, 2, 1])) in cell
-    assert figure.layout.coloraxis.cmin == 0.0
-    assert figure.layout.meta == {"pos": "x", "detail": "Lens trajectory"}
+        assert np.array_equal(numbers(part["values"], "<f4").reshape(3, 5), own["entropy"].values)
+        assert part["rows"]["labels"] == ["0", "1", "output"]
+        assert part["columns"]["labels"] == TOKENS
+        assert part["colours"]["low"] == 0.0
+        ids = numbers(part["top"]["ids"], "<u4").reshape(3, 5, part["top"]["count"])
+        tokens = np.array(sent["strings"], dtype=object)[ids]
+        assert np.array_equal(tokens, own["top_tokens"].values)
+        shares = numbers(part["top"]["values"], "<f4").reshape(ids.shape)
+        assert np.array_equal(shares, own["top_probabilities"].values.astype("f4"))
 
 
-def test_one_lens_needs_no_title_and_a_long_prompt_no_text_in_cells() -> None:
-    assert not lens_grids(grid(["logit"])).layout.annotations
-    assert lens_grids(grid(["logit"])).data[0].texttemplate == "%{text}"
-    assert lens_grids(grid(["logit"], n_tokens=49)).data[0].texttemplate is None
+def test_a_grids_size_is_known_before_it_is_made() -> None:
+    drawn = lens_grids(grid(["logit"], n_layers=30, n_tokens=5, top=10))
+    part = drawn.to_json()["parts"][0]
+    made = len(part["values"]) + len(part["top"]["ids"]) + len(part["top"]["values"])
+    assert abs(made - json_bytes(150, top=10)) < 20
+
+
+def test_an_unknown_scale_is_refused() -> None:
+    result = grid(["logit"])
+    result.attrs["scale"] = "rainbow"
+    with pytest.raises(ValueError, match="scale is 'rainbow': it is one of linear, log"):
+        lens_grids(result)
 
 
 def test_a_line_for_each_token() -> None:

@@ -1,7 +1,9 @@
 """Figures: the page and a notebook draw the same from the same numbers."""
 
 import base64
+import csv
 import json
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,6 +12,7 @@ import pytest
 import lit_tl
 from lit_tl import HookedTransformerLIT, HookedTransformerLITConfig
 from lit_tl.analyses.catalog import catalog
+from lit_tl.figures.grid import Grid
 from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
 from lit_tl.lit.datasets import Prompts
 from lit_tl.lit.predictions_panel import Predictions
@@ -33,19 +36,24 @@ def test_the_snippet_makes_the_figure_of_the_page(
     name: str, loaded: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (reply,) = FIGURES[name].run([EXAMPLE], loaded, Prompts([EXAMPLE]), config={})
-    shown: list[go.Figure] = []
-    monkeypatch.setattr(go.Figure, "show", lambda figure: shown.append(figure))
+    shown: list[Any] = []
+    for kind in (go.Figure, Grid):
+        monkeypatch.setattr(kind, "show", lambda figure: shown.append(figure))
     exec(compile(reply["python"], "snippet", "exec"), {})
+    if "grid" in reply:
+        assert nearly(shown[0].to_json()) == nearly(reply["grid"])
+        return
     expected, got = json.loads(go.Figure(reply["figure"]).to_json()), json.loads(shown[0].to_json())
     assert nearly(got) == nearly(expected)
-    assert reply["rows"]
-    assert {len(row) for row in reply["rows"]} == {len(reply["columns"])}
 
 
 def nearly(value: object) -> object:
     """The same with numbers rounded, and arrays as numbers."""
     if isinstance(value, dict) and "bdata" in value:
         return np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"]).round(4).tolist()
+    if isinstance(value, dict) and isinstance(value.get("values"), str):
+        raw = np.frombuffer(base64.b64decode(value["values"]), "<f4").round(4)
+        return [np.nan_to_num(raw, nan=-1.0).tolist(), nearly({**value, "values": None})]
     if isinstance(value, dict):
         return {key: nearly(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -58,13 +66,32 @@ def test_the_snippet_of_a_model_object_says_what_to_fill_in(bundled: HookedTrans
     assert "lit_tl.HookedTransformerLIT(...)  # ...: your model object" in reply["python"]
 
 
-def test_head_scores_are_drawn_cell_for_cell(bundled: HookedTransformerLIT) -> None:
-    (reply,) = FIGURES["Head scores"].run(
-        [EXAMPLE], bundled, Prompts([EXAMPLE]), config={"score": "entropy"}
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_files_have_a_row_for_each_cell(kind: str, bundled: HookedTransformerLIT) -> None:
+    reply = FIGURES["Head scores"].draw(
+        [EXAMPLE], bundled, Prompts([EXAMPLE]), {"score": "entropy"}, file=kind
     )
-    grid = lit_tl.draw("Head scores", bundled, EXAMPLE, score="entropy").data[0].z
-    assert [value for row in grid for value in row] == [row[2] for row in reply["rows"]]
-    assert reply["columns"] == ["layer", "head", "entropy"]
+    text = base64.b64decode(reply["data"]).decode()
+    if kind == "csv":
+        head, *lines = csv.reader(text.splitlines())
+        rows = [[float(cell) for cell in line] for line in lines]
+    else:
+        known = json.loads(text)
+        head, rows = known["columns"], known["rows"]
+        assert known["prompt"] == EXAMPLE["text"]
+        assert known["settings"] == "score entropy"
+    assert head == ["layer", "head", "entropy"]
+    drawn = lit_tl.draw("Head scores", bundled, EXAMPLE, score="entropy")
+    assert isinstance(drawn, Grid)
+    assert [row[2] for row in rows] == pytest.approx(drawn.parts[0].values.ravel().tolist())
+
+
+def test_a_file_of_another_kind_is_refused(bundled: HookedTransformerLIT) -> None:
+    prompts = Prompts([EXAMPLE])
+    with pytest.raises(ValueError, match="there is no file 'gif': choose from svg, pdf"):
+        FIGURES["Head scores"].draw([EXAMPLE], bundled, prompts, {}, file="gif")
+    with pytest.raises(ValueError, match="Loss along the prompt is no grid"):
+        FIGURES["Loss along the prompt"].draw([EXAMPLE], bundled, prompts, {}, file="svg")
 
 
 def test_values_along_the_prompt_are_the_models(bundled: HookedTransformerLIT) -> None:

@@ -1,0 +1,252 @@
+// @ts-check
+/** A panel that draws analyses: their controls, the figure, and files of it. */
+import * as address from './address.js';
+import {controls, settingsOf} from './controls.js';
+import {choice, el, menu, states} from './dom.js';
+import {copy, save} from './files.js';
+import {Grid} from './grid/grid.js';
+import {paint} from './plot.js';
+import {Latest, sentenceOf} from './request.js';
+import * as target from './target.js';
+
+/**
+ * @typedef {object} Drawing
+ * @property {import('./grid/data.js').GridText} [grid]
+ * @property {{data: any[], layout: any}} [figure]  Plotly's
+ * @property {string} note @property {string} python  what draws it in a notebook
+ * @property {string[]} tokens
+ * @property {import('./controls.js').Unavailable} unavailable
+ * @typedef {import('./bridge.js').View} View
+ * @typedef {import('./bridge.js').Example} Example
+ */
+const GRID_FILES = ['svg', 'pdf', 'png', 'csv', 'json'];
+const PLOT_FILES = ['csv', 'json'];
+
+export class AnalysisPanel {
+  #latest = new Latest();
+  /** @type {View|null} */
+  #view = null;
+  #toolbar = el('div', {className: 'toolbar'});
+  #said = el('p', {className: 'said'});
+  #content = el('div', {className: 'figure'});
+  #detail = el('div', {className: 'plot detail'});
+  #plot = el('div', {className: 'plot'});
+  #place = states(this.#content);
+  /** @type {Grid|null} */
+  #grid = null;
+  /** @type {Record<string, import('./controls.js').Unavailable>} by analysis */
+  #unavailable = {};
+
+  /** @param {HTMLElement} root @param {string} tab @param {import('./bridge.js').Host} host */
+  constructor(root, tab, host) {
+    this.tab = tab;
+    this.host = host;
+    root.append(this.#toolbar, this.#said, this.#content);
+    this.resized = new ResizeObserver(() => {
+      for (const plot of [this.#plot, this.#detail])
+        if (plot.isConnected && plot.offsetWidth > 0)
+          /** @type {any} */ (window).Plotly?.Plots.resize(plot);
+    });
+    this.resized.observe(this.#content);
+  }
+
+  /** @param {View} view */
+  show(view) {
+    this.#view = view;
+    this.#run();
+  }
+
+  close() {
+    this.#latest.drop();
+    this.#grid?.close();
+    this.resized.disconnect();
+  }
+
+  /** Under which the address keeps this panel's settings. */
+  get #key() {
+    const {model, pinned} = /** @type {View} */ (this.#view);
+    return `${this.tab}:${model}${pinned ? ':pinned' : ''}`;
+  }
+
+  get #kept() {
+    return address.settingsOf(this.#key);
+  }
+
+  /** The analysis that is chosen, with what is known of it. */
+  get #chosen() {
+    const all = this.host.interpreters();
+    const names = Object.keys(all);
+    const name = names.includes(String(this.#kept.figure)) ? String(this.#kept.figure) : names[0];
+    const unavailable = {...this.#unavailable[name]};
+    const others = this.host.otherModels().length;
+    unavailable.against = {
+      ...(others ? {} : {'other model': 'there is one model: load another in Configure'}),
+      ...(this.host.pinned() ? {} : {'pinned prompt': 'no prompt is pinned'}),
+      ...unavailable.against,
+    };
+    const {configSpec, description, onlyWith} = all[name];
+    const settings = settingsOf(configSpec, onlyWith, this.#kept, unavailable);
+    return {name, names, configSpec, description, onlyWith, unavailable, settings};
+  }
+
+  /** @param {Node[]} buttons */
+  #drawControls(...buttons) {
+    const {name, names, configSpec, description, onlyWith, unavailable, settings} = this.#chosen;
+    const change = (/** @type {string} */ key, /** @type {unknown} */ value) => {
+      address.keep(this.#key, {[key]: value});
+      this.#run();
+    };
+    const focused = this.#toolbar.contains(document.activeElement);
+    this.#toolbar.replaceChildren(
+      choice('Figure', names, name, (value) => change('figure', value)),
+      ...controls(configSpec, onlyWith, settings, unavailable, change),
+      ...buttons,
+    );
+    if (focused) this.#toolbar.querySelector('select')?.focus();
+    this.#said.textContent = description;
+  }
+
+  #run() {
+    const view = /** @type {View} */ (this.#view);
+    this.#drawControls();
+    const {example} = view;
+    if (!example) {
+      this.#latest.drop();
+      this.#content.setAttribute('aria-busy', 'false');
+      this.#place.empty(
+        view.pinned ? 'Pin a prompt to compare it here.' : 'Select a prompt to draw it.',
+      );
+      return;
+    }
+    const {name} = this.#chosen;
+    this.#content.setAttribute('aria-busy', 'true');
+    this.#latest.run(() => this.#ask(view), {
+      loading: () => this.#place.loading(`Computing ${name}.`),
+      failed: (sentence) => {
+        this.#content.setAttribute('aria-busy', 'false');
+        this.#place.failed(sentence);
+      },
+      partial: (drawing) => {
+        if (this.#content.getAttribute('aria-busy') === 'true')
+          void this.#draw(drawing, example, true);
+      },
+      done: (drawing) => void this.#draw(drawing, example, false),
+    });
+  }
+
+  /** @param {View} view @param {string} [file] */
+  #ask(view, file = '') {
+    const {name, settings} = this.#chosen;
+    const pinned = settings.against === 'pinned prompt' ? this.host.pinned() : null;
+    return this.host.analyze(name, settings, view, {
+      counterpart: pinned,
+      otherModel: settings.against === 'other model',
+      file,
+    });
+  }
+
+  /**
+   * @param {Drawing} drawing @param {Example} example
+   * @param {boolean} more  whether a better one is to come
+   */
+  async #draw(drawing, example, more) {
+    const {grid, figure, note, python, unavailable} = drawing;
+    this.#unavailable[this.#chosen.name] = unavailable;
+    this.#drawControls(...this.#buttons(grid ? GRID_FILES : PLOT_FILES, python));
+    this.#grid?.close();
+    this.#grid = null;
+    if (note) this.#said.append(` ${note}`);
+    if (grid) {
+      this.#grid = new Grid(grid, {
+        first: /** @type {any} */ (this.#kept.first),
+        keep: (first) => address.keep(this.#key, {first}),
+        choose: ({column}) => this.#choose(drawing, example, column),
+      });
+      this.#place.done(this.#grid.box);
+    } else if (figure) {
+      this.#place.done(this.#plot);
+      await this.#paint(drawing, example);
+    }
+    this.#content.setAttribute('aria-busy', `${more}`);
+  }
+
+  /** @param {Drawing} drawing @param {Example} example */
+  async #paint(drawing, example) {
+    const {layout} = /** @type {any} */ (drawing.figure);
+    await paint(this.#plot, /** @type {any} */ (drawing.figure));
+    const plot = /** @type {any} */ (this.#plot);
+    plot.removeAllListeners?.('plotly_click');
+    plot.on('plotly_click', (/** @type {{points: any[]}} */ {points: [point]}) => {
+      if (layout.meta?.pos === 'x' && Number.isInteger(point.x))
+        this.#choose(drawing, example, point.x);
+    });
+  }
+
+  /** @param {string[]} files @param {string} python @returns {Node[]} */
+  #buttons(files, python) {
+    const {name} = this.#chosen;
+    const stem = name.toLowerCase().replace(/\W+/g, '-');
+    const button = (/** @type {string} */ text, /** @type {() => unknown} */ onclick) =>
+      el('button', {type: 'button', onclick}, text);
+    const drawn = ['png', 'svg'].map((format) =>
+      button(format.toUpperCase(), () =>
+        /** @type {any} */ (window).Plotly.downloadImage(this.#plot, {format, filename: stem}),
+      ),
+    );
+    return [
+      menu('Save', [
+        ...(files.includes('svg') ? [] : drawn),
+        ...files.map((file) =>
+          button(file.toUpperCase(), () => this.#download(`${stem}.${file}`, file)),
+        ),
+      ]),
+      button('Copy as Python', () => copy(python, this.#content)),
+    ];
+  }
+
+  /** @param {string} name @param {string} file */
+  async #download(name, file) {
+    try {
+      save(name, await this.#ask(/** @type {View} */ (this.#view), file));
+    } catch (error) {
+      this.#content.prepend(el('p', {className: 'failed', role: 'alert'}, sentenceOf(error)));
+    }
+  }
+
+  /**
+   * A token of the prompt is chosen: it is the target, and what belongs to it is drawn below.
+   * @param {Drawing} drawing @param {Example} example @param {number} pos
+   */
+  #choose({grid, figure, tokens}, example, pos) {
+    if (!tokens.length) return;
+    const view = /** @type {View} */ (this.#view);
+    if (pos > 0)
+      target.set({
+        model: view.model,
+        exampleId: example.id,
+        tokens: tokens.length,
+        pos,
+        token: tokens[pos],
+      });
+    const detail = grid?.detail ?? figure?.layout.meta?.detail;
+    if (detail) void this.#drawDetail(detail, pos, view);
+  }
+
+  /** @param {string} other @param {number} pos @param {View} view */
+  async #drawDetail(other, pos, view) {
+    const {settings} = this.#chosen;
+    const shared = Object.entries(settings).filter(
+      ([key]) => key in this.host.interpreters()[other].configSpec,
+    );
+    try {
+      const config = {...Object.fromEntries(shared), position: pos};
+      const {figure} = await this.host.analyze(other, config, view, {});
+      this.#content.append(this.#detail);
+      await paint(this.#detail, figure);
+    } catch (error) {
+      const sentence = el('p', {className: 'failed', role: 'alert'}, sentenceOf(error));
+      this.#detail.replaceChildren(sentence);
+      this.#content.append(this.#detail);
+    }
+  }
+}

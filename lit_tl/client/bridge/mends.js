@@ -1,0 +1,70 @@
+// @ts-check
+/** What LIT's own modules get wrong. */
+import {stopperOfLatest} from '../jobs.js';
+
+/** @param {any} Base  of LIT's modules */
+export function mendModules(Base) {
+  drawGeneratedTextWhenItIsThere();
+  stopWhatIsNotWantedAnyMore(Base);
+}
+
+/**
+ * LIT's modules drop the answer to an older question of the same kind when it comes. Here the server
+ * is told at once that nobody waits for it.
+ * @param {any} Base
+ */
+function stopWhatIsNotWantedAnyMore(Base) {
+  const module = Base.prototype;
+  const {loadLatest} = module;
+  if (typeof loadLatest !== 'function') return;
+  /** @type {WeakMap<object, Map<string, AbortController>>} */
+  const waiting = new WeakMap();
+  module.loadLatest = function (/** @type {string} */ kind, /** @type {unknown} */ answer) {
+    const own = waiting.get(this) ?? new Map();
+    waiting.set(this, own);
+    own.get(kind)?.abort();
+    own.delete(kind);
+    const stopper = stopperOfLatest(); // its request was made just before
+    if (stopper) own.set(kind, stopper);
+    return loadLatest.call(this, kind, answer);
+  };
+}
+
+/**
+ * The client looks at a layout's `mainHeight` and `leftWidth` before the layout has come; here it
+ * does so when it comes.
+ */
+export function mendLayout() {
+  const modules = customElements.get('lit-modules')?.prototype;
+  const render = modules?.render;
+  if (typeof render !== 'function') return;
+  /** @type {unknown} */
+  let applied = null;
+  modules.render = /** @this {any} */ function () {
+    const declared = this.modulesService?.declaredLayout;
+    if (declared && declared !== applied) {
+      // once: the user may move the dividers
+      applied = declared;
+      const {mainHeight, leftWidth} = declared.layoutSettings ?? {};
+      queueMicrotask(() => {
+        if (mainHeight) this.upperHeight = `${mainHeight}%`;
+        if (leftWidth) this.leftColumnWidth = `${leftWidth}%`;
+      });
+    }
+    return render.call(this);
+  };
+}
+
+/**
+ * The Generated Text module fills in its predictions after it has asked to be drawn, so that they
+ * do not show. Here it is drawn once more when they are there.
+ */
+function drawGeneratedTextWhenItIsThere() {
+  const module = customElements.get('generated-text-module')?.prototype;
+  const update = module?.updateSelection;
+  if (typeof update !== 'function') return;
+  module.updateSelection = async function (/** @type {unknown} */ input) {
+    await update.call(this, input);
+    this.requestUpdate();
+  };
+}

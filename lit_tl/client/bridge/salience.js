@@ -1,0 +1,122 @@
+// @ts-check
+/** What LIT's two salience modules explain, and what they say of it. */
+import * as target from '../target.js';
+import {template} from './template.js';
+
+/** @typedef {import('../bridge.js').Example} Example */
+
+export function mendSalience() {
+  fetchOneSalienceMethodAtATime();
+  explainTheChosenTarget();
+  sayHowFarOffSalienceIs();
+}
+
+/**
+ * Call a method of a module that asks the server before it waits for anything, with another way to
+ * ask.
+ * @param {any} module
+ * @param {Function} method
+ * @param {unknown[]} args
+ * @param {Record<string, Function>} ways
+ */
+function askingOtherwise(module, method, args, ways) {
+  const {apiService} = module;
+  module.apiService = Object.assign(Object.create(apiService), ways);
+  try {
+    return method.apply(module, args);
+  } finally {
+    module.apiService = apiService;
+  }
+}
+
+/**
+ * Sequence Salience asks for all methods of a span at once, of which one is looked at and some are
+ * slow. Here it asks for the chosen one, and for another when that is chosen.
+ */
+function fetchOneSalienceMethodAtATime() {
+  const module = customElements.get('sequence-salience-module')?.prototype;
+  const {spanToKey, fetchSalience, firstUpdated} = module ?? {};
+  if (![spanToKey, fetchSalience, firstUpdated].every((method) => typeof method === 'function'))
+    return;
+  module.spanToKey = function (/** @type {[number, number]} */ span) {
+    return `${spanToKey.call(this, span)}:${this.selectedSalienceMethod}`;
+  };
+  module.fetchSalience = function (/** @type {unknown[]} */ ...args) {
+    const {apiService, selectedSalienceMethod} = this;
+    return askingOtherwise(this, fetchSalience, args, {
+      getPreds: (
+        /** @type {unknown[]} */ inputs,
+        /** @type {string} */ model,
+        /** @type {string} */ dataset,
+        /** @type {unknown} */ types,
+        /** @type {unknown} */ fields,
+        /** @type {string} */ message,
+      ) => apiService.getPreds(inputs, model, dataset, [], [selectedSalienceMethod], message),
+    });
+  };
+  module.firstUpdated = function () {
+    firstUpdated.call(this);
+    this.react(
+      () => this.selectedSalienceMethod,
+      () => this.fetchSalience(this.targetTokenSpan),
+    );
+  };
+}
+
+/**
+ * Salience Maps explain the target that was chosen in a panel of ours: maps that are drawn are
+ * drawn again when it changes.
+ */
+function explainTheChosenTarget() {
+  const module = customElements.get('salience-map-module')?.prototype;
+  const {runInterpreter, firstUpdated} = module ?? {};
+  if (typeof runInterpreter !== 'function' || typeof firstUpdated !== 'function') return;
+  module.runInterpreter = function (/** @type {string} */ name) {
+    const {apiService} = this;
+    const chosen = target.get();
+    return askingOtherwise(this, runInterpreter, [name], {
+      getInterpretations: (/** @type {Example[]} */ inputs, /** @type {unknown[]} */ ...rest) =>
+        apiService.getInterpretations(
+          inputs.map((input) =>
+            chosen && target.isOf(chosen, {model: this.model, exampleId: input.id})
+              ? withTarget(input, chosen)
+              : input,
+          ),
+          ...rest,
+        ),
+    });
+  };
+  module.firstUpdated = /** @this {any} */ function () {
+    firstUpdated.call(this);
+    const end = target.subscribe(() => {
+      if (!this.isConnected) return void end();
+      for (const [name, {autorun, salience}] of Object.entries(this.state)) {
+        if (autorun || Object.keys(salience).length) this.runInterpreter(name);
+      }
+    });
+  };
+}
+
+/** Below a Salience Map stands the sentence that came with it. */
+function sayHowFarOffSalienceIs() {
+  const module = customElements.get('salience-map-module')?.prototype;
+  const {renderMethodRow} = module ?? {};
+  if (typeof renderMethodRow !== 'function') return;
+  const noted = template('', '<div class="lit-tl-note" style="padding: 0 16px 8px">', '</div>');
+  module.renderMethodRow = function (/** @type {string} */ name) {
+    const row = renderMethodRow.call(this, name);
+    const maps = Object.values(/** @type {any} */ (this).state[name]?.salience ?? {});
+    const note = maps.map((map) => map?.note).find(Boolean);
+    return note ? noted(row, note) : row;
+  };
+}
+
+/** @param {Example} example @param {target.Target} chosen @returns {Example} */
+function withTarget(example, chosen) {
+  const fields = target.asFields(chosen);
+  return {
+    id: '',
+    data: {...example.data, ...fields, _id: ''},
+    meta: {...example.meta, added: true, parentId: example.id},
+  };
+}

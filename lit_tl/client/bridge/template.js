@@ -1,0 +1,6 @@
+// @ts-check
+/** A template for LIT's renderer, made once for each place of use. @param {string[]} parts */
+export function template(...parts) {
+  const strings = Object.assign([...parts], {raw: parts});
+  return (/** @type {unknown[]} */ ...values) => ({_$litType$: 1, strings, values});
+}

@@ -1,0 +1,106 @@
+// @ts-check
+/** The settings of an analysis as controls. */
+import {choice, el, toggle} from './dom.js';
+
+/**
+ * @typedef {Record<string, any>} Spec  LIT types by setting
+ * @typedef {Record<string, [string, string[]]>} OnlyWith  another setting, and those of its values
+ *   beside which this one does something
+ * @typedef {Record<string, Record<string, string>>} Unavailable  the reason, by setting and value
+ */
+
+/**
+ * What a control of an interpreter's `config_spec` is.
+ * @param {any} field  a LIT type
+ * @returns {'choice'|'switch'|'number'|'text'}
+ */
+export function kindOf(field) {
+  if (Array.isArray(field.vocab)) return 'choice';
+  if (typeof field.default === 'boolean') return 'switch';
+  return 'min_val' in field ? 'number' : 'text';
+}
+
+/**
+ * Settings with a value each that is allowed.
+ * @param {Spec} spec @param {OnlyWith} onlyWith @param {Record<string, unknown>} kept
+ * @param {Unavailable} unavailable
+ */
+export function settingsOf(spec, onlyWith, kept, unavailable) {
+  const now = Object.fromEntries(
+    Object.entries(spec).map(([key, field]) => {
+      const value = kept[key] ?? field.default;
+      const wrong =
+        kindOf(field) === 'choice' &&
+        (!field.vocab.includes(value) || unavailable[key]?.[String(value)]);
+      return [key, wrong ? field.default : value];
+    }),
+  );
+  for (const key of Object.keys(onlyWith)) {
+    const {default: nothing, vocab = []} = spec[key];
+    if (idle(onlyWith, now, key)) now[key] = nothing;
+    else if (now[key] === nothing)
+      // what it goes with needs it
+      now[key] =
+        vocab.find(
+          (/** @type {string} */ value) => value !== nothing && !unavailable[key]?.[value],
+        ) ?? nothing;
+  }
+  return now;
+}
+
+/**
+ * Why a setting does nothing, or ''.
+ * @param {OnlyWith} onlyWith @param {Record<string, unknown>} now @param {string} key
+ */
+function idle(onlyWith, now, key) {
+  const [other, values] = onlyWith[key] ?? ['', []];
+  if (!other || values.includes(String(now[other]))) return '';
+  return `It goes with ${other.replace(/_/g, ' ')} ${values.join(', ')}.`;
+}
+
+/**
+ * @param {Spec} spec @param {OnlyWith} onlyWith @param {Record<string, unknown>} now
+ * @param {Unavailable} unavailable
+ * @param {(key: string, value: unknown) => void} change
+ * @returns {HTMLElement[]}
+ */
+export function controls(spec, onlyWith, now, unavailable, change) {
+  return Object.entries(spec).map(([key, field]) => {
+    const control = one(key, field, now[key], change);
+    const why = idle(onlyWith, now, key);
+    const input = /** @type {HTMLInputElement|HTMLSelectElement} */ (
+      control.querySelector('select, input')
+    );
+    input.disabled = Boolean(why);
+    if (why) control.title = why;
+    for (const option of control.querySelectorAll('option')) {
+      const reason = unavailable[key]?.[option.value];
+      if (!reason) continue;
+      option.disabled = true;
+      option.title = reason;
+      option.textContent = `${option.value} (${reason})`;
+    }
+    return control;
+  });
+}
+
+/**
+ * @param {string} key @param {any} field @param {unknown} value
+ * @param {(key: string, value: unknown) => void} change
+ * @returns {HTMLElement}
+ */
+function one(key, field, value, change) {
+  const label = key.replace(/_/g, ' ');
+  const kind = kindOf(field);
+  if (kind === 'choice')
+    return choice(label, field.vocab, String(value), (next) => change(key, next));
+  if (kind === 'switch') return toggle(label, Boolean(value), (on) => change(key, on));
+  const numeric = kind === 'number';
+  const input = el('input', {
+    type: numeric ? 'number' : 'text',
+    value: String(value ?? ''),
+    onchange: () => change(key, numeric ? Number(input.value) : input.value),
+  });
+  if (numeric) Object.assign(input, {min: field.min_val, max: field.max_val});
+  return el('label', {className: 'control'}, label, input);
+}

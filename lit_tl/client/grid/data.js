@@ -1,0 +1,55 @@
+// @ts-check
+/**
+ * A grid as it travels, and as numbers.
+ *
+ * @typedef {{name: string, labels: string[], tokens?: boolean, upwards?: boolean}} Axis  `tokens`:
+ *   its labels are a prompt's tokens; `upwards`: the first is at the bottom
+ * @typedef {{kind: 'linear'|'log'|'root'|'diverging', low: number|null, high: number|null,
+ *   table: string, unit: string, name: string}} Colours  `table`: 256 colours of 3 bytes; `low` and
+ *   `high`: null where the numbers decide
+ * @typedef {{title: string, values: string, rows?: Axis, columns?: Axis, colours?: Colours,
+ *   top?: {count: number, ids: string, values: string}}} PartText
+ * @typedef {{title: string, rows: Axis, columns: Axis, parts: PartText[], strings: string[],
+ *   colours: Colours, detail: string}} GridText
+ *
+ * @typedef {object} Part  one matrix
+ * @property {string} title
+ * @property {Axis} rows @property {Axis} columns
+ * @property {Float32Array} values  row after row; NaN where there is none
+ * @property {Colours} colours
+ * @property {((row: number, column: number) => string)|null} text  what stands in a cell
+ * @property {(row: number, column: number) => {token: string, value: number}[]} top
+ */
+
+/** @param {string} text base64 @returns {ArrayBuffer} */
+export function buffer(text) {
+  return /** @type {ArrayBuffer} */ (
+    Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer
+  );
+}
+
+/** @param {GridText} grid @returns {Part[]} */
+export function decode(grid) {
+  return grid.parts.map((part) => {
+    const rows = part.rows ?? grid.rows;
+    const columns = part.columns ?? grid.columns;
+    const {top} = part;
+    const ids = top ? new Uint32Array(buffer(top.ids)) : null;
+    const shares = top ? new Float32Array(buffer(top.values)) : null;
+    const at = (/** @type {number} */ row, /** @type {number} */ column) =>
+      (row * columns.labels.length + column) * (top?.count ?? 0);
+    return {
+      title: part.title,
+      rows,
+      columns,
+      values: new Float32Array(buffer(part.values)),
+      colours: part.colours ?? grid.colours,
+      text: ids && ((row, column) => grid.strings[ids[at(row, column)]]),
+      top: (row, column) =>
+        Array.from({length: top?.count ?? 0}, (_, i) => ({
+          token: grid.strings[/** @type {Uint32Array} */ (ids)[at(row, column) + i]],
+          value: /** @type {Float32Array} */ (shares)[at(row, column) + i],
+        })),
+    };
+  });
+}

@@ -1,0 +1,132 @@
+// @ts-check
+/** Cells of a matrix as pixels, and what is written in them. */
+import {visible} from '../tokens.js';
+import {ink, picture} from './colours.js';
+
+/** @typedef {import('./data.js').Part} Part */
+const TEXT = {height: 11, width: 26}; // cells that are smaller stay without
+
+export class Painter {
+  #image;
+  #drawn = '';
+
+  /**
+   * @param {Part} part
+   * @param {{low: number, high: number}} span  of the colours
+   * @param {number} skip  how many of the first rows and columns that are tokens stay away
+   */
+  constructor(part, span, skip) {
+    this.part = part;
+    this.span = span;
+    this.skipped = {
+      columns: part.columns.tokens ? skip : 0,
+      rows: part.rows.tokens ? skip : 0,
+    };
+    this.#image = picture(part, span);
+  }
+
+  get columns() {
+    return this.part.columns.labels.length - this.skipped.columns;
+  }
+
+  get rows() {
+    return this.part.rows.labels.length - this.skipped.rows;
+  }
+
+  /** A row of the matrix, by its place from the top. @param {number} seen */
+  rowOf(seen) {
+    const {upwards, labels} = this.part.rows;
+    return upwards ? labels.length - 1 - seen : seen + this.skipped.rows;
+  }
+
+  /** Where a row of the matrix is, from the top. @param {number} row */
+  seenRow(row) {
+    const {upwards, labels} = this.part.rows;
+    return upwards ? labels.length - 1 - row : row - this.skipped.rows;
+  }
+
+  /**
+   * @param {HTMLCanvasElement} canvas @param {import('./camera.js').Camera} camera
+   */
+  draw(canvas, camera) {
+    const {width, height, cellWidth, cellHeight, x, y} = camera;
+    const ratio = devicePixelRatio || 1;
+    const size = {width: Math.round(width * ratio), height: Math.round(height * ratio)};
+    if (canvas.width !== size.width || canvas.height !== size.height) Object.assign(canvas, size);
+    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    pen.imageSmoothingEnabled = cellWidth < 1 || cellHeight < 1;
+    this.#put(pen, -x, -y, this.columns * cellWidth, this.rows * cellHeight);
+    if (this.part.text && cellHeight >= TEXT.height && cellWidth >= TEXT.width)
+      this.#write(pen, camera);
+  }
+
+  /** The whole matrix. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
+  drawSmall(canvas, width, height) {
+    if (this.#drawn === `${width} ${height}`) return;
+    this.#drawn = `${width} ${height}`;
+    Object.assign(canvas, {width, height});
+    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
+    pen.imageSmoothingEnabled = width < this.columns || height < this.rows;
+    this.#put(pen, 0, 0, width, height);
+  }
+
+  /**
+   * @param {CanvasRenderingContext2D} pen
+   * @param {number} left @param {number} top @param {number} width @param {number} height
+   */
+  #put(pen, left, top, width, height) {
+    const {columns, rows} = this.skipped;
+    const below = this.part.rows.upwards ? 0 : rows;
+    pen.imageSmoothingQuality = 'high';
+    pen.drawImage(this.#image, columns, below, this.columns, this.rows, left, top, width, height);
+  }
+
+  /** @param {CanvasRenderingContext2D} pen @param {import('./camera.js').Camera} camera */
+  #write(pen, {width, height, cellWidth, cellHeight, x, y}) {
+    const {part} = this;
+    const text = /** @type {(row: number, column: number) => string} */ (part.text);
+    pen.font = '11px Roboto, sans-serif';
+    pen.textAlign = 'center';
+    pen.textBaseline = 'middle';
+    const lastRow = Math.min(this.rows - 1, Math.floor((y + height) / cellHeight));
+    const lastColumn = Math.min(this.columns - 1, Math.floor((x + width) / cellWidth));
+    for (let seen = Math.floor(y / cellHeight); seen <= lastRow; seen++) {
+      const row = this.rowOf(seen);
+      for (let at = Math.floor(x / cellWidth); at <= lastColumn; at++) {
+        const column = at + this.skipped.columns;
+        pen.fillStyle = ink(
+          part,
+          this.span,
+          part.values[row * part.columns.labels.length + column],
+        );
+        pen.fillText(
+          fitting(pen, visible(text(row, column)), cellWidth - 4),
+          (at + 0.5) * cellWidth - x,
+          (seen + 0.5) * cellHeight - y,
+        );
+      }
+    }
+  }
+}
+
+/** @type {Map<string, string>} */
+const cut = new Map();
+
+/**
+ * A text, or so much of it as fits.
+ * @param {CanvasRenderingContext2D} pen @param {string} text @param {number} room  in pixels
+ */
+function fitting(pen, text, room) {
+  const known = `${Math.round(room)}\0${text}`;
+  let fits = cut.get(known);
+  if (fits === undefined) {
+    fits = text;
+    for (let end = text.length - 1; end > 0 && pen.measureText(fits).width > room; end--)
+      fits = `${text.slice(0, end)}…`;
+    if (cut.size > 20000) cut.clear();
+    cut.set(known, fits);
+  }
+  return fits;
+}

@@ -1,0 +1,221 @@
+"""Matrices to look at: layers, heads and positions against each other. The page, notebooks and
+figures on paper are made from them."""
+
+import base64
+import dataclasses
+import functools
+import math
+import pathlib
+from typing import Any, Literal, Mapping, Optional, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float, UInt8
+
+Kind = Literal["linear", "log", "root", "diverging"]
+"""How numbers become colours. root: steep at first; diverging: around zero."""
+FORMATS = ("svg", "pdf", "png")
+"""Figures on paper."""
+_MAPS: Mapping[Kind, str] = {
+    "linear": "YlGnBu",
+    "log": "YlGnBu",
+    "root": "YlGnBu",
+    "diverging": "RdBu_r",
+}
+"""Matplotlib's colour maps for them, which the colour-blind can tell apart."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One side of a matrix.
+
+    Args:
+        name: what it counts.
+        labels: one for each row or column.
+        tokens: whether the labels are a prompt's tokens.
+        upwards: whether the first is at the bottom.
+    """
+
+    name: str
+    labels: Sequence[str]
+    tokens: bool = False
+    upwards: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """For the page."""
+        return {**dataclasses.asdict(self), "labels": [str(label) for label in self.labels]}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Colours:
+    """What colours show.
+
+    Args:
+        name: of the numbers.
+        unit: of them.
+        kind: how they become colours.
+        low: least number; None where the matrix decides.
+        high: greatest number. The colours reach further where a number does.
+    """
+
+    name: str
+    unit: str = ""
+    kind: Kind = "linear"
+    low: Optional[float] = None
+    high: Optional[float] = None
+
+    @property
+    def map(self) -> str:
+        """Matplotlib's name of the colour map."""
+        return _MAPS[self.kind]
+
+    def span(self, values: Sequence[Float[np.ndarray, "rows columns"]]) -> tuple[float, float]:
+        """The least and the greatest number that the colours of these matrices show."""
+        finite = np.concatenate([part[np.isfinite(part)] for part in values])
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        if self.kind == "diverging":
+            far = max(abs(low), abs(high), abs(self.high or 0.0)) or 1.0
+            return -far, far
+        low = low if self.low is None else self.low
+        return low, max(high if self.high is None else max(high, self.high), low + 1e-12)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the page, with its 256 colours."""
+        return {**dataclasses.asdict(self), "table": _text(table(self.map))}
+
+
+@functools.cache
+def table(name: str) -> UInt8[np.ndarray, "256 3"]:
+    """The colours of one of Matplotlib's maps: red, green, blue."""
+    import matplotlib
+
+    colours = matplotlib.colormaps[name](np.linspace(0, 1, 256))
+    return np.round(255 * colours[:, :3]).astype(np.uint8)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """One matrix.
+
+    Args:
+        title: what tells it from the others beside it.
+        values: the numbers; NaN where there is none.
+        rows: the axis down the page.
+        columns: the axis across.
+        colours: of the cells. Parts that have the same share a scale.
+        top_tokens: tokens of each cell, likeliest first; the first of them stands in the cell.
+        top_values: their probabilities.
+    """
+
+    title: str = ""
+    values: Float[np.ndarray, "rows columns"]
+    rows: Axis
+    columns: Axis
+    colours: Colours
+    top_tokens: Optional[npt.NDArray[Any]] = None  # rows columns top
+    top_values: Optional[Float[np.ndarray, "rows columns top"]] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Grid:
+    """Matrices side by side.
+
+    Args:
+        title: above them.
+        parts: the matrices.
+        detail: the analysis that belongs to a column, such as "Lens trajectory".
+        facts: what was looked at: model, prompt, settings. A figure on paper says them.
+    """
+
+    title: str
+    parts: tuple[Part, ...]
+    detail: str = ""
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def with_facts(self, facts: Mapping[str, str]) -> "Grid":
+        """The same, saying what was looked at."""
+        return dataclasses.replace(self, facts={**self.facts, **facts})
+
+    def to_json(self) -> dict[str, Any]:
+        """For the page: numbers in bytes, every token once."""
+        tokens = [part.top_tokens.ravel() for part in self.parts if part.top_tokens is not None]
+        strings = np.unique(np.concatenate(tokens).astype(str)) if tokens else np.array([], str)
+        return {
+            "title": self.title,
+            "detail": self.detail,
+            "strings": strings.tolist(),
+            "parts": [_part(part, strings) for part in self.parts],
+        }
+
+    def render(self, kind: str) -> bytes:
+        """The figure on paper.
+
+        Args:
+            kind: svg, pdf or png.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
+        from lit_tl.figures import paper
+
+        if kind not in FORMATS:
+            raise ValueError(f"a figure is written as {', '.join(FORMATS)}, and not as {kind!r}")
+        return paper.render(self, kind)
+
+    def to_html(self) -> str:
+        """A page of its own, with the grid as the server's page shows it."""
+        from lit_tl.figures import page
+
+        return page.standalone(self)
+
+    def save(self, path: "str | pathlib.Path") -> None:
+        """Write the figure.
+
+        Args:
+            path: that ends in .svg, .pdf, .png or .html.
+
+        Raises:
+            ValueError: it ends otherwise.
+            OSError: it can't be written.
+        """
+        path = pathlib.Path(path)
+        kind = path.suffix.removeprefix(".")
+        path.write_bytes(self.to_html().encode() if kind == "html" else self.render(kind))
+
+    def show(self) -> None:
+        """In a notebook, as an output of the cell; elsewhere in a browser."""
+        from lit_tl.figures import page
+
+        page.show(self)
+
+    def _repr_html_(self) -> str:
+        from lit_tl.figures import page
+
+        return page.frame(self)
+
+
+def _part(part: Part, strings: npt.NDArray[Any]) -> dict[str, Any]:
+    reply: dict[str, Any] = {
+        "title": part.title,
+        "rows": part.rows.to_json(),
+        "columns": part.columns.to_json(),
+        "colours": part.colours.to_json(),
+        "values": _text(part.values.astype("<f4")),
+    }
+    if part.top_tokens is not None and part.top_values is not None:
+        ids = np.searchsorted(strings, part.top_tokens.astype(str))
+        reply["top"] = {
+            "count": part.top_tokens.shape[-1],
+            "ids": _text(ids.astype("<u4")),
+            "values": _text(part.top_values.astype("<f4")),
+        }
+    return reply
+
+
+def _text(numbers: npt.NDArray[Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(numbers).tobytes()).decode()
+
+
+def json_bytes(part_cells: int, top: int) -> int:
+    """About how large a grid of so many cells, with so many tokens in each, is as JSON."""
+    return math.ceil(part_cells * (4 + 8 * top) * 4 / 3)

@@ -1,0 +1,174 @@
+"""Grids at paper size, drawn by Matplotlib: title, what was looked at, cells, labels, a scale."""
+
+import io
+import textwrap
+import threading
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import colors
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lit_tl.figures.grid import Axis, Colours, Grid, Part
+from lit_tl.figures.tokens import visible
+
+WIDTH = 7.0  # inches: the text of a page with margins
+_MOST_VECTOR_CELLS = 20_000  # more become an image inside the figure
+_CELL = {"width": 0.24, "height": 0.085}  # inches that a text in a cell wants
+_POINTS = 72.0
+_LOCK = threading.Lock()  # Matplotlib's settings belong to the process
+_SETTINGS: Any = {
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    "font.family": "sans-serif",
+    "font.size": 7,
+    "text.parse_math": False,
+    "axes.linewidth": 0.5,
+    "path.simplify": False,
+}
+
+
+def render(grid: Grid, kind: str) -> bytes:
+    """A figure as a file's bytes.
+
+    Args:
+        grid: what to draw.
+        kind: svg, pdf or png (300 dots an inch).
+    """
+    with _LOCK, matplotlib.rc_context(_SETTINGS):
+        figure = _figure(grid)
+        file = io.BytesIO()
+        metadata = {"Title": grid.title} | ({"Date": None} if kind == "svg" else {})
+        figure.savefig(file, format=kind, dpi=300, metadata=metadata)
+    return file.getvalue()
+
+
+def _figure(grid: Grid) -> Figure:
+    facts = [line for name, value in grid.facts.items() for line in _wrapped(name, value)]
+    rows = max(len(part.rows.labels) for part in grid.parts)
+    cells = min(max(rows * 0.13, 1.2), 7.0)
+    head = 0.35 + 0.12 * len(facts)
+    below = 0.75
+    figure = Figure(figsize=(WIDTH, cells + head + below))
+    height = figure.get_figheight()
+    figure.text(0.02, 1 - 0.2 / height, grid.title, fontsize=10, weight="bold", va="center")
+    for i, line in enumerate(facts):
+        figure.text(0.02, 1 - (0.38 + 0.12 * i) / height, line, va="center")
+    left, gap, bar = 0.62, 0.35, 0.55
+    room = WIDTH - left - bar - gap * (len(grid.parts) - 1) - 0.1
+    width = room / len(grid.parts)
+    spans = _spans(grid)
+    for place, part in enumerate(grid.parts):
+        box = (
+            (left + place * (width + gap)) / WIDTH,
+            below / height,
+            width / WIDTH,
+            cells / height,
+        )
+        axes = figure.add_axes(box)
+        mesh = _cells(axes, part, spans[place], (width, cells))
+        _label(axes, part, (width, cells), first=place == 0)
+        if place == len(grid.parts) - 1 or part.colours != grid.parts[place + 1].colours:
+            beside = figure.add_axes((box[0] + box[2] + 0.08 / WIDTH, box[1], 0.08 / WIDTH, box[3]))
+            scale = figure.colorbar(mesh, cax=beside)
+            scale.set_label(" ".join(filter(None, (part.colours.name, _bracketed(part.colours)))))
+            scale.outline.set_linewidth(0.5)
+            scale.ax.tick_params(width=0.5, length=2, labelsize=6)
+    return figure
+
+
+def _bracketed(colours: Colours) -> str:
+    return f"({colours.unit})" if colours.unit else ""
+
+
+def _wrapped(name: str, value: str) -> list[str]:
+    shown = "".join(visible(c) if c in "\n\r\t" else c for c in value)
+    return textwrap.wrap(f"{name}: {shown}", 130, max_lines=3, placeholder=" …")
+
+
+def _spans(grid: Grid) -> list[tuple[float, float]]:
+    """Of each part; parts with the same colours share theirs."""
+    return [
+        part.colours.span([other.values for other in grid.parts if other.colours == part.colours])
+        for part in grid.parts
+    ]
+
+
+def _norm(colours: Colours, span: tuple[float, float]) -> colors.Normalize:
+    low, high = span
+    if colours.kind == "log":
+        low = max(low, 1e-30)
+        return colors.LogNorm(low, max(high, low * (1 + 1e-9)), clip=True)
+    if colours.kind == "root":
+        return colors.PowerNorm(0.5, low, high, clip=True)
+    return colors.Normalize(low, high, clip=True)
+
+
+def _cells(axes: Axes, part: Part, span: tuple[float, float], size: tuple[float, float]) -> Any:
+    values = np.ma.masked_invalid(part.values)
+    colour_map = colors.ListedColormap(matplotlib.colormaps[part.colours.map](np.arange(256) / 255))
+    colour_map.set_bad("#f1f3f4")
+    norm = _norm(part.colours, span)
+    rows, columns = part.values.shape
+    mesh = axes.pcolormesh(
+        np.arange(columns + 1) - 0.5,
+        np.arange(rows + 1) - 0.5,
+        values,
+        norm=norm,
+        cmap=colour_map,
+        rasterized=rows * columns > _MOST_VECTOR_CELLS,
+        linewidth=0,
+        antialiased=False,
+        snap=True,
+    )
+    mesh.set_gid("cells")
+    if not part.rows.upwards:
+        axes.invert_yaxis()
+    width, height = size[0] / columns, size[1] / rows
+    if part.top_tokens is not None and width >= _CELL["width"] and height >= _CELL["height"]:
+        _write(axes, part, mesh, width, min(6.0, 0.75 * height * _POINTS))
+    return mesh
+
+
+def _write(axes: Axes, part: Part, mesh: Any, width: float, points: float) -> None:
+    assert part.top_tokens is not None
+    most = max(2, int(width * _POINTS / (0.62 * points)))
+    colours = mesh.to_rgba(np.ma.masked_invalid(part.values))
+    for row in range(len(part.rows.labels)):
+        for column in range(len(part.columns.labels)):
+            token = visible(str(part.top_tokens[row, column, 0]))
+            red, green, blue, _ = colours[row, column]
+            axes.text(
+                column,
+                row,
+                token if len(token) <= most else f"{token[: most - 1]}…",
+                ha="center",
+                va="center",
+                fontsize=points,
+                color="#202124" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white",
+                clip_on=True,
+            )
+
+
+def _label(axes: Axes, part: Part, size: tuple[float, float], *, first: bool) -> None:
+    axes.set_title(part.title, fontsize=7, pad=3)
+    axes.tick_params(width=0.5, length=2, pad=1.5, labelsize=6)
+    for axis, which, room in ((part.columns, "x", size[0]), (part.rows, "y", size[1])):
+        step = max(1, int(np.ceil(len(axis.labels) * 0.1 / room)))
+        places = list(range(0, len(axis.labels), step))
+        names = [_short(axis, at) for at in places]
+        if which == "x":
+            axes.set_xticks(places, names, rotation=90 if axis.tokens else 0)
+            axes.set_xlabel(axis.name)
+        elif first:
+            axes.set_yticks(places, names)
+            axes.set_ylabel(axis.name)
+        else:
+            axes.set_yticks([])
+
+
+def _short(axis: Axis, at: int) -> str:
+    text = visible(str(axis.labels[at])) if axis.tokens else str(axis.labels[at])
+    return text if len(text) <= 12 else f"{text[:11]}…"
