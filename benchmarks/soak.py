@@ -5,7 +5,9 @@
 Two clients ask for what pages ask for, one after another, without an end: new and kept predictions
 with and without attention and gradients, figures, salience maps, twins, metrics, files, jobs that
 are followed, cancelled and left, mistakes, and connections that are closed early. Prints the memory
-of the server's process each minute, and that at the end beside that at a third.
+of the server's process each minute, and that at the end beside that at a third. What the server
+keeps of predictions is bounded to less than usual, so that it is full before a third is over: what
+grows after that is lost.
 """
 
 import concurrent.futures
@@ -24,6 +26,7 @@ from absl import app, flags
 
 _MINUTES = flags.DEFINE_float("minutes", 30.0, "How long.")
 _MODEL = flags.DEFINE_string("model", "lit-tl-tiny", "As in --models.")
+_CACHE_MB = flags.DEFINE_integer("cache_mb", 64, "As in --cache_mb.")
 _CLIENTS = 2
 
 
@@ -59,7 +62,9 @@ class Client:
             types = "AttentionHeads,TokenGradients,TokenEmbeddings"
             self._post(f"/get_preds?{model}&requested_types={types}", {"inputs": inputs})
         elif kind == 4:
-            name = self._random.choice(["Lens", "Head scores", "Attention", "Loss along the prompt"])
+            name = self._random.choice(
+                ["Lens", "Head scores", "Attention", "Loss along the prompt"]
+            )
             self._post(f"/get_analysis?{model}&analysis={name}", {"inputs": inputs})
         elif kind == 5:
             name = self._random.choice(["Occlusion", "Integrated Gradients", "Attention heads"])
@@ -106,9 +111,8 @@ def main(argv: list[str]) -> None:
     """Ask, and print."""
     del argv
     command = [sys.executable, "-m", "lit_tl.launch", "--port", "0", "--datasets", "ioi"]
-    process = subprocess.Popen(
-        [*command, "--models", f"m={_MODEL.value}"], stdout=subprocess.PIPE, text=True
-    )
+    options = ["--models", f"m={_MODEL.value}", "--cache_mb", str(_CACHE_MB.value)]
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     port = int(process.stdout.readline().split()[3].rsplit(":", 1)[1].strip("/"))
     end = time.monotonic() + 60 * _MINUTES.value

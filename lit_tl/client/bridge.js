@@ -29,6 +29,7 @@
  *   mount
  */
 import {mendLayout, mendModules} from './bridge/mends.js';
+import {mendOpening} from './bridge/opening.js';
 import {makeModule} from './bridge/panels.js';
 import {mendSalience} from './bridge/salience.js';
 
@@ -52,6 +53,7 @@ export function install(panels, complain) {
   mendLayout();
   mendModules(known.Base);
   mendSalience();
+  mendOpening();
 }
 
 /**

@@ -223,7 +223,7 @@ class Strip {
     const button = el('button', {type: 'button', onclick, 'aria-label': `Cancel ${title}`});
     button.textContent = 'Cancel';
     const box = el('div', {className: 'job'}, el('span', {className: 'title', title}, title));
-    box.append(button, bar, text);
+    box.append(bar, text, button);
     const row = {box, bar, text, followers};
     this.#rows.set(id, row);
     this.#box.append(box);

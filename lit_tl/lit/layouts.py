@@ -52,7 +52,7 @@ DEFAULT = layout.LitCanonicalLayout(
     },
     upper={"Prompt": [_modules.DatapointEditorModule]},
     lower=_tabs((*_OF_LIT, *_more_tabs()), compact=False),
-    layoutSettings=layout.LayoutSettings(leftWidth=28, mainHeight=20),
+    layoutSettings=layout.LayoutSettings(leftWidth=28, mainHeight=17),
     description="Prompts on the left; the selected prompt and what the model makes of it on "
     "the right.",
 )

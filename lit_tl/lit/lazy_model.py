@@ -140,11 +140,7 @@ class LazyModel(lit_model.ModelWrapper):
         self._under_way = _UnderWay()
         spec, heavy = model.output_spec(), model.heavy_fields()
         self._cheap = [name for name in spec if name not in heavy]
-        self._columns = [
-            name
-            for name, kind in spec.items()
-            if name not in heavy or isinstance(kind, lit_types.GeneratedText)
-        ]
+        self._looked_at = [name for name in spec if name in self._cheap or name == "top_k_tokens"]
 
     def predict(
         self,
@@ -166,15 +162,16 @@ class LazyModel(lit_model.ModelWrapper):
     ) -> list[dict[str, Any]]:
         """The named fields of each input, computed in one pass for those that are not in the cache.
 
-        As soon as its page opens, LIT asks in several requests for what the columns of its table
-        and its metrics show of a data set. Whichever comes first computes all of that.
+        LIT asks in several requests for what the columns of its table and its metrics show of a
+        data set. Whichever comes first computes all of that, but for text, which takes longer than
+        all of it. Of a single prompt come also its likeliest tokens, which a panel shows next.
 
         Inputs go to the model a batch at a time, so that a request for one prompt waits for a batch
         and not for a data set. What another request computes just now is waited for, unless that is
         background work and this is not.
         """
         size = self.wrapped.max_minibatch_size()
-        with_it = self._columns if len(inputs) > 1 else self._cheap
+        with_it = self._cheap if len(inputs) > 1 else self._looked_at
         shares = any(name in self._cheap for name in names)
         wanted = list(dict.fromkeys([*names, *(with_it if shares else ())]))
         keys = self._keys(inputs)

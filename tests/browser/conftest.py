@@ -120,8 +120,7 @@ def tab(page: Any, name: str) -> None:
 
 
 def select_first(page: Any) -> str:
-    """Select the table's first prompt, and give its text."""
-    page.locator("lit-data-table tbody tr").first.click()
+    """The text of the table's first prompt, which is selected when the page opens."""
     editor = page.locator("datapoint-editor-module textarea").first
     page.wait_for_function("e => e.value.length > 0", arg=editor.element_handle())
     return str(editor.input_value())

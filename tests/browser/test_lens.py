@@ -87,6 +87,7 @@ def test_a_card_is_held_by_a_click_and_let_go_by_escape(panel: Any) -> None:
     held = panel.locator(".card.held")
     assert held.locator(".where").inner_text().strip("×\n") in first
     page.keyboard.press("Escape")
+    held.wait_for(state="hidden")
     page.mouse.move(box["x"] + 301, box["y"] + 8)
     panel.locator(".card:not(.held)").wait_for()
     assert card.inner_text() != first

@@ -318,7 +318,7 @@ def test_a_client_that_the_bridge_does_not_know_still_works(
 
     watched.page.route("**/main.js", another_build)
     open_page(watched.page, server, "?models=first&dataset=ioi")
-    select_first(watched.page)
+    watched.page.locator("lit-data-table tbody tr").first.click()
     notice = watched.page.get_by_role("alert")
     assert (
         "panels are off, because this LIT client is not one that they know (no reactImmediately)"
@@ -345,7 +345,7 @@ def test_a_panel_that_does_not_arrive_leaves_the_others(
 def test_without_the_plug_in_lit_still_works(watched: Watched, server: LitServer) -> None:
     watched.page.route("**/lit_tl/plugin.js", lambda route: route.abort())
     open_page(watched.page, server, "?models=first&dataset=ioi")
-    select_first(watched.page)
+    watched.page.locator("lit-data-table tbody tr").first.click()
     assert "could not load its panels" in watched.page.get_by_role("alert").inner_text()
     tab(watched.page, "Salience")
     watched.page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()

@@ -2,6 +2,7 @@
 process, so that its forward passes can be counted."""
 
 from collections.abc import Iterator
+import json
 from typing import Any
 
 import pytest
@@ -37,20 +38,29 @@ def test_a_page_runs_each_batch_once_and_a_figure_shown_twice_costs_one_pass(
     watched: Watched, counted: Counted
 ) -> None:
     page: Any = watched.page
-    replies: list[str] = []
-    page.on("response", lambda reply: replies.append(reply.url))
+    asked: list[Any] = []
+    page.on("request", lambda request: asked.append(request))
     open_page(page, counted)
 
+    def count_of(request: Any) -> int:
+        return len(json.loads(request.post_data or "{}").get("inputs") or [])
+
     def all_replied() -> bool:
-        asked = [sum(path in url for url in replies) for path in ("/get_preds", "/get_metrics")]
         in_progress = page.get_by_role("region", name="Work in progress").is_visible()
-        return asked == [2, 1] and sum(counted.passes) >= 100 and not in_progress
+        return sum(counted.passes) >= 100 and not in_progress
 
+    page.locator("lit-tl-predictions-module .token").first.wait_for()  # the first is selected
     until(page, all_replied)
-    assert sorted(counted.passes) == [4, *[8] * 12], "a hundred prompts, each batch once"
-
-    select_first(page)
     page.wait_for_load_state("networkidle")
+    assert sum(counted.passes) == 101, "a hundred prompts once, and one more to write on from it"
+    assert not [request for request in asked if "get_metrics" in request.url], "nobody sees them"
+    text = [request for request in asked if "GeneratedText" in request.url]
+    assert {count_of(request) for request in text} <= {1}, "text of the one that is looked at"
+
+    before = len(counted.passes)
+    tab(page, "Metrics")
+    page.locator("metrics-module lit-data-table tbody tr", has_text="dataset").first.wait_for()
+    assert len(counted.passes) == before, "metrics need no pass of their own"
     tab(page, "Lens")
     lens = page.locator("lit-tl-lens-module")
     lens.locator(".figure[aria-busy=false] .grid .view").wait_for()
@@ -75,7 +85,7 @@ def test_a_page_runs_each_batch_once_and_a_figure_shown_twice_costs_one_pass(
     lens.locator(".matrix").nth(1).wait_for()
     lens.get_by_label("beside").select_option("nothing")
     lens.locator(".figure[aria-busy=false] .grid .view").wait_for()
-    assert len(counted.passes) <= before_lens + 1
+    assert len(counted.passes) <= before_lens + 2, "one for each lens, and none to go back"
     watched.check()
 
     example = read_task("ioi").examples[0]

@@ -4,7 +4,7 @@
  * pixels. Rows and columns are counted as they are seen, from the top left.
  */
 const MOST = {width: 160, height: 36};
-const READABLE = {least: 36, width: 56, height: 10};
+const READABLE = {least: 36, width: 56, height: 12, most: 2};
 
 export class Camera {
   /** The window's size in pixels, and the number of cells. */
@@ -47,12 +47,18 @@ export class Camera {
     this.moved = false;
     this.cellHeight = Math.min(MOST.height, least.height);
     this.cellWidth = Math.min(MOST.width, least.width);
-    if (this.written && this.cellHeight >= READABLE.height && this.cellWidth < READABLE.least)
-      this.cellWidth = READABLE.width;
+    if (this.written) {
+      // a scroll away is near, ten are not
+      const {height, most} = READABLE;
+      if (this.cellHeight < height && this.rows * height <= most * this.height)
+        this.cellHeight = height;
+      if (this.cellHeight >= height && this.cellWidth < READABLE.least)
+        this.cellWidth = READABLE.width;
+    }
     if (this.square)
       this.cellWidth = this.cellHeight = Math.min(40, this.cellWidth, this.cellHeight);
     this.x = Infinity;
-    this.y = this.square ? 0 : Infinity;
+    this.y = 0; // the last layer, or the first token
     this.#clamp();
   }
 

@@ -80,6 +80,10 @@ export class MatrixView {
     this.sized = new ResizeObserver(() => {
       if (!this.view.clientWidth) return;
       this.camera.resize({width: this.view.clientWidth, height: this.view.clientHeight});
+      const {cell, held} = around.link.pointed;
+      const {painter} = this;
+      if (cell && held)
+        this.camera.show(cell.column - painter.skipped.columns, painter.seenRow(cell.row));
       this.#redraw();
     });
     this.sized.observe(this.view);
