@@ -6,7 +6,8 @@ import {choice, el, menu, states} from './dom.js';
 import {copy, save} from './files.js';
 import {Grid} from './grid/grid.js';
 import {paint} from './plot.js';
-import {Latest, sentenceOf} from './request.js';
+import {sentenceOf} from './reach.js';
+import {Latest} from './request.js';
 import * as target from './target.js';
 
 /**

@@ -16,6 +16,7 @@
  * @typedef {{partial?: (result: any) => void, signal?: AbortSignal}} Listening
  */
 import {el, remember, remembered} from './dom.js';
+import * as reach from './reach.js';
 
 const LONG = [
   'get_preds',
@@ -96,24 +97,27 @@ export function stopperOfLatest() {
 /** From here on `fetch` follows jobs. */
 export function install() {
   const strip = new Strip();
+  reach.install();
   ask = window.fetch.bind(window);
   window.fetch = async (input, init) => {
     const stopper = new AbortController();
     const how = next.signal ? next : {...next, signal: stopper.signal};
     const path = new URL(input instanceof Request ? input.url : input, location.href).pathname;
     const long = LONG.some((name) => path.endsWith(`/${name}`));
-    if (!long || init?.method !== 'POST') return ask(input, init);
+    if (init?.method !== 'POST') return ask(input, init);
     latest = stopper;
     queueMicrotask(() => (latest = null));
     const headers = new Headers(init.headers);
-    headers.set('Prefer', 'respond-async');
+    if (long) headers.set('Prefer', 'respond-async');
     headers.set('X-Lit-Tl-Client', client());
     try {
       const first = await ask(input, {...init, headers, signal: how.signal});
-      return first.status === 202 ? await follow((await first.json()).job, how, strip) : first;
+      return await reach.readable(
+        first.status === 202 ? await follow((await first.json()).job, how, strip) : first,
+      );
     } catch (error) {
       if (how.signal?.aborted) return new Response('[]'); // to LIT's client it would be a failure
-      throw error;
+      throw reach.away(error);
     }
   };
   post('get_jobs')

@@ -1,5 +1,6 @@
 // @ts-check
 import {listening} from './jobs.js';
+import {isAway, sentenceOf, whenBack} from './reach.js';
 
 /**
  * The last of several requests: what was asked for later hides what comes earlier or late, and the
@@ -9,6 +10,7 @@ import {listening} from './jobs.js';
 export class Latest {
   #serial = 0;
   #waiting = new AbortController();
+  #again = () => {};
 
   /**
    * @param {() => Promise<T>} ask  that asks the server before it waits for anything
@@ -27,7 +29,9 @@ export class Latest {
       const value = await listening({partial, signal}, ask);
       if (serial === this.#serial) on.done(value);
     } catch (error) {
-      if (serial === this.#serial) on.failed(sentenceOf(error));
+      if (serial !== this.#serial) return;
+      on.failed(sentenceOf(error));
+      if (isAway(error)) this.#again = whenBack(() => void this.run(ask, on));
     }
   }
 
@@ -35,19 +39,6 @@ export class Latest {
   drop() {
     this.#serial++;
     this.#waiting.abort();
-  }
-}
-
-/**
- * The server's sentence out of a failed request.
- * @param {unknown} error
- * @returns {string}
- */
-export function sentenceOf(error) {
-  const text = error instanceof Error ? error.message : String(error);
-  try {
-    return JSON.parse(text).error ?? text;
-  } catch {
-    return text === 'Failed to fetch' ? 'the server does not answer: is it still running?' : text;
+    this.#again();
   }
 }

@@ -1,6 +1,7 @@
 """What operators look at: health, figures for Prometheus, an access log."""
 
 import json
+import secrets
 import sys
 import time
 from typing import Callable, Mapping, Optional, TextIO
@@ -82,6 +83,7 @@ class Monitor:
 
     def __init__(self, gauges: Gauges, *, log: Optional[AccessLog] = None):
         self._log, self._gauges = log, gauges
+        self._started = secrets.token_hex(8)
         self._registry = prometheus_client.CollectorRegistry()
         self._seconds = prometheus_client.Histogram(
             "lit_tl_request_seconds",
@@ -140,5 +142,7 @@ class Monitor:
         )
 
     def health(self, request: wrappers.Request) -> wrappers.Response:
-        """That the server answers, and nothing else: who asks needs no token."""
-        return replies.respond(request, replies.to_json({"status": "ok"}))
+        """That the server answers, and which start of it, by which a page knows it again; nothing
+        else: who asks needs no token."""
+        body = {"status": "ok", "started": self._started}
+        return replies.respond(request, replies.to_json(body))

@@ -5,7 +5,8 @@ import {kindOf, settingsOf} from '../../lit_tl/client/controls.js';
 import {Camera} from '../../lit_tl/client/grid/camera.js';
 import {share, span} from '../../lit_tl/client/grid/colours.js';
 import {decode} from '../../lit_tl/client/grid/data.js';
-import {Latest, sentenceOf} from '../../lit_tl/client/request.js';
+import {sentenceOf} from '../../lit_tl/client/reach.js';
+import {Latest} from '../../lit_tl/client/request.js';
 import * as target from '../../lit_tl/client/target.js';
 import {number, strength, visible} from '../../lit_tl/client/tokens.js';
 
@@ -175,9 +176,8 @@ test('a late reply does not hide the latest', async () => {
 });
 
 test('failures are said in words', () => {
-  assert.equal(
-    sentenceOf(new Error('Failed to fetch')),
-    'the server does not answer: is it still running?',
-  );
+  assert.equal(sentenceOf(new Error('{"error": "no", "id": "1"}')), 'no');
+  assert.equal(sentenceOf(new Error('no\n\nDetails: {"error": "no"}')), 'no');
+  assert.match(sentenceOf(new Error('<html>502</html>')), /is a proxy between/);
   assert.equal(sentenceOf(new Error('plain')), 'plain');
 });

@@ -1,6 +1,8 @@
 // @ts-check
 /** What LIT's own modules get wrong. */
+import {el} from '../dom.js';
 import {stopperOfLatest} from '../jobs.js';
+import {sentenceOf} from '../reach.js';
 
 /** @param {any} Base  of LIT's modules */
 export function mendModules(Base) {
@@ -26,8 +28,28 @@ function stopWhatIsNotWantedAnyMore(Base) {
     own.delete(kind);
     const stopper = stopperOfLatest(); // its request was made just before
     if (stopper) own.set(kind, stopper);
-    return loadLatest.call(this, kind, answer);
+    const loaded = loadLatest.call(this, kind, answer);
+    sayWhatFails(this, loaded);
+    return loaded;
   };
+}
+
+/**
+ * LIT's modules turn for ever when a request fails. Here they stop, and say why.
+ * @param {any} module @param {Promise<unknown>} loaded
+ */
+function sayWhatFails(module, loaded) {
+  const root = module.renderRoot ?? module;
+  loaded.then(
+    () => root.querySelector('.lit-tl-failed')?.remove(),
+    (error) => {
+      module.setIsLoading(false);
+      root.querySelector('.lit-tl-failed')?.remove();
+      const said = el('p', {className: 'lit-tl-failed', role: 'alert'}, sentenceOf(error));
+      said.style.cssText = 'margin: 8px 16px; color: #b3261e';
+      root.prepend(said);
+    },
+  );
 }
 
 /**

@@ -7,7 +7,8 @@ import {table} from '../grid/colours.js';
 import {buffer} from '../grid/data.js';
 import {Grid} from '../grid/grid.js';
 import {Link} from '../grid/link.js';
-import {Latest, sentenceOf} from '../request.js';
+import {sentenceOf} from '../reach.js';
+import {Latest} from '../request.js';
 import * as target from '../target.js';
 import {number} from '../tokens.js';
 
