@@ -32,6 +32,7 @@ import {mendLayout, mendModules} from './bridge/mends.js';
 import {mendOpening} from './bridge/opening.js';
 import {makeModule} from './bridge/panels.js';
 import {mendSalience} from './bridge/salience.js';
+import {mendSettingsDialog} from './bridge/settings_dialog.js';
 
 /**
  * Define each panel as a LIT module, or say in one sentence why not.
@@ -54,6 +55,7 @@ export function install(panels, complain) {
   mendModules(known.Base);
   mendSalience();
   mendOpening();
+  mendSettingsDialog();
 }
 
 /**

@@ -65,14 +65,14 @@ async function watch() {
 }
 
 /**
- * An answer in which LIT's client finds the sentence of an error.
+ * An answer that has come as a whole, in which LIT's client finds the sentence of an error.
  * @param {Response} response
  * @returns {Promise<Response>}
  */
 export async function readable(response) {
-  if (response.ok || response.status === 202) return response;
-  const text = await response.text();
   const {status, headers} = response;
+  if (response.ok) return new Response(await response.arrayBuffer(), {status, headers});
+  const text = await response.text();
   return new Response(`${sentenceIn(text)}${DETAILS}${text}`, {status, headers});
 }
 

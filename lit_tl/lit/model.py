@@ -130,11 +130,15 @@ class HookedTransformerLIT(lit_model.Model):
 
     @classmethod
     def init_spec(cls) -> lit_types.Spec:
-        """What LIT's dialog asks for to load another model; `load_for_lit` takes it as keywords."""
-        bundled = next(iter(BUNDLED_MODELS))
-        dtypes = lit_types.CategoryLabel(default="float32", vocab=list(DTYPES), required=False)
-        name = lit_types.String(default=bundled)
-        return {"model_name": name, "dtype": dtypes} | form_of(HookedTransformerLITConfig)
+        """What LIT's dialog asks for to load another model, what most people set first;
+        `load_for_lit` takes it as keywords."""
+        form = form_of(HookedTransformerLITConfig)
+        first = {
+            "model_name": lit_types.String(default=next(iter(BUNDLED_MODELS))),
+            "device": form.pop("device"),
+            "dtype": lit_types.CategoryLabel(default="float32", vocab=list(DTYPES), required=False),
+        }
+        return first | form
 
     def input_spec(self) -> lit_types.Spec:
         """`text`, and optionally what to read in its place (`tokens`, `token_embeddings`), what a

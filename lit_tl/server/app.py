@@ -23,6 +23,7 @@ from lit_tl.server.gate import Gate
 from lit_tl.server.job_board import JobBoard
 from lit_tl.server.job_requests import Described, JobRequests
 from lit_tl.server.monitor import AccessLog, Monitor
+from lit_tl.server.page_access import PageAccess
 from lit_tl.server.routes import LIT_ROUTES, Handler, Routes
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
@@ -51,6 +52,7 @@ class LitTlApp(lit_app.LitApp):
         cache_bytes: bound on what is kept of predictions, for all models together.
         max_models: most models that the page may bring it to.
         access_log: of requests; None for none.
+        access: what the page may load, and lists; None for what is shipped alone.
         gate: which requests are answered; None for those of this machine's user.
         frame_ancestors: other pages that may show this one in a frame.
         **kw: as for `lit_nlp.app.LitApp`.
@@ -65,10 +67,12 @@ class LitTlApp(lit_app.LitApp):
         max_models: int = 8,
         access_log: Optional[AccessLog] = None,
         gate: Optional[Gate] = None,
+        access: Optional[PageAccess] = None,
         frame_ancestors: Sequence[str] = (),
         **kw: Any,
     ):
         self._predictions = PredictionCache(cache_bytes)
+        self._access = access or PageAccess()
         self._loading, self._max_models = jobs.PatientLock(), max_models
         self._loading_data = jobs.PatientLock()
         self.board = JobBoard()
@@ -102,6 +106,7 @@ class LitTlApp(lit_app.LitApp):
             handlers["/push_ui_state"] = self._push_ui_state
         handlers[ANALYSIS_PATH] = self._get_analysis
         handlers["/unload_model"] = self._unload_model
+        handlers["/get_paths"] = self._get_paths
         return {path: self._handler(answer) for path, answer in handlers.items()} | {
             "/get_job": requests.look,
             "/cancel_job": requests.cancel,
@@ -216,6 +221,11 @@ class LitTlApp(lit_app.LitApp):
                     "one first"
                 )
             return super()._create_model(data, *args, **kw)
+
+    def _get_paths(self, data: lit_types.JsonDict, folder: str = "", **kw: Any) -> Any:
+        """What the page may load, folder by folder."""
+        del data, kw
+        return self._access.listing(folder)
 
     def _unload_model(self, data: lit_types.JsonDict, model: str = "", **kw: Any) -> Any:
         """Let go of a model, and tell what there is now."""

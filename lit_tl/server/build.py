@@ -264,5 +264,6 @@ def build_app(
         datasets,
         cache_bytes=config.cache_bytes,
         max_models=config.max_models,
+        access=access,
         **options,
     )

@@ -3,10 +3,13 @@
 import dataclasses
 import os
 import pathlib
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from lit_tl.models.errors import BUNDLED_MODELS
 from lit_tl.models.sources import Checkpoint, find_checkpoint
+
+
+_MOST_LISTED = 1000
 
 
 class NotAllowed(ValueError):
@@ -64,6 +67,39 @@ class PageAccess:
                 "the server with --allow_path to name another"
             )
         return str(real)
+
+    def listing(self, folder: str) -> dict[str, Any]:
+        """What there is to choose in a folder; "" lists the folders that may be read.
+
+        Returns:
+            `folder`, the folder `above` it ("" for the list of them), and `entries`: `name`, `path`
+            and whether it is a `folder`. Links that lead elsewhere and hidden files are left out.
+
+        Raises:
+            NotAllowed: it is not below one of the folders, or is none.
+        """
+        if not folder:
+            entries = [{"name": str(f), "path": str(f), "folder": True} for f in self.folders]
+            return {"folder": "", "above": "", "entries": entries}
+        real = pathlib.Path(self.file(folder))
+        try:
+            found = sorted(real.iterdir(), key=lambda path: (not path.is_dir(), path.name.lower()))
+        except OSError as error:
+            raise NotAllowed(f"{folder[:200]!r} can't be listed: {error.strerror}") from error
+        entries = [
+            {"name": path.name, "path": str(path), "folder": path.is_dir()}
+            for path in found
+            if not path.name.startswith(".") and self._is_inside(path)
+        ]
+        above = "" if real in self.folders else str(real.parent)
+        return {"folder": str(real), "above": above, "entries": entries[:_MOST_LISTED]}
+
+    def _is_inside(self, path: pathlib.Path) -> bool:
+        try:
+            self.file(str(path))
+        except NotAllowed:
+            return False
+        return True
 
     def need_hub(self, name: str) -> None:
         """Refuse a name on the Hub where that is not allowed.

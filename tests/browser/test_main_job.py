@@ -106,6 +106,14 @@ def test_a_second_model_is_loaded_through_lits_dialog(
     page.get_by_text("Configure").first.click()
     dialog = page.locator("#global-settings")
     fields = dialog.locator(".model-dataset-loading .option-entry")
+    shown = [
+        text.strip() for text in fields.filter(visible=True).locator("label").all_inner_texts()
+    ]
+    assert shown[:4] == ["new_name:", "model_name:", "device:", "dtype:"]
+    assert not fields.filter(has_text="top_k").is_visible()
+    dialog.get_by_role("button", name="more settings").click()
+    fields.filter(has_text="top_k").scroll_into_view_if_needed()
+    dialog.get_by_role("button", name="Fewer settings").click()
     fields.filter(has_text="new_name").locator("input").fill("second")
     fields.filter(has_text="model_name").locator("input").fill("lit-tl-tiny")
     with answered(page, "/create_model") as reply:
@@ -114,9 +122,7 @@ def test_a_second_model_is_loaded_through_lits_dialog(
     line = dialog.locator("#config-line-for-second")
     line.wait_for()
     if "second" not in dialog.locator("#state").inner_text():
-        # The dialog's lower rows are out of reach at this size. Until that is mended, this click
-        # is an event.
-        line.locator("lit-checkbox .checkbox-label").dispatch_event("click")
+        line.locator("lit-checkbox").click()
     dialog.get_by_text("Submit").click()
     select_first(watched.page)
     tab(watched.page, "Salience")
@@ -142,7 +148,11 @@ def test_a_table_is_loaded_through_lits_dialog(watched: Watched, growing_server:
     dialog.locator("#model-dataset-select").select_option("CSV or TSV")
     fields = dialog.locator(".model-dataset-loading .option-entry")
     fields.filter(has_text="new_name").locator("input").fill("mine")
-    fields.filter(has_text="path").locator("input").fill(f"{server.folder}/mine.csv")
+    dialog.get_by_role("button", name="Browse").click()
+    files = dialog.get_by_role("group", name="Files")
+    files.get_by_text(server.folder).click()
+    files.get_by_text("mine.csv", exact=True).click()
+    assert fields.filter(has_text="path").locator("input").input_value().endswith("/mine.csv")
     with answered(page, "/create_dataset") as reply:
         dialog.get_by_text("Load Dataset").click()
     assert reply.value.json()[0]["datasets"]["mine"]["size"] == 2
@@ -161,12 +171,6 @@ def test_a_token_clicked_in_sequence_salience_shows_where_it_came_from(
     select_first(watched.page)
     tab(watched.page, "Sequence Salience")
     module = page.locator("sequence-salience-module")
-    # LIT draws the choice of a target, and the chips and methods beneath it, where no pointer
-    # reaches them at this size. Until that is mended, these clicks are events.
-    # It also forgets a token that was chosen before the model's own targets were there.
-    targets = module.locator(".interstitial-target-option")
-    targets.nth(5).wait_for(state="attached")
-    targets.first.dispatch_event("click")
     chips = module.locator("sequence-salience-chips .salient-token")
     chips.first.wait_for()
 
@@ -179,14 +183,14 @@ def test_a_token_clicked_in_sequence_salience_shows_where_it_came_from(
     def colours() -> list[str]:
         return [chip.evaluate("e => getComputedStyle(e).backgroundColor") for chip in chips.all()]
 
-    scores = scores_after(lambda: chips.last.dispatch_event("click"))
+    scores = scores_after(lambda: chips.last.click())
     assert list(scores) == ["grad_l2"], "no method is computed that nobody looks at"
     assert len(scores["grad_l2"]) >= chips.count() > 5
     until(page, lambda: len(set(colours())) > 2)  # tokens differ in their scores
     first = colours()
     other = module.get_by_text("integrated_gradients", exact=True)
-    assert list(scores_after(lambda: other.dispatch_event("click"))) == ["integrated_gradients"]
+    assert list(scores_after(lambda: other.click())) == ["integrated_gradients"]
     until(page, lambda: colours() != first)
-    module.get_by_text("grad_l2", exact=True).dispatch_event("click")
+    module.get_by_text("grad_l2", exact=True).click()
     until(page, lambda: colours() == first)
     watched.check()

@@ -37,6 +37,7 @@ ROUTES = [
     "/create_model",
     "/create_dataset",
     "/unload_model",
+    "/get_paths",
     "/get_job",
     "/cancel_job",
     "/get_jobs",

@@ -119,3 +119,26 @@ def test_nothing_is_allowed_where_other_machines_reach_the_server(tmp_path: path
     with pytest.raises(ValueError, match="nowhere is no folder"):
         PageAccess.of([f"{tmp_path}/nowhere"], hub=False, loopback=True)
     PageAccess.of([str(tmp_path)], hub=True, loopback=False).need_hub("gpt2")
+
+
+def test_what_may_be_loaded_is_listed_and_nothing_else(tmp_path: pathlib.Path) -> None:
+    inside, outside = tmp_path / "data", tmp_path / "secret"
+    for folder in (inside / "deep", outside):
+        folder.mkdir(parents=True)
+    (inside / "a.csv").write_text("text\nx\n")
+    (inside / ".hidden").write_text("x")
+    (inside / "out").symlink_to(outside)
+    access = PageAccess.of([str(inside)], hub=False, loopback=True)
+    assert [each["path"] for each in access.listing("")["entries"]] == [str(inside.resolve())]
+    listed = access.listing(str(inside))
+    assert [(each["name"], each["folder"]) for each in listed["entries"]] == [
+        ("deep", True),
+        ("a.csv", False),
+    ]
+    assert listed["above"] == ""
+    assert access.listing(str(inside / "deep"))["above"] == str(inside.resolve())
+    for elsewhere in ("/", str(outside), f"{inside}/..", f"{inside}/out", "\0", "/etc/passwd"):
+        with pytest.raises(NotAllowed):
+            access.listing(elsewhere)
+    with pytest.raises(NotAllowed, match="can't be listed"):
+        access.listing(str(inside / "a.csv"))

@@ -1,11 +1,12 @@
 // @ts-check
 /** What LIT's two salience modules explain, and what they say of it. */
 import * as target from '../target.js';
-import {template} from './template.js';
+import {restyle, template} from './template.js';
 
 /** @typedef {import('../bridge.js').Example} Example */
 
 export function mendSalience() {
+  openOnTheAnswer();
   fetchOneSalienceMethodAtATime();
   explainTheChosenTarget();
   sayHowFarOffSalienceIs();
@@ -27,6 +28,35 @@ function askingOtherwise(module, method, args, ways) {
   } finally {
     module.apiService = apiService;
   }
+}
+
+/**
+ * Sequence Salience waits for a choice of what to explain, in a list whose upper half can't be
+ * reached. Here it opens on the answer, or else on the generated text, and the list scrolls.
+ */
+function openOnTheAnswer() {
+  const module = customElements.get('sequence-salience-module')?.prototype;
+  const {firstUpdated} = module ?? {};
+  if (typeof firstUpdated !== 'function') return;
+  module.firstUpdated = /** @this {any} */ function () {
+    firstUpdated.call(this);
+    restyle(
+      this,
+      '.interstitial-container { align-items: flex-start !important; overflow-y: auto; }',
+    );
+    this.reactImmediately(
+      () => this.salienceTargetOptions,
+      (/** @type {{text: string}[]} */ options) => {
+        if (!options?.length || this.salienceTargetOption !== undefined) return;
+        const answer = String(this.currentData?.data.answer ?? '').trim();
+        const texts = options.map(({text}) => text.trim());
+        const longest = Math.max(...texts.map((text) => text.length));
+        const place = answer ? texts.indexOf(answer) : -1;
+        this.salienceTargetOption =
+          place >= 0 ? place : texts.findIndex((text) => text.length === longest);
+      },
+    );
+  };
 }
 
 /**

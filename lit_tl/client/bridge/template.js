@@ -4,3 +4,8 @@ export function template(...parts) {
   const strings = Object.assign([...parts], {raw: parts});
   return (/** @type {unknown[]} */ ...values) => ({_$litType$: 1, strings, values});
 }
+
+/** More style for one of LIT's elements. @param {any} element @param {string} style */
+export function restyle(element, style) {
+  element.renderRoot.append(Object.assign(document.createElement('style'), {textContent: style}));
+}
