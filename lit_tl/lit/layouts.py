@@ -8,11 +8,12 @@ from lit_tl.client import panels
 
 _modules = layout.LitModuleName
 _OF_LIT: Mapping[str, list[str]] = {
-    "Predictions": [_modules.GeneratedTextModule],
+    "Predictions": [],
     "Attention": [],
     "Lens": [],
     "Salience": [_modules.SalienceMapModule],
     "Sequence Salience": [_modules.SequenceSalienceModule],
+    "Generated Text": [_modules.GeneratedTextModule],
     "Figures": [],
     "Embeddings": [_modules.EmbeddingsModule],
     "Counterfactuals": [_modules.GeneratorModule],

@@ -43,8 +43,10 @@ def _named(
     ids = prompter.answers(example).get(name)
     if ids is None or fields[f"{name}_prob"] is None:
         return None
+    tokens = prompter.vocabulary.strings(ids)
     return {
-        "token": "".join(prompter.vocabulary.strings(ids)),
+        "token": "".join(tokens),
+        "tokens": tokens,
         "probability": fields[f"{name}_prob"],
         "rank": fields[f"{name}_rank"],
     }

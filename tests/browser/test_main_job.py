@@ -82,6 +82,7 @@ def test_the_nearest_neighbours_of_a_prompt_are_selected(
 def test_an_edited_text_gets_new_predictions(watched: Watched, server: LitServer) -> None:
     open_page(watched.page, server)
     select_first(watched.page)
+    tab(watched.page, "Generated Text")
     watched.page.locator("generated-text-module", has_text="next_tokens").first.wait_for()
     editor = watched.page.locator("datapoint-editor-module textarea").first
     editor.fill("The capital of France is")

@@ -3,6 +3,7 @@
 import {el} from '../dom.js';
 import {stopperOfLatest} from '../jobs.js';
 import {sentenceOf} from '../reach.js';
+import {restyle} from './template.js';
 
 /** @param {any} Base  of LIT's modules */
 export function mendModules(Base) {
@@ -62,6 +63,12 @@ export function mendLayout() {
   if (typeof render !== 'function') return;
   /** @type {unknown} */
   let applied = null;
+  const {updated} = modules;
+  modules.updated = /** @this {any} */ function (/** @type {unknown[]} */ ...args) {
+    updated?.apply(this, args);
+    if (this.renderRoot.querySelector('style.lit-tl')) return;
+    restyle(this, '.tab { padding-left: 9px !important; padding-right: 9px !important; }');
+  };
   modules.render = /** @this {any} */ function () {
     const declared = this.modulesService?.declaredLayout;
     if (declared && declared !== applied) {

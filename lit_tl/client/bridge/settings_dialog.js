@@ -39,10 +39,7 @@ export function mendSettingsDialog() {
     return;
   dialog.updated = /** @this {any} */ function (/** @type {unknown[]} */ ...args) {
     updated?.apply(this, args);
-    if (!this.renderRoot.querySelector('style.lit-tl')) {
-      restyle(this, STYLE);
-      this.renderRoot.lastElementChild.className = 'lit-tl';
-    }
+    if (!this.renderRoot.querySelector('style.lit-tl')) restyle(this, STYLE);
     const options = this.renderRoot.querySelector('.model-dataset-loading .options');
     if (options) decorate(this, options);
   };

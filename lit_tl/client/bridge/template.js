@@ -7,5 +7,7 @@ export function template(...parts) {
 
 /** More style for one of LIT's elements. @param {any} element @param {string} style */
 export function restyle(element, style) {
-  element.renderRoot.append(Object.assign(document.createElement('style'), {textContent: style}));
+  const text = Object.assign(document.createElement('style'), {className: 'lit-tl'});
+  text.textContent = style;
+  element.renderRoot.append(text);
 }

@@ -1,12 +1,13 @@
 // @ts-check
-import {choice, el, remember, remembered, states} from '../dom.js';
+import {choice, el, remember, remembered, roving, states} from '../dom.js';
 import {Latest} from '../request.js';
 import * as target from '../target.js';
 import {number, strength, tokenStrip, visible} from '../tokens.js';
 
 /**
  * @typedef {[string, number]} Guess  a token and its probability
- * @typedef {object} Named  the answer or the foil: the first token of what the data says
+ * @typedef {object} Named  the answer or the foil: what the data says
+ * @property {string[]} tokens  its own
  * @property {string} token @property {number} probability @property {number} rank
  * @typedef {object} Reply
  * @property {string[]} tokens
@@ -134,8 +135,8 @@ function draw(reply, of, by, keep) {
   }
 
   const named = [
-    reply.answer && {...reply.answer, mark: 'answer'},
-    reply.foil && {...reply.foil, mark: 'foil'},
+    reply.answer && {...reply.answer, parts: reply.answer.tokens, mark: 'answer'},
+    reply.foil && {...reply.foil, parts: reply.foil.tokens, mark: 'foil'},
   ].filter((one) => one !== null);
   const next = el(
     'div',
@@ -180,54 +181,123 @@ function draw(reply, of, by, keep) {
       {className: 'predictions'},
       toolbar,
       strip.box,
-      el('div', {className: 'columns'}, next, detail),
+      el(
+        'div',
+        {className: 'columns'},
+        next,
+        detail,
+        tokenTable(tokens, values, (pos) => detail.replaceChildren(...about(pos)), choosePos),
+      ),
     ),
     forget,
   };
 }
 
 /**
- * The likeliest tokens with bars; marked ones that are not among them follow with their rank.
+ * @typedef {object} Marked  a token that is pointed out
+ * @property {string} token @property {string} mark
+ * @property {number} probability @property {number} rank
+ * @property {string[]} [parts]  its tokens, where it has several
+ */
+
+/**
+ * The likeliest tokens with bars on a common axis; marked ones that are not among them follow with
+ * their rank.
  * @param {Guess[]} top
- * @param {{token: string, mark: string, probability?: number, rank?: number}[]} marked
+ * @param {Marked[]} marked
  * @param {((token: string) => void)|null} choose
  */
 function guesses(top, marked, choose) {
   const rows = top.map(([token, probability], i) => ({token, probability, rank: i + 1}));
-  for (const {token, probability, rank} of marked) {
-    if (probability !== undefined && rank !== undefined && !rows.some((row) => row.token === token))
-      rows.push({token, probability, rank});
-  }
-  return el(
+  for (const {token, probability, rank} of marked)
+    if (!rows.some((row) => row.token === token)) rows.push({token, probability, rank});
+  const most = Math.max(...rows.map(({probability}) => probability)) || 1;
+  const end = most > 0.5 ? 1 : most;
+  const axis = el(
+    'div',
+    {className: 'axis', 'aria-hidden': 'true'},
+    el('span', {}, '0'),
+    el('span', {}, number(end, 2)),
+  );
+  const list = el(
     'ol',
     {className: 'guesses'},
     ...rows.map(({token, probability, rank}) => {
-      const marks = marked.filter((one) => one.token === token).map((one) => one.mark);
+      const own = marked.filter((one) => one.token === token);
+      const parts = own.find((one) => (one.parts?.length ?? 0) > 1)?.parts;
+      const shown = (parts ?? [token]).map(visible).join('|');
       const name = choose
         ? el(
             'button',
             {
               type: 'button',
               className: 'name',
-              title: 'Make it the target',
+              title: parts ? `${parts.length} tokens: ${shown}` : 'Make it the target',
               onclick: () => choose(token),
             },
-            visible(token),
+            shown,
           )
-        : el('code', {className: 'name'}, visible(token));
+        : el('code', {className: 'name'}, shown);
       const bar = el('span', {className: 'bar'}, el('span', {}));
       /** @type {HTMLElement} */ (bar.firstElementChild).style.width =
-        `${(100 * probability).toFixed(2)}%`;
+        `${((100 * probability) / end).toFixed(2)}%`;
       return el(
         'li',
-        {className: marks.join(' '), value: rank},
+        {className: own.map(({mark}) => mark).join(' '), value: rank},
+        el('span', {className: 'rank'}, String(rank)),
         name,
         bar,
         el('span', {className: 'value'}, number(probability)),
-        el('span', {className: 'mark'}, marks.join(', ')),
+        el('span', {className: 'mark'}, own.map(({mark}) => mark).join(', ')),
       );
     }),
   );
+  return el('div', {}, axis, list);
+}
+
+/**
+ * All tokens of the prompt, one below the other.
+ * @param {string[]} tokens
+ * @param {{loss: number|null, rank: number|null, probability: number|null}[]} values
+ * @param {(pos: number) => void} focus @param {(pos: number) => void} choose
+ */
+function tokenTable(tokens, values, focus, choose) {
+  const rows = tokens.map((token, pos) => {
+    const {loss, rank, probability} = values[pos];
+    const button = el(
+      'button',
+      {
+        type: 'button',
+        className: 'name',
+        tabIndex: pos ? -1 : 0,
+        onfocus: () => focus(pos),
+        onclick: () => choose(pos),
+      },
+      visible(token),
+    );
+    return el(
+      'tr',
+      {onmouseenter: () => focus(pos)},
+      el('td', {}, String(pos)),
+      el('td', {}, button),
+      ...[
+        rank === null ? '' : String(rank),
+        probability === null ? '' : number(probability),
+        loss === null ? '' : number(loss, 2),
+      ].map((text) => el('td', {className: 'value'}, text)),
+    );
+  });
+  const heads = ['', 'token', 'rank', 'probability', 'loss'].map((text) =>
+    el('th', {scope: 'col'}, text),
+  );
+  const table = el(
+    'table',
+    {className: 'of-tokens'},
+    el('thead', {}, el('tr', {}, ...heads)),
+    el('tbody', {}, ...rows),
+  );
+  roving(table, '.name');
+  return table;
 }
 
 /** @type {import('../bridge.js').Panel} */
