@@ -8,7 +8,6 @@ from typing import Any, Optional, Sequence
 from lit_tl.models.errors import BUNDLED_MODELS
 from lit_tl.models.sources import Checkpoint, find_checkpoint
 
-
 _MOST_LISTED = 1000
 
 

@@ -1,8 +1,8 @@
 """How often the model runs while somebody looks at the page. The application is served from this
 process, so that its forward passes can be counted."""
 
-from collections.abc import Iterator
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from lit_tl import HookedTransformerLIT
 from lit_tl.data.tasks import read_task
 from lit_tl.server import build
 from lit_tl.server.serving import Server, bind
-from tests.browser.conftest import Watched, open_page, select_first, tab, until
+from tests.browser.conftest import Watched, open_page, tab, until
 
 
 class Counted:
