@@ -26,8 +26,6 @@ _TOKENIZER = flags.DEFINE_string(
     "tokenizer", None, "Folder with vocab.json and merges.txt of a 50,257-token vocabulary."
 )
 _LENGTHS = (64, 256, 512)
-_MAPS_TO_A_REQUEST = 24
-"""As in the panel."""
 
 
 class Panel:
@@ -37,10 +35,10 @@ class Panel:
         self._client, self._id = client, example_id
         self.bytes = 0
 
-    def ask(self, **config: Any) -> Any:
+    def ask(self, path: str, config: dict[str, Any]) -> Any:
         """One request, as it travels."""
         reply = self._client.post(
-            "/get_interpretations?model=gpt2&dataset_name=data&interpreter=Attention&do_predict=0",
+            f"{path}&model=gpt2&dataset_name=data",
             json={"inputs": [self._id], "config": config},
             headers={"Accept-Encoding": "gzip"},
         )
@@ -48,13 +46,10 @@ class Panel:
         self.bytes += len(reply.data)
 
     def open(self) -> float:
-        """Seconds until everything is there."""
+        """Seconds until everything is there: all heads small with their scores, one large."""
         started = time.perf_counter()
-        self.ask(want="scores")
-        heads = [[layer, head] for layer in range(12) for head in range(12)]
-        for first in range(0, len(heads), _MAPS_TO_A_REQUEST):
-            self.ask(want="maps", heads=heads[first : first + _MAPS_TO_A_REQUEST])
-        self.ask(want="head", layer=0, head=0, value_weighted=False)
+        self.ask("/get_interpretations?interpreter=Attention heads&do_predict=0", {})
+        self.ask("/get_analysis?analysis=Attention", {"layer": 0, "head": 0})
         return time.perf_counter() - started
 
 

@@ -1,10 +1,13 @@
 """Take the screenshots in docs/images: `python docs/take_screenshots.py` (needs Chromium; CHROMIUM
 may name it).
 
-`python docs/take_screenshots.py curve.html` also takes that of the figure of
-`benchmarks/lens_convergence.py --output curve.html`.
+    python docs/take_screenshots.py --model FOLDER     of every tab, on a model of your own
+    python docs/take_screenshots.py --curve curve.html
+
+The second also takes that of the figure of `benchmarks/lens_convergence.py --output curve.html`.
 """
 
+import argparse
 import os
 import pathlib
 import re
@@ -32,48 +35,77 @@ def tab(page: sync_api.Page, name: str) -> None:
     page.locator(".tab", has_text=re.compile(rf"^\s*{name}\s*$")).first.click()
 
 
+def settled(page: sync_api.Page) -> None:
+    """Wait until nothing is under way on the page."""
+    page.wait_for_timeout(1000)
+    page.locator(".loading").filter(visible=True).first.wait_for(state="hidden")
+    page.get_by_role("region", name="Work in progress").wait_for(state="hidden")
+    page.wait_for_timeout(500)
+
+
 def take(page: sync_api.Page) -> None:
     """Walk through the page, one picture a panel."""
 
-    def picture(name: str, wait: int = 1500) -> None:
-        page.wait_for_timeout(wait)
+    def picture(name: str) -> None:
+        settled(page)
         page.screenshot(path=IMAGES / f"{name}.png")
 
-    page.locator("lit-data-table tbody tr").nth(2).click(position={"x": 60, "y": 12})
     predictions = page.locator("lit-tl-predictions-module")
-    predictions.locator(".token").nth(8).click()
+    predictions.locator(".tokens .token").nth(8).click()
     picture("predictions")
-    tab(page, "Attention")
-    attention = page.locator("lit-tl-attention-module")
-    attention.locator(".control select").select_option("induction")
-    attention.locator(".head").first.click()
-    attention.locator(".token").nth(11).hover()
-    picture("attention", 2500)
+    predictions.get_by_text("Clear").click()
+    attention(page)
+    picture("attention")
+    lens(page)
+    picture("lens")
     tab(page, "Salience")
     page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()
     picture("salience")
-    tab(page, "Predictions")
-    predictions.get_by_text("Clear").click()
-    tab(page, "Figures")
-    page.locator("lit-tl-figure-module .plot .heatmaplayer image").first.wait_for()
-    picture("figures")
     tab(page, "Sequence Salience")
-    page.locator(".interstitial-target-option").first.dispatch_event("click")
-    chips = page.locator("sequence-salience-chips .salient-token")
-    chips.first.wait_for()
-    chips.last.dispatch_event("click")
-    picture("sequence_salience", 4000)
-    tab(page, "Embeddings")
-    page.locator("embeddings-module select").first.select_option("pca")
-    picture("embeddings", 5000)
+    page.locator("sequence-salience-chips .salient-token").last.click()
+    picture("sequence_salience")
+    for name in ("Generated Text", "Figures", "Embeddings"):
+        tab(page, name)
+        picture(name.lower().replace(" ", "_"))
     tab(page, "Counterfactuals")
     swap = page.locator("generator-module lit-interpreter-controls", has_text="Swap names").first
     swap.locator(".expansion-header").click()
     swap.locator("button.filled-button").click()
-    picture("counterfactuals", 3000)
+    picture("counterfactuals")
     tab(page, "Metrics")
     page.locator("metrics-module", has_text="answer_accuracy").first.wait_for()
     picture("metrics")
+    page.get_by_text("Configure").first.click()
+    picture("configure")
+
+
+def attention(page: sync_api.Page) -> None:
+    """The Attention tab with a head chosen."""
+    tab(page, "Attention")
+    panel = page.locator("lit-tl-attention-module")
+    panel.locator(".strip .head").nth(3).click()
+    panel.locator(".text-view .token").last.hover()
+
+
+def lens(page: sync_api.Page) -> None:
+    """The Lens tab with a held card and its detail."""
+    tab(page, "Lens")
+    panel = page.locator("lit-tl-lens-module")
+    panel.locator(".figure[aria-busy=false] .grid .view").click(position={"x": 420, "y": 60})
+    panel.locator(".detail .main-svg").first.wait_for()
+
+
+def at_width(browser: sync_api.Browser, url: str, width: int, height: int) -> None:
+    """Lens and attention on another screen."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(120_000)
+    page.goto(url)
+    page.locator("lit-tl-predictions-module .token").first.wait_for()
+    for name, show in (("attention", attention), ("lens", lens)):
+        show(page)
+        settled(page)
+        page.screenshot(path=IMAGES / f"{name}_{width}.png")
+    page.close()
 
 
 def figure(
@@ -115,8 +147,15 @@ def main() -> None:
     )
     if chromium is None:
         sys.exit("no Chromium: install it, or set CHROMIUM to its path")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help="as in --models; the bundled one if not said")
+    parser.add_argument("--curve", help="page of benchmarks/lens_convergence.py")
+    given = parser.parse_args()
+    model = ["--models", given.model] if given.model else []
     server = subprocess.Popen(
-        [sys.executable, "-m", "lit_tl.launch", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "lit_tl.launch", "--port", "0", "--datasets", "ioi", *model],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert server.stdout is not None
@@ -124,13 +163,16 @@ def main() -> None:
         with sync_api.sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
             page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.set_default_timeout(60_000)
+            page.set_default_timeout(120_000)
             page.goto(url)
             take(page)
-            with tempfile.TemporaryDirectory() as folder:
-                figure(browser, evaluation(pathlib.Path(folder)), "lens_evaluation", 1200, 420)
-            for curve in sys.argv[1:]:
-                figure(browser, pathlib.Path(curve), "lens_convergence", 900, 420)
+            at_width(browser, url, 1024, 768)
+            at_width(browser, url, 1920, 1080)
+            if not given.model:
+                with tempfile.TemporaryDirectory() as folder:
+                    figure(browser, evaluation(pathlib.Path(folder)), "lens_evaluation", 1200, 420)
+            if given.curve:
+                figure(browser, pathlib.Path(given.curve), "lens_convergence", 900, 420)
             browser.close()
     finally:
         server.terminate()

@@ -13,6 +13,7 @@ from lit_tl.analyses.head_scores import head_scores_of
 from lit_tl.analyses.lens_grid import lens_grid
 from lit_tl.analyses.lens_over_data import lens_over_data
 from lit_tl.analyses.lens_trajectory import lens_trajectory
+from lit_tl.analyses.token_salience import token_salience
 from lit_tl.analyses.token_values import token_values
 
 BUILT_IN = (
@@ -20,6 +21,7 @@ BUILT_IN = (
     lens_trajectory,
     lens_over_data,
     attention,
+    token_salience,
     head_scores_of,
     token_values,
 )

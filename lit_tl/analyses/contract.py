@@ -165,7 +165,7 @@ def _as_text(value: Any) -> Any:
 Use = Literal["example", "counterpart", "other_model", "examples"]
 Drawn = Union[go.Figure, Grid]
 Figure = Callable[[xr.Dataset], Drawn]
-Tab = Literal["Figures", "Lens", "Attention"]
+Tab = Literal["Figures", "Lens", "Attention", "Salience"]
 Cells = Callable[[Subject, Any], int]
 """How many cells the figure of a subject with these settings will have."""
 
@@ -184,6 +184,7 @@ class Analysis:
         tab: of the page, on which it is drawn.
         cells: of the figure, where they may be many, so that a page can refuse it before it is
             computed.
+        slow: values of settings, by name, with which other requests go first.
     """
 
     name: str
@@ -194,6 +195,7 @@ class Analysis:
     description: str
     tab: Tab = "Figures"
     cells: Optional[Cells] = None
+    slow: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def results(self, subject: Subject, settings: Settings) -> Iterator[xr.Dataset]:
         """Results, each better than the one before. An answer that is in the model's cache comes at
@@ -241,6 +243,7 @@ def analysis(
     uses: tuple[Use, ...] = ("example",),
     tab: Tab = "Figures",
     cells: Optional[Cells] = None,
+    slow: Optional[Mapping[str, tuple[str, ...]]] = None,
 ) -> Callable[[Callable[[Subject, Any], Iterator[xr.Dataset]]], Analysis]:
     """Make an analysis of a function.
 
@@ -253,6 +256,7 @@ def analysis(
         uses: the parts of a subject that it looks at, beside the model.
         tab: of the page, on which it is drawn.
         cells: of the figure; see `Analysis`.
+        slow: settings that take long; see `Analysis`.
 
     Raises:
         TypeError: the function is not `(subject, settings)` with an annotation, or has no
@@ -279,6 +283,7 @@ def analysis(
             description=description,
             tab=tab,
             cells=cells,
+            slow=slow or {},
         )
 
     return declare

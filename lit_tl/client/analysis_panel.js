@@ -38,8 +38,15 @@ export class AnalysisPanel {
   /** @type {Record<string, import('./controls.js').Unavailable>} by analysis */
   #unavailable = {};
 
-  /** @param {HTMLElement} root @param {string} tab @param {import('./bridge.js').Host} host */
-  constructor(root, tab, host) {
+  /**
+   * @param {HTMLElement} root @param {string} tab @param {import('./bridge.js').Host} host
+   * @param {object} [own]  what a tab does in its own way
+   * @param {(view: View) => Example} [own.asked]  the example that is sent
+   * @param {(drawing: Drawing, choose: (pos: number) => void) => Node} [own.picture]  in place of
+   *   the grid
+   */
+  constructor(root, tab, host, own = {}) {
+    this.own = own;
     this.tab = tab;
     this.host = host;
     root.append(this.#toolbar, this.#said, this.#content);
@@ -49,6 +56,11 @@ export class AnalysisPanel {
           /** @type {any} */ (window).Plotly?.Plots.resize(plot);
     });
     this.resized.observe(this.#content);
+  }
+
+  /** Ask again: what is asked for has changed. */
+  again() {
+    if (this.#view) this.#run();
   }
 
   /** @param {View} view */
@@ -99,7 +111,9 @@ export class AnalysisPanel {
     };
     const focused = this.#toolbar.contains(document.activeElement);
     this.#toolbar.replaceChildren(
-      choice('Figure', names, name, (value) => change('figure', value)),
+      ...(names.length > 1
+        ? [choice('Figure', names, name, (value) => change('figure', value))]
+        : []),
       ...controls(configSpec, onlyWith, settings, unavailable, change),
       ...buttons,
     );
@@ -139,11 +153,17 @@ export class AnalysisPanel {
   #ask(view, file = '') {
     const {name, settings} = this.#chosen;
     const pinned = settings.against === 'pinned prompt' ? this.host.pinned() : null;
-    return this.host.analyze(name, settings, view, {
-      counterpart: pinned,
-      otherModel: settings.against === 'other model',
-      file,
-    });
+    const example = view.example && this.own.asked ? this.own.asked(view) : view.example;
+    return this.host.analyze(
+      name,
+      settings,
+      {...view, example},
+      {
+        counterpart: pinned,
+        otherModel: settings.against === 'other model',
+        file,
+      },
+    );
   }
 
   /**
@@ -157,7 +177,9 @@ export class AnalysisPanel {
     this.#grid?.close();
     this.#grid = null;
     if (note) this.#said.append(` ${note}`);
-    if (grid) {
+    if (this.own.picture) {
+      this.#place.done(this.own.picture(drawing, (pos) => this.#choose(drawing, example, pos)));
+    } else if (grid) {
       this.#grid = new Grid(grid, {
         first: /** @type {any} */ (this.#kept.first),
         keep: (first) => address.keep(this.#key, {first}),

@@ -28,11 +28,13 @@
  * @property {(root: HTMLElement, host: any) => {show: (view: View) => void, close?: () => void}}
  *   mount
  */
+import {mendKeyboard} from './bridge/keyboard.js';
 import {mendLayout, mendModules} from './bridge/mends.js';
 import {mendOpening} from './bridge/opening.js';
 import {makeModule} from './bridge/panels.js';
 import {mendSalience} from './bridge/salience.js';
 import {mendSettingsDialog} from './bridge/settings_dialog.js';
+import {mendTable} from './bridge/table.js';
 
 /**
  * Define each panel as a LIT module, or say in one sentence why not.
@@ -56,6 +58,8 @@ export function install(panels, complain) {
   mendSalience();
   mendOpening();
   mendSettingsDialog();
+  mendTable();
+  mendKeyboard();
 }
 
 /**

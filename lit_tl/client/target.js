@@ -43,3 +43,17 @@ export function asFields({pos, tokens, token}) {
   if (pos === null) return {target_mask: [], target: token};
   return {target_mask: Array.from({length: tokens}, (_, i) => Number(i === pos)), target: ''};
 }
+
+/**
+ * The example with a target, as LIT sends an example that the data set has not.
+ * @param {import('./bridge.js').Example} example
+ * @param {Target} chosen
+ * @returns {import('./bridge.js').Example}
+ */
+export function withTarget(example, chosen) {
+  return {
+    id: '',
+    data: {...example.data, ...asFields(chosen), _id: ''},
+    meta: {...example.meta, added: true, parentId: example.id},
+  };
+}

@@ -99,6 +99,30 @@ def attention_grids(result: xr.Dataset) -> Grid:
     return Grid(title="Attention", parts=tuple(parts))
 
 
+def salience_strip(result: xr.Dataset) -> Grid:
+    """One row, a cell for each token.
+
+    Args:
+        result: one variable over `position` with `token`; attributes `title`, `unit`, and `signed`,
+            which colours around zero.
+    """
+    name = result.attrs["value"]
+    tokens = [str(token) for token in result["token"].values]
+    signed = bool(result.attrs["signed"])
+    part = Part(
+        values=result[name].values.astype(float)[None],
+        rows=Axis(name="", labels=[""]),
+        columns=Axis(name="position", labels=tokens, tokens=True),
+        colours=Colours(
+            name=name,
+            unit=result.attrs["unit"],
+            kind="diverging" if signed else "linear",
+            low=None if signed else 0.0,
+        ),
+    )
+    return Grid(title=result.attrs["title"], parts=(part,))
+
+
 def _axis(result: xr.Dataset, name: str, *, upwards: bool = False) -> Axis:
     return Axis(name=name, labels=[str(label) for label in result[name].values], upwards=upwards)
 

@@ -34,8 +34,13 @@ class AnalysisInterpreter(lit_components.Interpreter):
 
     def __init__(self, analysis: Analysis):
         self.analysis = analysis
-        self.takes_long = "examples" in analysis.uses
-        """Whether other requests go first."""
+
+    def takes_long(self, config: Mapping[str, Any]) -> bool:
+        """Whether other requests go before one with these settings."""
+        analysis = self.analysis
+        if "examples" in analysis.uses:
+            return True
+        return any(config.get(name) in values for name, values in analysis.slow.items())
 
     def description(self) -> str:
         """What the numbers are."""

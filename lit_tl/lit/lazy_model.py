@@ -171,7 +171,8 @@ class LazyModel(lit_model.ModelWrapper):
         background work and this is not.
         """
         size = self.wrapped.max_minibatch_size()
-        with_it = self._cheap if len(inputs) > 1 else self._looked_at
+        looked_at = len(inputs) == 1 and not {"loss", "top_k_tokens"}.isdisjoint(names)
+        with_it = self._looked_at if looked_at else self._cheap
         shares = any(name in self._cheap for name in names)
         wanted = list(dict.fromkeys([*names, *(with_it if shares else ())]))
         keys = self._keys(inputs)

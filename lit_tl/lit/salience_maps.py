@@ -11,6 +11,7 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_tl.analyses.contract import LoadedModel
+from lit_tl.analyses.token_salience import explained
 from lit_tl.engine.targets import answer_against_foil, choose_targets, said_of_several
 from lit_tl.lit.asking import ExampleInterpreter, loaded
 from lit_tl.lit.forms import form_of, read_form
@@ -103,12 +104,6 @@ class TokenSalience(ExampleInterpreter):
         tokens = model.prompter.vocabulary.strings(prompt.ids)
         made: lit_dtypes.TokenSalience = cast(Any, NotedSalience)(tokens, scores / scale, note)
         return made
-
-
-def explained(model: LoadedModel, prompt: Any, targets: Any) -> methods.Explained:
-    """A prompt and its target, with the model."""
-    filler = model.prompter.filler_id
-    return methods.Explained(runner=model.runner, prompt=prompt, targets=targets, filler_id=filler)
 
 
 def _integrated(what: methods.Explained, settings: Any) -> tuple[methods.Scores, str]:

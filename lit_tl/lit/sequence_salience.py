@@ -8,11 +8,11 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_tl.analyses.contract import LoadedModel
+from lit_tl.analyses.token_salience import explained
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Targets
 from lit_tl.engine.targets import choose_targets, difference
 from lit_tl.lit.model import HookedTransformerLIT
-from lit_tl.lit.salience_maps import explained
 from lit_tl.salience import integrated, methods
 
 _SPACE = "▁"

@@ -304,7 +304,7 @@ class LitTlApp(lit_app.LitApp):
             title = f"{title} {config.get('new_name') or config.get('model_name') or ''}".strip()
         models = [self._models.get(query.get(key, "")) for key in ("model", "other_model")]
         slow = SLOW_FIELDS & set((query.get("requested_fields") or "").split(","))
-        long = path in _LONG or bool(getattr(named, "takes_long", False)) or bool(slow)
+        long = path in _LONG or _takes_long(named, data.get("config")) or bool(slow)
         ours = all(each is None or isinstance(each, LazyModel) for each in models)
         return Described(
             title,
@@ -316,6 +316,12 @@ class LitTlApp(lit_app.LitApp):
     def stop(self) -> None:
         """Cancel all jobs."""
         self.board.stop()
+
+
+def _takes_long(named: Any, config: Any) -> bool:
+    if isinstance(named, AnalysisInterpreter):
+        return named.takes_long(config if isinstance(config, dict) else {})
+    return bool(getattr(named, "takes_long", False))
 
 
 def _state(model: Any) -> str:

@@ -44,7 +44,7 @@ def test_a_killed_server_is_missed_in_every_panel_and_found_again(
         tab(page, name)
         panel = page.locator(f"lit-tl-{name.lower()}-module")
         panel.locator(".failed", has_text=AWAY).wait_for()
-    tab(page, "Salience")
+    tab(page, "Salience Maps")
     page.locator("salience-map-module .lit-tl-failed", has_text=AWAY).first.wait_for()
     page.locator("lit-app-statusbar").get_by_text(AWAY).first.wait_for()
 
@@ -75,7 +75,7 @@ def test_a_sentence_and_not_an_unknown_error(watched: Watched, default_server: L
     status = page.locator("lit-app-statusbar")
     status.get_by_text("nine tokens are too many").wait_for()
     assert status.get_by_text("Unknown error").count() == 0
-    tab(page, "Salience")
+    tab(page, "Salience Maps")
     page.locator("salience-map-module .lit-tl-failed").first.wait_for()
 
 

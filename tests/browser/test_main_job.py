@@ -31,7 +31,7 @@ def test_the_page_opens_with_icons_and_without_complaints(
 def test_salience_maps_show_a_score_for_each_token(watched: Watched, server: LitServer) -> None:
     open_page(watched.page, server)
     text = select_first(watched.page)
-    tab(watched.page, "Salience")
+    tab(watched.page, "Salience Maps")
     chips = watched.page.locator("salience-map-module lit-token-chips").first.locator(
         ".salient-token"
     )
@@ -126,7 +126,7 @@ def test_a_second_model_is_loaded_through_lits_dialog(
         line.locator("lit-checkbox").click()
     dialog.get_by_text("Submit").click()
     select_first(watched.page)
-    tab(watched.page, "Salience")
+    tab(watched.page, "Salience Maps")
     maps = page.locator("salience-map-module")
     for i in range(2):
         maps.nth(i).locator("lit-token-chips .salient-token").first.wait_for()

@@ -5,10 +5,12 @@ import json
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from playwright.sync_api import expect
 
+import lit_tl
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.attention_patterns import head_scores
 from lit_tl.data.tasks import read_task
@@ -73,7 +75,7 @@ def test_a_chosen_token_is_what_salience_explains(page: Any) -> None:
     with page.expect_request(
         lambda request: "/get_interpretations" in request.url and "Grad" in request.url
     ) as asked:
-        tab(page, "Salience")
+        tab(page, "Salience Maps")
     (sent,) = json.loads(asked.value.post_data)["inputs"]
     assert [pos for pos, marked in enumerate(sent["data"]["target_mask"]) if marked] == [4]
     maps = page.locator("salience-map-module lit-token-chips").first.locator(".salient-token")
@@ -84,8 +86,37 @@ def test_a_chosen_token_is_what_salience_explains(page: Any) -> None:
     expect(maps.nth(6)).to_have_css("background-color", white)
     tab(page, "Predictions")
     panel.get_by_text("Clear").click()
-    tab(page, "Salience")
+    tab(page, "Salience Maps")
     expect(maps.nth(6)).not_to_have_css("background-color", white)
+
+
+def test_salience_says_what_it_explains_and_colours_tokens_by_it(
+    page: Any, bundled: HookedTransformerLIT
+) -> None:
+    tab(page, "Salience")
+    panel = page.locator("lit-tl-salience-module")
+    heading = panel.locator(".explained", has_text=f"log p of '{EXAMPLE['answer']}' after")
+    heading.wait_for()
+    result = lit_tl.analyze("Salience", bundled, EXAMPLE)
+    assert f"= {result.attrs['target_value']:.3f} nats" in heading.inner_text()
+    scores = result["salience"].values
+    strongest = int(np.abs(scores).argmax())
+    first = panel.locator(".guesses li").first
+    assert first.locator(".rank").inner_text() == str(strongest)
+    assert float(first.locator(".value").inner_text()) == pytest.approx(
+        float(scores[strongest]), abs=6e-4
+    )
+    panel.locator(".token").nth(3).hover()
+    assert panel.locator(".value-of").inner_text().startswith("3 ")
+
+    panel.locator(".token").nth(4).click()
+    token = bundled.loaded.tokens(EXAMPLE)[4]
+    panel.locator(".explained", has_text=f"log p of '{token}' after").wait_for()
+    panel.get_by_label("method", exact=True).select_option("integrated gradients")
+    panel.get_by_text("a completeness gap of").wait_for()
+    assert panel.get_by_label("tolerance", exact=True).is_enabled()
+    tab(page, "Predictions")
+    assert "at 4" in page.locator("lit-tl-predictions-module .target").inner_text()
 
 
 def test_heads_are_coloured_by_their_scores(page: Any, bundled: HookedTransformerLIT) -> None:
@@ -216,7 +247,7 @@ def test_a_click_in_a_figure_chooses_the_target_and_resizing_redraws_it(page: An
     box = panel.locator(".plot .bars .point").nth(4).bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     wide = panel.locator(".plot .main-svg").first.bounding_box()["width"]
-    page.set_viewport_size({"width": 1200, "height": 800})
+    page.set_viewport_size({"width": 1100, "height": 800})
     page.wait_for_function(
         "([panel, wide]) => "
         "panel.shadowRoot.querySelector('.main-svg').getBoundingClientRect().width < wide - 50",
@@ -326,7 +357,7 @@ def test_a_client_that_the_bridge_does_not_know_still_works(
     )
     assert notice.count() == 1
     assert watched.page.locator("lit-tl-predictions-module").count() == 0
-    tab(watched.page, "Salience")
+    tab(watched.page, "Salience Maps")
     watched.page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()
     notice.get_by_text("Close").click()
     watched.check()
@@ -347,7 +378,7 @@ def test_without_the_plug_in_lit_still_works(watched: Watched, server: LitServer
     open_page(watched.page, server, "?models=first&dataset=ioi")
     watched.page.locator("lit-data-table tbody tr").first.click()
     assert "could not load its panels" in watched.page.get_by_role("alert").inner_text()
-    tab(watched.page, "Salience")
+    tab(watched.page, "Salience Maps")
     watched.page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()
 
 

@@ -123,6 +123,7 @@ def test_predictions_name_answer_and_foil(bundled: HookedTransformerLIT) -> None
     (output,) = bundled.predict([EXAMPLE], fields=names)
     assert reply["answer"] == {
         "token": " queen",
+        "tokens": [" queen"],
         "probability": output["answer_prob"],
         "rank": output["answer_rank"],
     }

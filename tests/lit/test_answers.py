@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import lit_tl
+from lit_tl.analyses.token_salience import explained
 from lit_tl.engine.hugging_face_models import HuggingFaceAdapter
 from lit_tl.engine.prompts import first_difference
 from lit_tl.engine.targets import answer_against_foil, difference
@@ -17,7 +18,7 @@ from lit_tl.lit.config import HookedTransformerLITConfig
 from lit_tl.lit.datasets import Prompts
 from lit_tl.lit.generators.hotflip import HotFlip
 from lit_tl.lit.model import HookedTransformerLIT
-from lit_tl.lit.salience_maps import explained, occlusion
+from lit_tl.lit.salience_maps import occlusion
 from lit_tl.lit.sequence_salience import siblings
 from lit_tl.salience import methods
 from tests.architectures.reference import Reference

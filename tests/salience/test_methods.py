@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lit_tl import HookedTransformerLIT
+from lit_tl.analyses.token_salience import explained as explain
 from lit_tl.engine.requests import Targets
-from lit_tl.lit.salience_maps import explained as explain
 from lit_tl.lit.sequence_salience import METHODS, siblings
 from lit_tl.salience import methods as salience
 

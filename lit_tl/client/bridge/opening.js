@@ -5,6 +5,8 @@
  *
  * @typedef {import('../bridge.js').Example} Example
  */
+import {ASKED_FIRST} from './table.js';
+
 const FEW = 8; // prompts, so that the table has numbers soon
 const MANY = 32;
 
@@ -54,9 +56,10 @@ function fillInBehind(data, selected) {
         /** @type {Example[]} */ some,
         /** @type {string} */ key,
         /** @type {string} */ name,
-        /** @type {unknown} */ type,
+        /** @type {{show_in_data_table: boolean}} */ type,
         /** @type {string} */ source,
       ) => {
+        type.show_in_data_table = ASKED_FIRST.includes(key);
         const column = new Map(known.get(name));
         some.forEach(({id}, i) => column.set(id, values[i]));
         known.set(name, column);

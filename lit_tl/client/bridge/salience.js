@@ -109,7 +109,7 @@ function explainTheChosenTarget() {
         apiService.getInterpretations(
           inputs.map((input) =>
             chosen && target.isOf(chosen, {model: this.model, exampleId: input.id})
-              ? withTarget(input, chosen)
+              ? target.withTarget(input, chosen)
               : input,
           ),
           ...rest,
@@ -138,15 +138,5 @@ function sayHowFarOffSalienceIs() {
     const maps = Object.values(/** @type {any} */ (this).state[name]?.salience ?? {});
     const note = maps.map((map) => map?.note).find(Boolean);
     return note ? noted(row, note) : row;
-  };
-}
-
-/** @param {Example} example @param {target.Target} chosen @returns {Example} */
-function withTarget(example, chosen) {
-  const fields = target.asFields(chosen);
-  return {
-    id: '',
-    data: {...example.data, ...fields, _id: ''},
-    meta: {...example.meta, added: true, parentId: example.id},
   };
 }

@@ -101,13 +101,17 @@ export function picture(part, span) {
 }
 
 /**
- * Black or white, whichever is read better on the colour of a number.
+ * Black or white, whichever stands out more from the colour of a number (WCAG 2.2, relative
+ * luminance).
  * @param {Part} part @param {Span} span @param {number} value
  */
 export function ink(part, span, value) {
-  if (Number.isNaN(value)) return '#202124';
+  if (Number.isNaN(value)) return '#000000';
   const pixel = table(part.colours.table)[Math.round(255 * share(part.colours, span, value))];
-  const light =
-    0.299 * (pixel & 255) + 0.587 * ((pixel >> 8) & 255) + 0.114 * ((pixel >> 16) & 255);
-  return light > 140 ? '#202124' : '#ffffff';
+  const linear = [0, 8, 16].map((shift) => {
+    const channel = ((pixel >> shift) & 255) / 255;
+    return channel <= 0.04045 ? channel / 12.92 : ((channel + 0.055) / 1.055) ** 2.4;
+  });
+  const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  return luminance > 0.179 ? '#000000' : '#ffffff';
 }

@@ -1,12 +1,11 @@
 // @ts-check
 /** Matrices side by side on one scale, with a legend, and with what is done about the first token. */
 import {choice, el} from '../dom.js';
-import {number} from '../tokens.js';
 import {span} from './colours.js';
 import {decode} from './data.js';
+import {legend} from './legend.js';
 import {Link} from './link.js';
 import {MatrixView} from './matrix_view.js';
-import {table} from './colours.js';
 
 /**
  * @typedef {import('./data.js').GridText} GridText
@@ -82,26 +81,4 @@ export class Grid {
   close() {
     for (const view of this.#views) view.close();
   }
-}
-
-/** @param {import('./data.js').Colours} colours @param {{low: number, high: number}} shown */
-function legend({name, unit, table: text, kind}, {low, high}) {
-  const canvas = el('canvas', {width: 256, height: 1});
-  const pixels = new Uint32Array(table(text));
-  if (kind === 'root') {
-    const all = table(text);
-    for (let i = 0; i < 256; i++) pixels[i] = all[Math.round(255 * Math.sqrt(i / 255))];
-  }
-  canvas
-    .getContext('2d')
-    ?.putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), 256, 1), 0, 0);
-  const how = kind === 'log' ? ', logarithmic' : '';
-  return el(
-    'span',
-    {className: 'legend'},
-    el('span', {}, `${name}${unit ? ` (${unit})` : ''}${how}`),
-    el('span', {className: 'low'}, number(low, 2)),
-    canvas,
-    el('span', {className: 'high'}, number(high, 2)),
-  );
 }

@@ -308,7 +308,7 @@ export class MatrixView {
     const last = {column: painter.columns - 1, row: painter.rows - 1};
     const from = cell
       ? {column: cell.column - painter.skipped.columns, row: painter.seenRow(cell.row)}
-      : last;
+      : {...last, row: this.part.rows.upwards ? 0 : last.row};
     const within = (/** @type {number} */ at, /** @type {number} */ most) =>
       Math.max(0, Math.min(most, at));
     const column = within(from.column + (cell ? right : 0), last.column);
