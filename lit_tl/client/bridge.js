@@ -15,6 +15,7 @@
  *   what an analysis makes of the example, set against another prompt or model where it uses them,
  *   or a file of it
  * @property {() => Example|null} pinned
+ * @property {() => Promise<void>|undefined} generateForAll  text for all prompts, into the table
  * @property {() => string[]} otherModels  those that are chosen first
  * @property {() => Record<string, {configSpec: Record<string, any>, description: string, onlyWith:
  *   import('./controls.js').OnlyWith}>} interpreters

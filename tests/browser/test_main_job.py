@@ -79,6 +79,19 @@ def test_the_nearest_neighbours_of_a_prompt_are_selected(
     watched.check()
 
 
+def test_text_is_generated_for_all_prompts_on_request(watched: Watched, server: LitServer) -> None:
+    page = watched.page
+    open_page(page, server, "?dataset=ioi")
+    select_first(page)
+    head = page.locator("lit-data-table thead th", has_text="generated_text")
+    assert head.count() == 0
+    with answered(page, "/get_preds", "GeneratedText") as reply:
+        page.get_by_role("button", name="Generate text for all prompts").click()
+    assert len(reply.value.json()) == 100
+    head.first.wait_for(state="attached")
+    watched.check()
+
+
 def test_an_edited_text_gets_new_predictions(watched: Watched, server: LitServer) -> None:
     open_page(watched.page, server)
     select_first(watched.page)

@@ -34,8 +34,15 @@ export function mendOpening() {
  * Text for all prompts of the page, into the table: only on request.
  * @param {string} model
  */
-export const generateForAll = (model) =>
-  generateText?.call(service, model, service.appState.currentInputData);
+export function generateForAll(model) {
+  const shown = Object.assign(Object.create(service), {
+    addColumnFromList: (/** @type {any[]} */ ...column) => {
+      column[4].show_in_data_table = true; // its type
+      service.addColumnFromList(...column);
+    },
+  });
+  return generateText?.call(shown, model, service.appState.currentInputData);
+}
 
 /** @param {any} data  prototype of the service @param {() => string|null} selected */
 function fillInBehind(data, selected) {

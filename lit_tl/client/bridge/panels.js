@@ -1,5 +1,6 @@
 // @ts-check
 /** LIT modules of panels. */
+import {generateForAll} from './opening.js';
 import {template} from './template.js';
 
 /**
@@ -107,6 +108,7 @@ export function makeModule({Base, appState}, panel) {
             )
             .then((/** @type {any[]} */ results) => results[0]),
         otherModels: () => this.otherModels(),
+        generateForAll: () => generateForAll(this.model),
         pinned: () => pinnedSelection.selectionService.primarySelectedInputData,
         interpreters: () => {
           const all = appState.metadata.interpreters;

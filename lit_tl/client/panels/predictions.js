@@ -47,10 +47,12 @@ function mount(root, host) {
         loading: () => place.loading('The model is reading the prompt.'),
         failed: place.failed,
         done: (/** @type {Reply} */ reply) => {
-          const drawing = draw(reply, {model: view.model, exampleId: example.id}, by, (chosen) => {
+          const keep = (/** @type {any} */ chosen) => {
             by = chosen;
             remember('predictions.by', by);
-          });
+          };
+          const of = {model: view.model, exampleId: example.id};
+          const drawing = draw(reply, of, by, keep, host.generateForAll);
           forget = drawing.forget;
           place.done(drawing.box);
         },
@@ -65,8 +67,9 @@ function mount(root, host) {
  * @param {{model: string, exampleId: string}} of
  * @param {'loss'|'rank'|'probability'} by
  * @param {(by: any) => void} keep
+ * @param {() => Promise<void>|undefined} generateForAll
  */
-function draw(reply, of, by, keep) {
+function draw(reply, of, by, keep, generateForAll) {
   const {tokens} = reply;
   const values = tokens.map((_, pos) => {
     const loss = reply.loss[pos];
@@ -170,6 +173,15 @@ function draw(reply, of, by, keep) {
       ? el('span', {className: 'failed'}, 'The text was cut to what the model reads.')
       : null,
     said,
+    el(
+      'button',
+      {
+        type: 'button',
+        title: 'The model goes on from every prompt; the table shows what it says.',
+        onclick: () => void generateForAll()?.catch(() => {}), // LIT's status bar says why
+      },
+      'Generate text for all prompts',
+    ),
   );
   colour();
   markTarget();
