@@ -123,6 +123,24 @@ export function states(place) {
 }
 
 /**
+ * Where a key leads in a row of so many; null for a key that leads nowhere.
+ * @param {string} key @param {number} at @param {number} count
+ * @returns {number|null}
+ */
+export function stepTo(key, at, count) {
+  /** @type {Record<string, number>} */
+  const to = {
+    ArrowRight: at + 1,
+    ArrowDown: at + 1,
+    ArrowLeft: at - 1,
+    ArrowUp: at - 1,
+    Home: 0,
+    End: count - 1,
+  };
+  return key in to ? Math.max(0, Math.min(count - 1, to[key])) : null;
+}
+
+/**
  * One tab stop for many buttons: arrow keys, Home and End move among them.
  * @param {HTMLElement} box @param {string} selector
  */
@@ -131,20 +149,16 @@ export function roving(box, selector) {
   box.addEventListener('keydown', (event) => {
     const all = items();
     const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
-    /** @type {Record<string, number>} */
-    const to = {
-      ArrowRight: at + 1,
-      ArrowDown: at + 1,
-      ArrowLeft: at - 1,
-      ArrowUp: at - 1,
-      Home: 0,
-      End: all.length - 1,
-    };
-    if (at < 0 || !(event.key in to)) return;
+    const to = at < 0 ? null : stepTo(event.key, at, all.length);
+    if (to === null) return;
     event.preventDefault();
-    const next = all[Math.max(0, Math.min(all.length - 1, to[event.key]))];
-    for (const item of all) item.tabIndex = item === next ? 0 : -1;
-    next.focus();
+    focusOne(all, all[to]);
   });
   items().forEach((item, i) => (item.tabIndex = i ? -1 : 0));
+}
+
+/** The one tab stop of a row goes to an item. @param {HTMLElement[]} all @param {HTMLElement} item */
+export function focusOne(all, item) {
+  for (const each of all) each.tabIndex = each === item ? 0 : -1;
+  item.focus();
 }

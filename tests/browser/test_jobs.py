@@ -64,4 +64,5 @@ def test_a_figure_of_a_data_set_is_drawn(watched: Watched, busy: LitServer) -> N
     panel.locator("select").first.select_option("Lens over the data set")
     panel.get_by_text(re.compile(r"forward KL, 50 prompts")).first.wait_for()
     panel.locator(".figure[aria-busy=false]").wait_for()
+    assert panel.locator(".plot .scatterlayer .trace").count() == 3, "a mean and its band"
     watched.check()

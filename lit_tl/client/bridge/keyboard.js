@@ -1,6 +1,6 @@
 // @ts-check
 /** LIT's tabs and tables by keyboard, and the list of keys. */
-import {el} from '../dom.js';
+import {el, focusOne, stepTo} from '../dom.js';
 import {restyle} from './template.js';
 
 const FOCUS = ':focus-visible { outline: 2px solid #00777b; outline-offset: -2px; }';
@@ -81,22 +81,10 @@ function step(event, item) {
       (other) => /** @type {HTMLElement} */ (other).dataset.keys,
     )
   );
-  const at = siblings.indexOf(item);
-  /** @type {Record<string, number>} */
-  const to = {
-    ArrowRight: at + 1,
-    ArrowDown: at + 1,
-    ArrowLeft: at - 1,
-    ArrowUp: at - 1,
-    Home: 0,
-    End: siblings.length - 1,
-  };
+  const to = stepTo(event.key, siblings.indexOf(item), siblings.length);
   if (event.key === 'Enter' || event.key === ' ') item.click();
-  else if (event.key in to) {
-    const next = siblings[Math.max(0, Math.min(siblings.length - 1, to[event.key]))];
-    for (const other of siblings) other.tabIndex = other === next ? 0 : -1;
-    next.focus();
-  } else return;
+  else if (to !== null) focusOne(siblings, siblings[to]);
+  else return;
   event.preventDefault();
 }
 
