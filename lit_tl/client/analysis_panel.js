@@ -2,7 +2,7 @@
 /** A panel that draws analyses: their controls, the figure, and files of it. */
 import * as address from './address.js';
 import {controls, settingsOf} from './controls.js';
-import {choice, el, menu, states} from './dom.js';
+import {choice, el, keepingFocus, menu, states} from './dom.js';
 import {copy, save} from './files.js';
 import {Grid} from './grid/grid.js';
 import {paint} from './plot.js';
@@ -109,15 +109,15 @@ export class AnalysisPanel {
       address.keep(this.#key, {[key]: value});
       this.#run();
     };
-    const focused = this.#toolbar.contains(document.activeElement);
-    this.#toolbar.replaceChildren(
-      ...(names.length > 1
-        ? [choice('Figure', names, name, (value) => change('figure', value))]
-        : []),
-      ...controls(configSpec, onlyWith, settings, unavailable, change),
-      ...buttons,
+    const choices =
+      names.length > 1 ? [choice('Figure', names, name, (value) => change('figure', value))] : [];
+    keepingFocus(this.#toolbar, () =>
+      this.#toolbar.replaceChildren(
+        ...choices,
+        ...controls(configSpec, onlyWith, settings, unavailable, change),
+        ...buttons,
+      ),
     );
-    if (focused) this.#toolbar.querySelector('select')?.focus();
     this.#said.textContent = description;
   }
 

@@ -98,6 +98,7 @@ function one(key, field, value, change) {
   const numeric = kind === 'number';
   const input = el('input', {
     type: numeric ? 'number' : 'text',
+    'aria-label': label,
     value: String(value ?? ''),
     onchange: () => change(key, numeric ? Number(input.value) : input.value),
   });

@@ -97,7 +97,12 @@ export function menu(label, items) {
  * @param {(on: boolean) => void} onChange
  */
 export function toggle(label, checked, onChange) {
-  const box = el('input', {type: 'checkbox', checked, onchange: () => onChange(box.checked)});
+  const box = el('input', {
+    type: 'checkbox',
+    'aria-label': label,
+    checked,
+    onchange: () => onChange(box.checked),
+  });
   return el('label', {className: 'control'}, box, label);
 }
 
@@ -161,4 +166,20 @@ export function roving(box, selector) {
 export function focusOne(all, item) {
   for (const each of all) each.tabIndex = each === item ? 0 : -1;
   item.focus();
+}
+
+/**
+ * Draw a box anew, and keep the focus on the control of the same name.
+ * @param {HTMLElement} box @param {() => void} draw
+ */
+export function keepingFocus(box, draw) {
+  const {activeElement} = /** @type {Document|ShadowRoot} */ (box.getRootNode());
+  const name =
+    activeElement && box.contains(activeElement) ? activeElement.getAttribute('aria-label') : null;
+  draw();
+  if (name === null) return;
+  const again = [...box.querySelectorAll('[aria-label]')].find(
+    (element) => element.getAttribute('aria-label') === name,
+  );
+  /** @type {HTMLElement|undefined} */ (again)?.focus();
 }

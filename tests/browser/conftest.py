@@ -126,6 +126,14 @@ def select_first(page: Any) -> str:
     return str(editor.input_value())
 
 
+def open_lens(page: Any) -> Any:
+    """The Lens tab's first panel, with its grid drawn."""
+    tab(page, "Lens")
+    panel = page.locator("lit-tl-lens-module").first
+    panel.locator(".figure[aria-busy=false] .grid .view").first.wait_for()
+    return panel
+
+
 def save(panel: Any, kind: str) -> None:
     """Choose a kind of file from a panel's menu."""
     panel.locator(".menu summary", has_text="Save").click()

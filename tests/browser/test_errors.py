@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Watched, open_page, select_first, tab
+from tests.browser.conftest import Watched, open_lens, open_page, select_first, tab
 from tests.live_server import LitServer
 
 AWAY = "the server does not answer"
@@ -28,9 +28,7 @@ def test_a_killed_server_is_missed_in_every_panel_and_found_again(
     page: Any = watched.page
     open_page(page, mortal)
     select_first(page)
-    tab(page, "Lens")
-    lens = page.locator("lit-tl-lens-module")
-    lens.locator(".figure[aria-busy=false] .grid .view").wait_for()
+    lens = open_lens(page)
     lens.get_by_label("statistic", exact=True).select_option("forward KL")
     lens.locator(".legend", has_text="forward KL").wait_for()
     mortal.process.send_signal(signal.SIGKILL)
@@ -51,8 +49,7 @@ def test_a_killed_server_is_missed_in_every_panel_and_found_again(
     again = LitServer("--datasets", "ioi", "--port", str(mortal.port))
     try:
         page.locator(".lit-tl-away").wait_for(state="hidden")
-        tab(page, "Lens")
-        lens.locator(".figure[aria-busy=false] .grid .view").wait_for()
+        lens = open_lens(page)
         lens.locator(".legend", has_text="rank").wait_for()
         assert page.locator(".failed, .lit-tl-failed").filter(visible=True).count() == 0
         tab(page, "Predictions")
@@ -83,9 +80,7 @@ def test_what_can_not_be_is_not_offered(watched: Watched, default_server: LitSer
     page: Any = watched.page
     open_page(page, default_server)
     select_first(page)
-    tab(page, "Lens")
-    panel = page.locator("lit-tl-lens-module")
-    panel.locator(".figure[aria-busy=false] .grid .view").wait_for()
+    panel = open_lens(page)
     jacobian = panel.get_by_label("lens", exact=True).locator("option[value=jacobian]")
     assert jacobian.is_disabled()
     assert "this model has no jacobian lens: give one with --lens" in jacobian.inner_text()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Watched, open_page, select_first, tab, until
+from tests.browser.conftest import Watched, open_lens, open_page, select_first, until
 from tests.live_server import LitServer
 
 
@@ -58,9 +58,7 @@ def test_a_figure_of_a_data_set_is_drawn(watched: Watched, busy: LitServer) -> N
     page: Any = watched.page
     open_page(page, busy)
     select_first(page)
-    tab(page, "Lens")
-    panel = page.locator("lit-tl-lens-module")
-    panel.locator(".figure[aria-busy=false] .grid .view").wait_for()
+    panel = open_lens(page)
     panel.locator("select").first.select_option("Lens over the data set")
     panel.get_by_text(re.compile(r"forward KL, 50 prompts")).first.wait_for()
     panel.locator(".figure[aria-busy=false]").wait_for()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Watched, open_page, select_first, until
+from tests.browser.conftest import Watched, open_lens, open_page, select_first, until
 from tests.live_server import LitServer
 
 FOCUSED = """() => {
@@ -59,6 +59,22 @@ def test_tabs_are_reached_and_opened(page: Any) -> None:
     page.keyboard.press("ArrowLeft")
     page.locator("lit-tl-lens-module .card").wait_for()
     assert page.locator("lit-tl-lens-module .spoken").text_content().startswith("layer output")
+
+
+def test_a_control_keeps_the_focus_when_it_has_changed(page: Any) -> None:
+    lens = open_lens(page)
+    lens.get_by_label("statistic", exact=True).focus()
+    page.keyboard.press("f")  # forward KL
+    lens.locator(".legend", has_text="forward KL").wait_for()
+    assert page.evaluate(f"() => ({FOCUSED})().getAttribute('aria-label')") == "statistic"
+
+
+def test_labels_stand_right_below_their_cells(page: Any) -> None:
+    lens = open_lens(page)
+    view = lens.locator(".view").bounding_box()
+    label = lens.locator(".labels.across span").first.bounding_box()
+    assert label["y"] - (view["y"] + view["height"]) < 12
+    assert view["height"] == 5 * 36, "four layers and the output"
 
 
 def test_the_keys_are_listed(page: Any) -> None:

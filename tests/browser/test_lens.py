@@ -11,7 +11,7 @@ from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.lens_grid import read
 from lit_tl.data.tasks import read_task
 from lit_tl.figures.tokens import visible
-from tests.browser.conftest import Watched, card_at, open_page, save, select_first, tab, until
+from tests.browser.conftest import Watched, card_at, open_lens, open_page, save, select_first, until
 from tests.live_server import LitServer
 
 DRAWN = ".figure[aria-busy=false] .grid .view canvas"
@@ -28,9 +28,7 @@ def panel(watched: Watched, server: LitServer) -> Any:
     """The Lens panel with the first prompt."""
     open_page(watched.page, server, "?models=first&dataset=ioi")
     select_first(watched.page)
-    tab(watched.page, "Lens")
-    panel = watched.page.locator("lit-tl-lens-module").first
-    panel.locator(DRAWN).first.wait_for()
+    panel = open_lens(watched.page)
     yield panel
     watched.check()
 

@@ -3,7 +3,8 @@
  * What of a matrix is on screen: the size of its cells and where the window on it begins, in
  * pixels. Rows and columns are counted as they are seen, from the top left.
  */
-const MOST = {width: 160, height: 36};
+/** The greatest cell, in pixels. */
+export const MOST = {width: 160, height: 36};
 const READABLE = {least: 36, width: 56, height: 12, most: 2};
 
 export class Camera {
@@ -55,8 +56,7 @@ export class Camera {
       if (this.cellHeight >= height && this.cellWidth < READABLE.least)
         this.cellWidth = READABLE.width;
     }
-    if (this.square)
-      this.cellWidth = this.cellHeight = Math.min(40, this.cellWidth, this.cellHeight);
+    if (this.square) this.cellWidth = this.cellHeight = Math.min(this.cellWidth, this.cellHeight);
     this.x = Infinity;
     this.y = 0; // the last layer, or the first token
     this.#clamp();

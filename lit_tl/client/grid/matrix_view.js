@@ -1,7 +1,7 @@
 // @ts-check
 /** One matrix on screen: cells in a canvas, labels of both axes, and all of it small above. */
 import {el} from '../dom.js';
-import {Camera} from './camera.js';
+import {Camera, MOST} from './camera.js';
 import {cardOf, place} from './card.js';
 import {drawLabels, widthOf} from './labels.js';
 import {Painter} from './painter.js';
@@ -66,7 +66,9 @@ export class MatrixView {
     );
     const frame = el('div', {className: 'frame'}, this.#down, this.view, this.#across);
     frame.style.gridTemplateColumns = `${widthOf(part.rows)}px minmax(0, 1fr)`;
-    frame.style.gridTemplateRows = `minmax(0, 1fr) ${ACROSS}px`;
+    // labels stand right below the cells, which have a greatest size
+    const most = MOST.height * part.rows.labels.length;
+    frame.style.gridTemplateRows = `minmax(0, ${most}px) ${ACROSS}px`;
     this.figure = el(
       'figure',
       {className: 'matrix'},

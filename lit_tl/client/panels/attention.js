@@ -1,7 +1,7 @@
 // @ts-check
 import * as address from '../address.js';
 import {attentionText} from '../attention_text.js';
-import {choice, el, menu, roving, states, toggle} from '../dom.js';
+import {choice, el, keepingFocus, menu, roving, states, toggle} from '../dom.js';
 import {copy, save} from '../files.js';
 import {table} from '../grid/colours.js';
 import {buffer} from '../grid/data.js';
@@ -116,18 +116,20 @@ class AttentionPanel {
     const {heads, score, value_weighted} = this.#chosen;
     const button = (/** @type {string} */ text, /** @type {() => unknown} */ onclick) =>
       el('button', {type: 'button', onclick}, text);
-    this.#toolbar.replaceChildren(
-      choice('Colour heads by', Object.keys(scores), score, (value) => {
-        address.keep(this.#key, {score: value});
-        this.#drawScores();
-      }),
-      choice('Draw', DRAWN, heads, (value) => this.#change({heads: value})),
-      toggle('Value-weighted', value_weighted, (on) => this.#change({value_weighted: on})),
-      menu(
-        'Save',
-        FILES.map((file) => button(file.toUpperCase(), () => this.#download(file))),
+    keepingFocus(this.#toolbar, () =>
+      this.#toolbar.replaceChildren(
+        choice('Colour heads by', Object.keys(scores), score, (value) => {
+          address.keep(this.#key, {score: value});
+          this.#drawScores();
+        }),
+        choice('Draw', DRAWN, heads, (value) => this.#change({heads: value})),
+        toggle('Value-weighted', value_weighted, (on) => this.#change({value_weighted: on})),
+        menu(
+          'Save',
+          FILES.map((file) => button(file.toUpperCase(), () => this.#download(file))),
+        ),
+        button('Copy as Python', () => copy(this.#python, this.#matrix)),
       ),
-      button('Copy as Python', () => copy(this.#python, this.#matrix)),
     );
   }
 
@@ -177,10 +179,11 @@ class AttentionPanel {
         name,
       );
     });
-    const focused = [...this.#strip.children].indexOf(/** @type {any} */ (activeIn(this.#strip)));
+    const {activeElement} = /** @type {Document|ShadowRoot} */ (this.#strip.getRootNode());
+    const focused = [...this.#strip.children].indexOf(/** @type {any} */ (activeElement));
     this.#strip.replaceChildren(...buttons);
     roving(this.#strip, '.head');
-    buttons[focused]?.focus();
+    buttons[focused]?.focus(); // its name has changed with the layer
   }
 
   #drawLarge() {
@@ -243,12 +246,6 @@ class AttentionPanel {
       this.#matrix.prepend(el('p', {className: 'failed', role: 'alert'}, sentenceOf(error)));
     }
   }
-}
-
-/** @param {HTMLElement} box */
-function activeIn(box) {
-  const {activeElement} = /** @type {Document|ShadowRoot} */ (box.getRootNode());
-  return activeElement && box.contains(activeElement) ? activeElement : null;
 }
 
 /**
