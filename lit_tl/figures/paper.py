@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lit_tl.figures.grid import Axis, Colours, Grid, Part
 from lit_tl.figures.tokens import visible
@@ -17,6 +18,7 @@ from lit_tl.figures.tokens import visible
 WIDTH = 7.0  # inches: the text of a page with margins
 _MOST_VECTOR_CELLS = 20_000  # more become an image inside the figure
 _CELL = {"width": 0.24, "height": 0.085}  # inches that a text in a cell wants
+_LINE = 0.15  # inches, of what was looked at
 _POINTS = 72.0
 _LOCK = threading.Lock()  # Matplotlib's settings belong to the process
 _SETTINGS: Any = {
@@ -49,14 +51,22 @@ def _figure(grid: Grid) -> Figure:
     facts = [line for name, value in grid.facts.items() for line in _wrapped(name, value)]
     rows = max(len(part.rows.labels) for part in grid.parts)
     cells = min(max(rows * 0.13, 1.2), 7.0)
-    head = 0.35 + 0.12 * len(facts)
-    below = 0.75
+    title = textwrap.wrap(grid.title, 80, max_lines=3, placeholder=" …")
+    head = (
+        0.3
+        + 0.19 * len(title)
+        + _LINE * len(facts)
+        + (0.16 if any(part.title for part in grid.parts) else 0.0)
+    )
+    below = 1.0 if any(part.columns.tokens for part in grid.parts) else 0.45
     figure = Figure(figsize=(WIDTH, cells + head + below))
     height = figure.get_figheight()
-    figure.text(0.02, 1 - 0.2 / height, grid.title, fontsize=10, weight="bold", va="center")
+    for i, line in enumerate(title):
+        place = 1 - (0.2 + 0.19 * i) / height
+        figure.text(0.02, place, line, fontsize=10, weight="bold", va="center")
     for i, line in enumerate(facts):
-        figure.text(0.02, 1 - (0.38 + 0.12 * i) / height, line, va="center")
-    left, gap, bar = 0.62, 0.35, 0.55
+        figure.text(0.02, 1 - (0.22 + 0.19 * len(title) + _LINE * i) / height, line, va="center")
+    left, gap, bar = 0.62, 0.35, 0.8
     room = WIDTH - left - bar - gap * (len(grid.parts) - 1) - 0.1
     width = room / len(grid.parts)
     spans = _spans(grid)
@@ -76,6 +86,9 @@ def _figure(grid: Grid) -> Figure:
             scale.set_label(" ".join(filter(None, (part.colours.name, _bracketed(part.colours)))))
             scale.outline.set_linewidth(0.5)
             scale.ax.tick_params(width=0.5, length=2, labelsize=6)
+            if part.colours.kind == "log":  # Matplotlib would write powers as mathematics
+                scale.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.7g}"))
+                scale.ax.yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 

@@ -2,14 +2,17 @@
 
 import csv
 import json
+import pathlib
 from typing import Any
 
 import numpy as np
 import pytest
 
+import lit_tl
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.lens_grid import read
 from lit_tl.data.tasks import read_task
+from lit_tl.figures.grid import Grid
 from lit_tl.figures.tokens import visible
 from tests.browser.conftest import Watched, card_at, open_lens, open_page, save, select_first, until
 from tests.live_server import LitServer
@@ -200,3 +203,22 @@ def test_a_pinned_prompt_and_another_model_are_compared(
     assert np.allclose([float(row[5]) for row in rows_of(selected)], 0, atol=1e-5), (
         "the same model says the same"
     )
+
+
+def test_a_saved_page_and_a_notebooks_cell_work_without_a_server(
+    watched: Watched, bundled: HookedTransformerLIT, tmp_path: pathlib.Path
+) -> None:
+    figure = lit_tl.draw("Lens", bundled, EXAMPLES[0])
+    assert isinstance(figure, Grid)
+    figure.save(tmp_path / "lens.html")
+    (tmp_path / "cell.html").write_text(f"<!DOCTYPE html><body>{figure._repr_html_()}", "utf-8")
+    page: Any = watched.page
+    for name, place in (("lens", page), ("cell", page.frame_locator("iframe"))):
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        view = place.locator(".view")
+        view.click(position={"x": 5, "y": 5})
+        card = place.locator(".card.held")
+        card.wait_for()
+        assert card.locator(".where").inner_text().startswith("layer output, position ")
+        assert card.locator(".guesses li").count() == 10
+    assert watched.complaints == []

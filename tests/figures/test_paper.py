@@ -1,13 +1,18 @@
 """Figures on paper are opened again: title, labels and values are those of the result."""
 
+import dataclasses
 import io
+import itertools
 import re
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import PIL.Image
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from lit_tl.figures import paper
 from lit_tl.figures.grid import Axis, Colours, Grid, Part, table
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -86,6 +91,31 @@ def test_two_matrices_share_a_scale() -> None:
     svg = ElementTree.fromstring(grid(parts=2).render("svg"))
     assert {"logit lens", "tuned lens"} <= set(texts(svg))
     assert texts(svg).count("rank") == 1, "one legend for both"
+
+
+@pytest.mark.parametrize("kind", ["linear", "log", "root", "diverging"])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_nothing_written_is_cut_or_covers_something_else(parts: int, kind: str) -> None:
+    title = "gradient · input: log p of ' Den' after ' to' (the first of 2 tokens) = -2.519 nats"
+    drawn = dataclasses.replace(grid(kind, parts), title=title)
+    with matplotlib.rc_context(paper._SETTINGS):
+        figure = paper._figure(drawn)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    outside = [*figure.texts]
+    for axes in figure.axes:
+        outside += [axes.title, axes.xaxis.label, axes.yaxis.label]
+        outside += [*axes.get_xticklabels(), *axes.get_yticklabels()]
+    boxes = {
+        text: text.get_window_extent(canvas.get_renderer()) for text in outside if text.get_text()
+    }
+    width, height = canvas.get_width_height()
+    for text, box in boxes.items():
+        assert "mathdefault" not in text.get_text()
+        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+        assert inside, f"{text.get_text()} is cut"
+    for (one, first), (other, second) in itertools.combinations(boxes.items(), 2):
+        assert not first.overlaps(second), f"{one.get_text()} covers {other.get_text()}"
 
 
 def test_pdf_and_png_are_those_kinds_of_files_at_paper_size() -> None:
