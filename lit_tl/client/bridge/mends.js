@@ -30,25 +30,38 @@ function stopWhatIsNotWantedAnyMore(Base) {
     const stopper = stopperOfLatest(); // its request was made just before
     if (stopper) own.set(kind, stopper);
     const loaded = loadLatest.call(this, kind, answer);
-    sayWhatFails(this, loaded);
+    sayWhatFails(this, kind, loaded);
     return loaded;
   };
 }
 
+/** What each module waits for in vain: a sentence for each kind of request. */
+/** @type {WeakMap<object, Map<string, string>>} */
+const failures = new WeakMap();
+
 /**
- * LIT's modules turn for ever when a request fails. Here they stop, and say why.
- * @param {any} module @param {Promise<unknown>} loaded
+ * LIT's modules turn for ever when a request fails. Here they stop, and say why until a request of
+ * the same kind is answered.
+ * @param {any} module @param {string} kind @param {Promise<unknown>} loaded
  */
-function sayWhatFails(module, loaded) {
-  const root = module.renderRoot ?? module;
-  loaded.then(
-    () => root.querySelector('.lit-tl-failed')?.remove(),
-    (error) => {
-      module.setIsLoading(false);
-      root.querySelector('.lit-tl-failed')?.remove();
-      const said = el('p', {className: 'lit-tl-failed', role: 'alert'}, sentenceOf(error));
+function sayWhatFails(module, kind, loaded) {
+  const failed = failures.get(module) ?? new Map();
+  failures.set(module, failed);
+  const show = () => {
+    const root = module.renderRoot ?? module;
+    root.querySelectorAll('.lit-tl-failed').forEach((/** @type {Element} */ old) => old.remove());
+    for (const sentence of new Set(failed.values())) {
+      const said = el('p', {className: 'lit-tl-failed', role: 'alert'}, sentence);
       said.style.cssText = 'margin: 8px 16px; color: #b3261e';
       root.prepend(said);
+    }
+  };
+  loaded.then(
+    () => failed.delete(kind) && show(),
+    (error) => {
+      module.setIsLoading(false);
+      failed.set(kind, sentenceOf(error));
+      show();
     },
   );
 }
