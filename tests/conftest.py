@@ -128,11 +128,11 @@ def bundled(bundled_model: object) -> HookedTransformerLIT:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many prompts each pass of a model has, as long as the test runs."""
     counted: list[int] = []
-    run = runner._one_pass
+    run = runner.run_once
 
     def count(tree: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
         counted.append(len(batch.prompts))
         return run(tree, batch, *args, **kwargs)
 
-    monkeypatch.setattr(runner, "_one_pass", count)
+    monkeypatch.setattr(runner, "run_once", count)
     return counted

@@ -1,112 +1,38 @@
-"""What the model would say at each layer and position, and what all lens analyses share."""
+"""What the model would say at each layer and position."""
 
 import dataclasses
 import functools
-from typing import Any, Iterator, Literal, Optional, Sequence, get_args
+from typing import Any, Iterator, Literal, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
-from lit_tl.engine.prompts import Prompt
-from lit_tl.engine.targets import answer_against_foil, said_of_several
+from lit_tl.analyses.lens_reading import (
+    UNEMBED_IN_HELP,
+    LensKind,
+    LensSettings,
+    UnembedIn,
+    kind_of,
+    layer_names,
+    read,
+    rounding,
+    set_targets,
+    unavailable,
+)
+from lit_tl.engine import jobs
+from lit_tl.engine.targets import answer_against_foil
 from lit_tl.figures.grids import lens_grids
 from lit_tl.lens import measures
 from lit_tl.lens.statistics import COMPARING, OF_PAGE, Declared, Statistic
-from lit_tl.lens.streams import ResidualComponent
 from lit_tl.lens.sweeps import strided
 from lit_tl.lens.trajectory import PredictionTrajectory
-from lit_tl.settings import Settings, setting
-
-LensKind = Literal["best", "logit", "tuned", "jacobian"]
-_SUFFIXES = {"resid_pre": "", "resid_mid": " mid", "resid_post": " post"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LensSettings(Settings):
-    """What every reading through a lens can be asked."""
-
-    lens: LensKind = setting("best", "Which lens; best is tuned, or else Jacobian, or else logit.")
-    residual_component: ResidualComponent = setting("resid_pre", "What the lens reads.")
-
-
-def kind_of(model: LoadedModel, kind: LensKind) -> str:
-    """The lens that is meant.
-
-    Raises:
-        ValueError: the model has no such lens.
-    """
-    choice = model.lenses
-    chosen = choice.best if kind == "best" else kind
-    if chosen not in choice.lenses:
-        has = ", ".join(choice.lenses)
-        raise ValueError(f"this model has no {chosen} lens, but {has}: give one with --lens")
-    return chosen
-
-
-def read(
-    model: LoadedModel,
-    kind: LensKind,
-    example: Example,
-    component: ResidualComponent,
-    prompt: Optional[Prompt] = None,
-) -> PredictionTrajectory:
-    """A trajectory of one example, without targets.
-
-    Args:
-        model: to be read.
-        kind: of lens.
-        example: what is read.
-        component: at which the lens reads.
-        prompt: to read in its place.
-
-    Raises:
-        ValueError: the model has no such lens, or no such residual, or the example comes with
-            embeddings.
-    """
-    lens = model.lenses.lenses[kind_of(model, kind)]
-    prompt = prompt or model.prompter.prompt(example)
-    if prompt.token_embeddings is not None:
-        raise ValueError("a lens reads tokens: leave token_embeddings out")
-    ids = np.array(prompt.ids)
-    return PredictionTrajectory.from_lens_and_model(
-        lens, model.runner, ids, residual_component=component
-    )
-
-
-def set_targets(trajectory: PredictionTrajectory, model: LoadedModel, example: Example) -> str:
-    """Set targets: the prompt's own next tokens, and last the first token of the data's answer, or
-    else what the model says.
-
-    Returns:
-        What is to be said of the answer, if it has several tokens.
-    """
-    count, answer = trajectory.num_tokens, example.get("answer")
-    last = model.prompter.first_token(answer)
-    if last is None:
-        last = likeliest(trajectory, count - 1, 1)[0]
-    trajectory.targets = np.array([*trajectory.input_ids[1:], last])
-    return said_of_several(model.prompter, answer, "the answer")
-
-
-def likeliest(trajectory: PredictionTrajectory, position: int, count: int) -> list[int]:
-    """The tokens that the model itself puts first after one position."""
-    here = trajectory.slice_sequence(slice(position, position + 1))
-    ids: list[int] = np.argsort(-here.model_log_probs[0])[:count].tolist()
-    return ids
-
-
-def layer_names(
-    model: LoadedModel, component: str, rows: Optional[Sequence[int]] = None
-) -> list[str]:
-    """The rows of a trajectory: layers, and last the output."""
-    layers = range(model.runner.shape.n_layers)
-    names = [*(f"{layer}{_SUFFIXES[component]}" for layer in layers), "output"]
-    return names if rows is None else [names[row] for row in rows]
-
+from lit_tl.settings import setting
 
 _TOP_K = 10
+_AT_ONCE, _EVERY = 4000, 4
+"""Cells that are read in one go; of more, every so many rows first."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,6 +48,7 @@ class LensGridSettings(LensSettings):
         "What a statistic of two predictions compares with.",
         only_with=("statistic", COMPARING),
     )
+    unembed_in: UnembedIn = setting("float32", UNEMBED_IN_HELP)
     stride: int = setting(1, "Show every so many layers, and the last.", low=1, high=64)
 
 
@@ -144,24 +71,67 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
     statistic = OF_PAGE[settings.statistic]
     against = _against(subject, example, settings)
     _check(settings, statistic, example, against)
-    kinds = [settings.lens] + ([] if settings.beside == "nothing" else [settings.beside])
-    readings = [_reading(model, kind, example, settings, statistic, against) for kind in kinds]
+    first = _read(model, example, settings, statistic, against)
+    readings = [first]
+    if settings.beside != "nothing":
+        readings.append(first.through(model, settings.beside, against))
+    rows = strided(model.runner.shape.n_layers + 1, settings.stride)
+    turns, read = in_turn(rows, _cells(subject, settings)), set[int]()
+    for turn in turns:
+        with jobs.current().part(len(read) / len(rows), (len(read) + len(turn)) / len(rows)):
+            for reading in jobs.each(readings):
+                reading.fill(model, statistic, rows, turn)
+        read.update(turn)
+        said = "" if len(read) == len(rows) else f"{len(read)} of {len(rows)} rows so far."
+        yield _result(model, settings, statistic, readings, rows, against, said)
+
+
+def in_turn(rows: Sequence[int], cells: int) -> list[list[int]]:
+    """Rows to read first, and those in between: many cells take long.
+
+    Args:
+        rows: all of them.
+        cells: how many they have together.
+    """
+    if cells <= _AT_ONCE or len(rows) <= _EVERY:
+        return [[*rows]]
+    first = rows[::-_EVERY][::-1]  # with the last one, the model's own
+    return [[*first], [row for row in rows if row not in first]]
+
+
+def _result(
+    model: LoadedModel,
+    settings: LensGridSettings,
+    statistic: Declared,
+    readings: Sequence["_Reading"],
+    rows: Sequence[int],
+    against: "Against",
+    unfinished: str,
+) -> xr.Dataset:
     axes = ("lens", "layer", "position")
-    top_ids = np.stack([reading["ids"] for reading in readings])
-    prompt = readings[0]["prompt"]
-    notes = [model.lenses.note, readings[0]["said"], _note(against, settings, statistic)]
+    top_ids = np.stack([reading.ids for reading in readings])
+    prompt = readings[0].prompt
+    said = readings[0].said
+    measure = getattr(measures, statistic.function)
+    notes = [
+        rounding(readings[0].trajectory, measure, settings.unembed_in, settings.statistic),
+        model.lenses.note,
+        f"{said[0].upper()}{said[1:]}." if said else "",
+        _note(against, settings, statistic),
+        unfinished,
+    ]
     strings = _strings(model, np.concatenate([top_ids.ravel(), prompt]))
     top, tokens = strings[: top_ids.size].reshape(top_ids.shape), strings[top_ids.size :]
-    yield xr.Dataset(
+    return xr.Dataset(
         {
             "top_token": (axes, top[..., 0]),
             "top_tokens": ((*axes, "top"), top),
-            "top_probabilities": ((*axes, "top"), np.stack([r["probabilities"] for r in readings])),
-            settings.statistic: (axes, np.stack([r["values"] for r in readings])),
+            "top_probabilities": ((*axes, "top"), np.stack([r.probabilities for r in readings])),
+            settings.statistic: (axes, np.stack([r.values for r in readings])),
         },
         coords={
-            "lens": [kind_of(model, kind) for kind in kinds],
-            "layer": layer_names(model, settings.residual_component, readings[0]["rows"]),
+            "lens": [reading.kind for reading in readings],
+            "layer": layer_names(model, settings.residual_component, rows),
             "position": np.arange(top_ids.shape[2]),
             "token": ("position", tokens[: top_ids.shape[2]]),
         },
@@ -178,21 +148,13 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
     )
 
 
-def unavailable(model: LoadedModel) -> dict[str, dict[str, str]]:
-    """The lenses that a model has not: by setting and value, the reason."""
-    kinds = [kind for kind in get_args(LensKind) if kind != "best"]
-    reasons = {
-        kind: f"this model has no {kind} lens: give one with --lens"
-        for kind in kinds
-        if kind not in model.lenses.lenses
-    }
-    return {"lens": reasons, "beside": reasons}
-
-
 def _strings(model: LoadedModel, ids: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
-    """Readable tokens for ids, `[n]`."""
+    """Readable tokens for ids, `[n]`; "" for those that are not there yet."""
     distinct, places = np.unique(ids, return_inverse=True)
-    return np.array(model.prompter.vocabulary.strings(distinct.tolist()), dtype=object)[places]
+    there = distinct[distinct >= 0].tolist()
+    missing = [""] * (len(distinct) - len(there))
+    strings = [*missing, *model.prompter.vocabulary.strings(there)]
+    return np.array(strings, dtype=object)[places]
 
 
 Against = Optional[tuple[LoadedModel, Example]]
@@ -235,21 +197,71 @@ def _note(against: Against, settings: LensGridSettings, statistic: Declared) -> 
     return f"Against {against[0].runner.shape.name}."
 
 
-def _reading(
+@dataclasses.dataclass
+class _Reading:
+    """One lens on the example, and what was read so far: NaN and -1 elsewhere."""
+
+    kind: str
+    trajectory: PredictionTrajectory
+    other: Optional[PredictionTrajectory]
+    prompt: "npt.NDArray[np.int64]"
+    said: str
+    values: "npt.NDArray[np.float64]" = dataclasses.field(init=False)  # layer pos
+    ids: "npt.NDArray[np.int64]" = dataclasses.field(init=False)  # layer pos top
+    probabilities: "npt.NDArray[np.float64]" = dataclasses.field(init=False)
+
+    def through(self, model: LoadedModel, kind: LensKind, against: "Against") -> "_Reading":
+        """The same passes, read through another lens."""
+        other = self.other
+        if other is not None and against is not None:
+            other = other.through(against[0].lenses.lenses[kind_of(against[0], kind)])
+        name = kind_of(model, kind)
+        trajectory = self.trajectory.through(model.lenses.lenses[name])
+        return dataclasses.replace(self, kind=name, trajectory=trajectory, other=other)
+
+    def fill(
+        self, model: LoadedModel, statistic: Declared, rows: Sequence[int], turn: Sequence[int]
+    ) -> None:
+        """Read some of the rows.
+
+        Args:
+            model: of the trajectory.
+            statistic: to compute.
+            rows: that there are to be.
+            turn: those to read now.
+        """
+        count = min(_TOP_K, self.trajectory.vocab_size)
+        reduces = {
+            "values": getattr(measures, statistic.function),
+            "top": functools.partial(measures.ids_and_probabilities, count=count),
+        }
+        arrays = self.trajectory.sweep(reduces, self.other, turn)
+        if not hasattr(self, "values"):
+            shape = (len(rows), self.trajectory.num_tokens)
+            self.values = np.full(shape, np.nan)
+            self.probabilities = np.full((*shape, count), np.nan)
+            self.ids = np.full((*shape, count), -1)
+        places = [rows.index(row) for row in turn]
+        self.values[places] = arrays["values"]
+        self.ids[places] = arrays["top"][..., 0]
+        self.probabilities[places] = arrays["top"][..., 1]
+
+
+def _read(
     model: LoadedModel,
-    kind: Any,
     example: Example,
     settings: LensGridSettings,
     statistic: Declared,
     against: Against,
-) -> dict[str, Any]:
+) -> _Reading:
     component, said, contrast = settings.residual_component, "", None
     if "anti_targets" in statistic.needs:
         contrast = answer_against_foil(model.prompter, example, model.prompter.prompt(example))
-    trajectory = read(model, kind, example, component, contrast.prompt if contrast else None)
-    prompt, other = trajectory.input_ids, None
+    prompt = contrast.prompt if contrast else None
+    trajectory = read(model, settings.lens, example, component, prompt)
+    ids, other = trajectory.input_ids, None
     if against is not None and "other" in statistic.needs:
-        other = read(against[0], kind, against[1], component)
+        other = read(against[0], settings.lens, against[1], component)
         if other.vocab_size != trajectory.vocab_size:
             raise ValueError(
                 "the other model has another vocabulary: their predictions can't be compared"
@@ -262,17 +274,6 @@ def _reading(
         said = contrast.note
     elif "targets" in statistic.needs:
         said = set_targets(trajectory, model, example)
-    top = functools.partial(
-        measures.ids_and_probabilities, count=min(_TOP_K, trajectory.vocab_size)
-    )
-    reduces = {"values": getattr(measures, statistic.function), "top": top}
-    rows = strided(model.runner.shape.n_layers + 1, settings.stride)
-    arrays = trajectory.sweep(reduces, other, rows)
-    return {
-        "values": arrays["values"],
-        "ids": arrays["top"][..., 0].astype(np.int64),
-        "probabilities": arrays["top"][..., 1],
-        "prompt": prompt,
-        "rows": rows,
-        "said": f"{said[0].upper()}{said[1:]}." if said else "",
-    }
+    if settings.unembed_in == "bfloat16":
+        trajectory = trajectory.unembedded_in("bfloat16")
+    return _Reading(kind_of(model, settings.lens), trajectory, other, ids, said)

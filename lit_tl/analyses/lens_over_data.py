@@ -1,18 +1,31 @@
 """A statistic's mean over a data set, layer by layer, with its spread."""
 
 import dataclasses
-from typing import Any, Iterator
+import functools
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from lit_tl.analyses.contract import LoadedModel, Subject, analysis
-from lit_tl.analyses.lens_grid import LensSettings, layer_names, read, set_targets
-from lit_tl.engine import jobs
+from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
+from lit_tl.analyses.lens_reading import (
+    UNEMBED_IN_HELP,
+    LensSettings,
+    UnembedIn,
+    kind_of,
+    layer_names,
+    prompt_of_tokens,
+    rounding,
+    unavailable,
+)
+from lit_tl.engine.requests import Batch
+from lit_tl.engine.targets import said_of_several
 from lit_tl.figures.lens import band_over_layers
 from lit_tl.lens import measures
 from lit_tl.lens.statistics import OF_PAGE, Single
+from lit_tl.lens.sweeps import observed
+from lit_tl.lens.trajectory import PredictionTrajectory
 from lit_tl.settings import setting
 
 
@@ -21,6 +34,7 @@ class LensOverDataSettings(LensSettings):
     """Which number, of how many prompts."""
 
     statistic: Single = setting("forward KL", "What to average.")
+    unembed_in: UnembedIn = setting("float32", UNEMBED_IN_HELP)
     max_prompts: int = setting(50, "Most prompts to read.", low=1, high=10_000)
 
 
@@ -31,17 +45,54 @@ def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator
     model, statistic = subject.model, OF_PAGE[settings.statistic]
     if not subject.examples:
         raise ValueError("there is no data set to average over: give examples=[...]")
-    values, several, due = [], 0, 1
+    lens = model.lenses.lenses[kind_of(model, settings.lens)]
     chosen = subject.examples[: settings.max_prompts]
-    for example in jobs.each(chosen):
-        trajectory = read(model, settings.lens, example, settings.residual_component)
-        if "targets" in statistic.needs and set_targets(trajectory, model, example):
-            several += 1
-        values.append(trajectory.sweep({"values": getattr(measures, statistic.function)})["values"])
-        if len(values) == due and due < len(chosen):
-            due *= 2
-            yield _summary(model, settings, values, several)
-    yield _summary(model, settings, values, several)
+    prompts = [prompt_of_tokens(model, example) for example in chosen]
+    reduces = {"values": getattr(measures, statistic.function)}
+    values: list[npt.NDArray[Any]] = []
+    off = ""
+    several, read, due = 0, 0, 1
+    for batch in model.runner.run(
+        prompts, observe=observed(model.runner, settings.residual_component), logits="none"
+    ):
+        trajectory = PredictionTrajectory.from_batch(lens, batch, settings.residual_component)
+        trajectory = trajectory.unembedded_in(settings.unembed_in)
+        if "targets" in statistic.needs:
+            several += _set_targets(trajectory, model, [chosen[i] for i in batch.index], batch)
+        values.append(trajectory.sweep(reduces)["values"])
+        off = off or rounding(
+            trajectory, reduces["values"], settings.unembed_in, settings.statistic
+        )
+        read += len(batch.prompts)
+        if read >= due and read < len(chosen):
+            due = 2 * read
+            yield _summary(model, settings, values, several, read, off)
+    yield _summary(model, settings, values, several, read, off)
+
+
+def _set_targets(
+    trajectory: PredictionTrajectory, model: LoadedModel, examples: Sequence[Example], batch: Batch
+) -> int:
+    """Set targets as `lens_grid.set_targets` does, of each prompt of a batch.
+
+    Returns:
+        Of how many prompts the answer has several tokens.
+    """
+    prompter = model.prompter
+    firsts = [prompter.first_token(example.get("answer")) for example in examples]
+    ends = np.cumsum(batch.lengths) - 1
+    targets = np.roll(trajectory.input_ids, -1)
+    if None in firsts:  # what the model says
+        top = functools.partial(measures.ids_and_probabilities, count=1)
+        last = [trajectory.num_layers]
+        said = trajectory.sweep({"top": top}, rows=last)["top"][0, :, 0, 0].astype(np.int64)
+        firsts = [
+            said[end] if first is None else first for first, end in zip(firsts, ends, strict=True)
+        ]
+    targets[ends] = firsts
+    trajectory.targets = targets
+    several = [said_of_several(prompter, each.get("answer"), "the answer") for each in examples]
+    return sum(map(bool, several))
 
 
 def _summary(
@@ -49,6 +100,8 @@ def _summary(
     settings: LensOverDataSettings,
     values: list["npt.NDArray[Any]"],
     several: int,
+    read: int,
+    off: str,
 ) -> xr.Dataset:
     """Of the prompts that were read so far."""
     statistic = OF_PAGE[settings.statistic]
@@ -69,7 +122,8 @@ def _summary(
             "value": f"mean {name}",
             "value_first": True,
             "unit": "nats" if statistic.unit == "nats" else "",
-            "title": f"{name}, {len(values)} prompts, {joined.shape[1]} tokens",
-            "note": f"{model.lenses.note}{said}".strip(),
+            "title": f"{name}, {read} prompts, {joined.shape[1]} tokens",
+            "note": f"{off} {model.lenses.note}{said}".strip(),
+            "unavailable": unavailable(model),
         },
     )

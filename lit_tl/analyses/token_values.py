@@ -4,11 +4,10 @@ import dataclasses
 from typing import Iterator, Literal
 
 import numpy as np
-import torch
 import xarray as xr
 
 from lit_tl.analyses.contract import Subject, analysis
-from lit_tl.engine.reductions import ranks
+from lit_tl.engine.token_readings import ReadTokens
 from lit_tl.figures.along_prompt import token_bars
 from lit_tl.settings import Settings, setting
 
@@ -27,15 +26,12 @@ def token_values(subject: Subject, settings: TokenValueSettings) -> Iterator[xr.
     """How well the model predicts each token from those before it."""
     model = subject.model
     prompt = model.prompt(subject.need_example())
-    (batch,) = model.runner.run([prompt])
-    logits = batch.need_logits()[0, :-1].float()  # pos-1 d_vocab
-    ids = torch.tensor(prompt.ids[1:], device=logits.device)[:, None]
-    own = logits.gather(-1, ids)
-    loss = logits.logsumexp(-1) - own[:, 0]
+    (batch,) = model.runner.run([prompt], logits=ReadTokens())
+    reading = batch.reading(0, top=0)
     values = {
-        "loss": loss,
-        "probability": (-loss).exp(),
-        "rank": ranks(logits, own),
+        "loss": reading.losses,
+        "probability": (-reading.losses).exp(),
+        "rank": reading.ranks,
     }[settings.quantity]
     name, tokens = settings.quantity, model.prompter.vocabulary.strings(prompt.ids)
     yield xr.Dataset(

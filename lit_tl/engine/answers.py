@@ -11,8 +11,8 @@ from lit_tl.engine import generation
 from lit_tl.engine.passes import Pass, Placed
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, Point
-from lit_tl.engine.reductions import ranks
 from lit_tl.engine.requests import Batch, at_least_float32
+from lit_tl.engine.token_readings import ranks
 
 NOT_NUMBERS = (
     "the model's logits are not numbers: its weights are damaged, or overflow in this number "

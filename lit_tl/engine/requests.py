@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.sites import Site
+from lit_tl.engine.token_readings import TokenReadings, readings_of_logits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Batch:
         index: the places of its prompts in the run's list.
         prompts: in the order of its rows.
         logits: `[batch, pos, d_vocab]` in the weights' dtype; None where a run leaves them out.
+        readings: of each prompt's tokens, where a run gives these in place of logits.
+        last: logits after each prompt, `[batch, d_vocab]`, where there are readings.
         observed: by the names of the request: of a site in one layer the value; of a site in
             several a mapping from layers to values, or one tensor with `stack`.
         gradients: by site, in nats per unit, of each layer's own site.
@@ -102,6 +105,8 @@ class Batch:
     index: Sequence[int]
     prompts: Sequence[Prompt]
     logits: Optional[Float[torch.Tensor, "batch pos d_vocab"]] = None
+    readings: Optional[Sequence[TokenReadings]] = None
+    last: Optional[Float[torch.Tensor, "batch d_vocab"]] = None
     observed: dict[str, Any] = dataclasses.field(default_factory=dict)
     gradients: Mapping[Site, torch.Tensor] = dataclasses.field(default_factory=dict)
     targets: Optional[Targets] = None
@@ -125,9 +130,27 @@ class Batch:
 
     def last_logits(self) -> Float[torch.Tensor, "batch d_vocab"]:
         """Logits of what comes after each prompt."""
+        if self.last is not None:
+            return self.last
         logits = self.need_logits()
         rows = torch.arange(len(self.prompts), device=logits.device)
         return logits[rows, torch.tensor(self.lengths, device=logits.device) - 1]
+
+    def reading(self, row: int, *, top: int) -> TokenReadings:
+        """What the model thinks of the tokens of a prompt.
+
+        Args:
+            row: of the prompt.
+            top: how many of the likeliest tokens are wanted at each position; where the run read
+                them, no more than it kept.
+
+        Raises:
+            ValueError: the run left logits out.
+        """
+        if self.readings is not None:
+            return self.readings[row]
+        prompt = self.prompts[row]
+        return readings_of_logits(self.need_logits()[row, : len(prompt)], prompt.ids, top)
 
     def log_probs_of(self, targets: Targets) -> Float[torch.Tensor, " entry"]:
         """`log p(token | tokens up to pos)` of each entry, in nats; float32, or float64 where the

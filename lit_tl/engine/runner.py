@@ -1,9 +1,8 @@
 """The one way to run a model: batches, locks, hooks, interventions, gradients."""
 
 import collections
-import contextlib
 import dataclasses
-from typing import Any, Iterator, Literal, Mapping, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 import torch
 
@@ -11,17 +10,19 @@ from lit_tl.engine import answers as answers_
 from lit_tl.engine import generation, jobs, memory, selfchecks
 from lit_tl.engine.adapt import adapt
 from lit_tl.engine.answers import Answer, Reading
-from lit_tl.engine.backward import ReadoutDiffers, backward
-from lit_tl.engine.batches import pad, plan_batches
+from lit_tl.engine.backward import ReadoutDiffers
+from lit_tl.engine.batches import plan_batches
 from lit_tl.engine.interventions import FromRun, Intervention
+from lit_tl.engine.one_pass import Keep, Request, run_once
 from lit_tl.engine.opening import Opening, opening_of
-from lit_tl.engine.passes import Pass, Placed, points_of
+from lit_tl.engine.passes import Placed, points_of
 from lit_tl.engine.plain_tree import make_background_twin, make_twin
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point
 from lit_tl.engine.readout import Readout
 from lit_tl.engine.requests import Batch, Gradients, Observe
 from lit_tl.engine.sites import Component, Site
+from lit_tl.engine.token_readings import ReadTokens
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
 from lit_tl.engine.tree_state import TreeWalk, hooks_of_users, state_of, tree_state
 
@@ -29,17 +30,7 @@ DEFAULT_BATCH_SIZE = 8
 DEFAULT_TOKEN_BUDGET = 2048
 BACKGROUND_TOKENS = 512
 """Most tokens in a batch of background work on a CPU, where other work waits for a batch to end."""
-Keep = Literal["all", "none"]
 _FUSED_HAS = {"embed", "resid_pre", "resid_post", "unembed_in"}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Request:
-    observe: Mapping[str, Observe]
-    interventions: Sequence[Intervention]
-    gradients: Optional[Gradients]
-    logits: Keep
-    keep_cache: bool
 
 
 class Runner:
@@ -145,7 +136,9 @@ class Runner:
             observe: sites to look at, by the names that they have in `Batch.observed`.
             interventions: what to change, after the runner's own.
             gradients: of which targets, at which sites.
-            logits: "none" leaves them out, with the unembedding of all positions but the last.
+            logits: "none" leaves them out, with the unembedding of all positions but the last;
+                `ReadTokens` reads what they say of the prompts' own tokens and of the likeliest,
+                a piece at a time.
             keep_cache: whether batches keep keys and values to go on from.
             batch_size: most prompts in a batch; None for the runner's own.
 
@@ -161,7 +154,7 @@ class Runner:
             lit_tl.engine.jobs.Cancelled: the job was cancelled.
         """
         every = (*self.interventions, *interventions)
-        request = _Request(observe or {}, every, gradients, logits, keep_cache)
+        request = Request(observe or {}, every, gradients, logits, keep_cache)
         placed = self._place(every)
         lengths = [len(prompt.ids) for prompt in prompts]
         finished = 0
@@ -195,7 +188,7 @@ class Runner:
         """Run token ids `[batch, pos]` without padding as one batch; see `run`."""
         prompts = [Prompt(ids=tuple(row)) for row in ids.tolist()]
         every = (*self.interventions, *interventions)
-        request = _Request(observe or {}, every, None, logits, False)
+        request = Request(observe or {}, every, None, logits, False)
         batch = self._run_if_it_fits(prompts, request, self._place(every), None)
         if batch is None:
             raise memory.OutOfMemory(f"{len(prompts)} prompts at once do not fit: give fewer")
@@ -251,7 +244,7 @@ class Runner:
     def _run_if_it_fits(
         self,
         prompts: Sequence[Prompt],
-        request: _Request,
+        request: Request,
         placed: Mapping[Point, list[Placed]],
         index: Optional[Sequence[int]],
     ) -> Optional[Batch]:
@@ -281,7 +274,7 @@ class Runner:
     def _run(
         self,
         prompts: Sequence[Prompt],
-        request: _Request,
+        request: Request,
         placed: Mapping[Point, list[Placed]],
         index: Optional[Sequence[int]] = None,
     ) -> Batch:
@@ -291,18 +284,26 @@ class Runner:
         tree = self._tree(placed, [*sites, *(request.gradients.at if request.gradients else ())])
         places = range(len(prompts)) if index is None else index
         batch = Batch(index=places, prompts=prompts, tree=tree)
-        with tree_state(tree.module).lock:
+        state = tree_state(tree.module)
+        with state.lock:
             cut = request.gradients is not None
+            if isinstance(request.logits, ReadTokens) and (
+                cut or not state.reads_tokens or hooks_of_users(self._walk)
+            ):
+                request = dataclasses.replace(request, logits="all")
             try:
-                return _one_pass(tree, batch, request, placed, cut_unembed=cut)
+                return run_once(tree, batch, request, placed, cut_unembed=cut)
             except ReadoutDiffers:
-                return _one_pass(tree, batch, request, placed, cut_unembed=False)
+                if not cut:
+                    state.reads_tokens = False
+                    request = dataclasses.replace(request, logits="all")
+                return run_once(tree, batch, request, placed, cut_unembed=False)
             except RuntimeError:
                 if not (cut and request.keep_cache):
                     raise
                 # RWKV writes its cache over what a backward pass needs.
                 request = dataclasses.replace(request, keep_cache=False)
-                return _one_pass(tree, batch, request, placed, cut_unembed=cut)
+                return run_once(tree, batch, request, placed, cut_unembed=cut)
 
     def _place(self, interventions: Sequence[Intervention]) -> dict[Point, list[Placed]]:
         """Interventions by point, those of all layers split, values of other runs looked up."""
@@ -348,51 +349,8 @@ class Runner:
         for run, sites in wanted.items():
             ordered = sorted(sites, key=str)
             observe = {str(site): Observe(site) for site in ordered}
-            request = _Request(observe, (), None, "none", False)
+            request = Request(observe, (), None, "none", False)
             batch = self._run([Prompt(ids=run.ids)], request, {})
             for site in ordered:
                 values[run, site] = batch.observed[str(site)][0]
         return values
-
-
-def _one_pass(
-    tree: ModelAdapter,
-    batch: Batch,
-    request: _Request,
-    placed: Mapping[Point, Sequence[Placed]],
-    *,
-    cut_unembed: bool,
-) -> Batch:
-    """Fill in what a batch brings."""
-    gradients = request.gradients
-    at = (
-        {}
-        if gradients is None
-        else {site: points_of(tree, site, read_only=False) for site in gradients.at}
-    )
-    run = Pass(
-        tree,
-        batch.prompts,
-        observe=request.observe,
-        placed=placed,
-        gradient_points=[point for points in at.values() for point in points],
-        cut_unembed=cut_unembed,
-    )
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.set_grad_enabled(gradients is not None))
-        if gradients is not None:
-            stack.enter_context(tree.differentiated())
-        handlers, ids = run.handlers(), pad(batch.prompts)
-        with tree.hooked(handlers):
-            logits, batch.cache = tree.forward(
-                ids,
-                keep_cache=request.keep_cache,
-                last_position_only=request.logits == "none" and gradients is None,
-            )
-        run.check()
-        batch.observed = run.observed
-        batch.logits = logits.detach() if request.logits == "all" or gradients else None
-        if gradients is not None:
-            batch.targets = gradients.of(batch)
-            batch.gradients = backward(tree, run, batch, logits, at)
-    return batch

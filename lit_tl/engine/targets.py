@@ -31,7 +31,7 @@ def choose_targets(
         end = len(prompt) - 1
         named = prompter.first_token(example.get("target") or example.get("answer"))
         if named is None:
-            named = int(batch.need_logits()[row, end].argmax())
+            named = int(batch.last_logits()[row].argmax())
         entries.append((row, end, named))
     rows, positions, tokens = zip(*entries, strict=True)
     return Targets(example=rows, pos=positions, token=tokens, weight=[1.0] * len(rows))

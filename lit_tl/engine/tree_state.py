@@ -30,6 +30,8 @@ class TreeState:
             tried.
         generates: whether the library's own `generate` does.
         readout: that gives the model's logits; None before it was looked for.
+        reads_tokens: False where it gives other logits than the tree, which then are made for all
+            positions at once.
         values: why attention can't be weighted by values, empty where it can; None before it was
             tried.
         gradients: why the model has none, likewise.
@@ -44,6 +46,7 @@ class TreeState:
     resumes: Optional[bool] = None
     generates: Optional[bool] = None
     readout: Optional[Any] = None
+    reads_tokens: bool = True
     values: Optional[str] = None
     gradients: Optional[str] = None
     users_hooks: Optional[tuple[Any, ...]] = None

@@ -9,7 +9,7 @@ stays in the cache.
 """
 
 import dataclasses
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,19 @@ from lit_tl.lens.unembed import Unembed
 _ROWS, _VOCABULARY = 512, 1024
 """Of one block of logits: 2 MB in float32, which stays in a cache."""
 _GPU_ROWS, _GPU_VOCABULARY = 2048, 16384
+
+
+def half_products(device: torch.device) -> Optional[torch.dtype]:
+    """The half precision in which a device has units for products; None where it has none."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
+    if device.type != "cpu":
+        return None
+    capabilities: Mapping[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # of torch 2.10 on
+    fast = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
+    return torch.bfloat16 if fast else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from typing import Any, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any, Iterator, Mapping, Optional, Union
 
 import torch
 from jaxtyping import Float, Int
@@ -40,18 +40,6 @@ class Lens(abc.ABC, torch.nn.Module):
     def forward(self, h: Hidden, idx: int) -> Logits:
         """Logits, float32. `idx` counts layers by their inputs: 0 reads the embeddings."""
         return self.unembed.readout.logits(self.transform_hidden(h, idx))
-
-    def read_rows(
-        self, h: Float[torch.Tensor, "*batch row pos d_model"], indices: Sequence[int]
-    ) -> Float[torch.Tensor, "*batch row pos d_vocab"]:
-        """Logits of several layers in one product with the unembedding, float32.
-
-        Args:
-            h: a row for each layer.
-            indices: of each row, as `forward` takes it.
-        """
-        rows = [self.transform_hidden(h[..., at, :, :], idx) for at, idx in enumerate(indices)]
-        return self.unembed.readout.logits(torch.stack(rows, dim=-3))
 
 
 class LogitLens(Lens):

@@ -4,11 +4,11 @@ results `[..., pos]`.
 All take `model`, `targets`, `anti_targets` and `other` as keywords, and use what they need.
 """
 
-from typing import Any, Callable
+from typing import Any
 
 import torch
 
-from lit_tl.engine.reductions import ranks
+from lit_tl.engine.token_readings import ranks
 
 
 def _of(log_probs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -86,14 +86,6 @@ def _kl(log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
     return _expected(log_p, log_p - log_q)
 
 
-def top_tokens(
-    log_probs: torch.Tensor, count: int, **rest: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The likeliest tokens and their probabilities, `[..., pos, count]`."""
-    values, ids = log_probs.topk(count, dim=-1)
-    return ids, values.exp()
-
-
 def ids_and_probabilities(log_probs: torch.Tensor, count: int, **rest: Any) -> torch.Tensor:
     """The likeliest tokens beside their probabilities, `[..., pos, count, 2]`, float64, which holds
     ids exactly."""
@@ -103,27 +95,9 @@ def ids_and_probabilities(log_probs: torch.Tensor, count: int, **rest: Any) -> t
 
 def largest_changes(
     log_probs: torch.Tensor, count: int, *, other: torch.Tensor, **rest: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The tokens whose probability differs most in the other, and by how much it is higher there,
-    `[..., pos, count]`."""
+) -> torch.Tensor:
+    """The tokens whose probability differs most in the other, beside how much higher it is there,
+    `[..., pos, count, 2]`, float64."""
     change = other.exp() - log_probs.exp()
     ids = change.abs().topk(count, dim=-1).indices
-    return ids, change.gather(-1, ids)
-
-
-def parts(
-    measure: Callable[..., tuple[torch.Tensor, torch.Tensor]], count: int
-) -> tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor]]:
-    """A pair's two parts as measures of their own. Called in turn on the same predictions, they
-    compute it once."""
-    second: list[torch.Tensor] = []
-
-    def first_part(log_probs: torch.Tensor, **known: Any) -> torch.Tensor:
-        first, rest = measure(log_probs, count, **known)
-        second[:] = [rest]
-        return first
-
-    def second_part(log_probs: torch.Tensor, **known: Any) -> torch.Tensor:
-        return second.pop()
-
-    return first_part, second_part
+    return torch.stack([ids.double(), change.gather(-1, ids).double()], dim=-1)

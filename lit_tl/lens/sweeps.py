@@ -5,156 +5,41 @@ chunks of positions and layers, several of them in one sweep. `log_probs` makes 
 asked for.
 """
 
-import abc
 import dataclasses
-import math
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Sequence, get_args
+from typing import TYPE_CHECKING, Any, Callable, Literal, Mapping, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float
 
-from lit_tl.engine.requests import Observe
+from lit_tl.engine import jobs
+from lit_tl.engine.requests import Batch, Observe
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.sites import Site
-from lit_tl.lens.lenses import Lens, lens_index
-from lit_tl.lens.streams import ResidualComponent, check_component
+from lit_tl.lens.blockwise import Plan
+from lit_tl.lens.lenses import Lens
+from lit_tl.lens.predictions import (
+    BatchIndex,
+    DensePredictions,
+    LensPredictions,
+    Predictions,
+)
+from lit_tl.lens.streams import check_component
 
 if TYPE_CHECKING:
     from typing import Self
 
-_OBSERVE: Mapping[str, Mapping[str, Observe]] = {
-    name: {"residual": Observe(Site(name), stack=True)} for name in get_args(ResidualComponent)
-}
-BatchIndex = int | slice | tuple[int | slice, ...]
-"""Into batch axes."""
-CHUNK_BYTES = 16 * 2**20
-"""About what the log-probabilities of one chunk take. The C library reuses blocks of this size;
-larger ones it takes from the kernel again each time, page by page."""
-
-
-class Predictions(abc.ABC):
-    """Log-probabilities by row (layers, and last the model) and position."""
-
-    batch_shape: tuple[int, ...]
-    n_rows: int
-    n_pos: int
-    d_vocab: int
-
-    @abc.abstractmethod
-    def read(self, row: int, positions: slice) -> Float[torch.Tensor, "*batch chunk d_vocab"]:
-        """Of one row and some positions, in nats, float32."""
-
-    @abc.abstractmethod
-    def sliced(self, positions: slice) -> "Predictions":
-        """Some positions only."""
-
-    @abc.abstractmethod
-    def chosen(self, index: BatchIndex) -> "Predictions":
-        """Some of the batch only."""
-
-    def read_rows(
-        self, rows: Sequence[int], positions: slice
-    ) -> Float[torch.Tensor, "*batch row chunk d_vocab"]:
-        """Of several rows."""
-        return torch.stack([self.read(row, positions) for row in rows], dim=-3)
-
-    def chunks(self, rows: Sequence[int]) -> Iterator[tuple[slice, list[Sequence[int]]]]:
-        """Positions in parts, each with groups of rows, small enough to be unembedded at once."""
-        bytes_of_one = 4 * self.d_vocab * max(math.prod(self.batch_shape), 1)
-        step = max(1, CHUNK_BYTES // bytes_of_one)
-        together = max(1, step // max(self.n_pos, 1))
-        groups = [rows[first : first + together] for first in range(0, len(rows), together)]
-        for first in range(0, self.n_pos, step):
-            yield slice(first, min(first + step, self.n_pos)), groups
-
-
-@dataclasses.dataclass
-class DensePredictions(Predictions):
-    """All of them, `[..., row, pos, d_vocab]`."""
-
-    log_probs: torch.Tensor
-
-    def __post_init__(self) -> None:
-        *batch, self.n_rows, self.n_pos, self.d_vocab = self.log_probs.shape
-        self.batch_shape = tuple(batch)
-
-    def read(self, row: int, positions: slice) -> torch.Tensor:
-        """A view."""
-        return self.log_probs[..., row, positions, :].float()
-
-    def sliced(self, positions: slice) -> "DensePredictions":
-        """A view."""
-        return DensePredictions(self.log_probs[..., positions, :])
-
-    def chosen(self, index: BatchIndex) -> "DensePredictions":
-        """A view."""
-        return DensePredictions(self.log_probs[index])
-
-
-@dataclasses.dataclass
-class LensPredictions(Predictions):
-    """A lens on residuals `[..., layer, pos, d_model]`, and the model's logits `[..., pos,
-    d_vocab]`."""
-
-    lens: Lens
-    hidden: torch.Tensor
-    logits: torch.Tensor
-    component: str
-    masked: Optional[torch.Tensor] = None
-    """Token ids, `[..., pos]`, that get no probability anywhere in their sequence."""
-    layers: Optional[Sequence[int]] = None
-    """Which layers `hidden` holds; None for all."""
-
-    def __post_init__(self) -> None:
-        *batch, n_layers, self.n_pos, _ = self.hidden.shape
-        self.batch_shape, self.n_rows, self.d_vocab = (
-            tuple(batch),
-            n_layers + 1,
-            int(self.logits.shape[-1]),
-        )
-
-    def read(self, row: int, positions: slice) -> torch.Tensor:
-        """One unembedding."""
-        return self.read_rows([row], positions).squeeze(-3)
-
-    @torch.no_grad()
-    def read_rows(self, rows: Sequence[int], positions: slice) -> torch.Tensor:
-        """One unembedding of all rows; the model's own logits are there already."""
-        last = self.n_rows - 1
-        layers = [row for row in rows if row != last]
-        parts = []
-        if layers:
-            indices = [
-                lens_index(self.component, row if self.layers is None else self.layers[row])
-                for row in layers
-            ]
-            parts.append(self.lens.read_rows(self.hidden[..., layers, positions, :], indices))
-        if last in rows:
-            parts.append(self.logits[..., None, positions, :].float())
-        logits = torch.cat(parts, dim=-3) if len(parts) > 1 else parts[0]
-        if self.masked is not None:
-            ids = self.masked.to(logits.device)[..., None, None, :]
-            ids = ids.expand(*logits.shape[:-1], -1)
-            logits = logits.scatter(-1, ids, torch.finfo(logits.dtype).min)
-        return logits.log_softmax(-1)
-
-    def sliced(self, positions: slice) -> "LensPredictions":
-        """Views; what is masked stays."""
-        return dataclasses.replace(
-            self, hidden=self.hidden[..., positions, :], logits=self.logits[..., positions, :]
-        )
-
-    def chosen(self, index: BatchIndex) -> "LensPredictions":
-        """Views."""
-        masked = None if self.masked is None else self.masked[index]
-        return dataclasses.replace(
-            self, hidden=self.hidden[index], logits=self.logits[index], masked=masked
-        )
-
-
 Measure = Callable[..., torch.Tensor]
+
+
+def observed(runner: Runner, component: str) -> dict[str, Observe]:
+    """What a pass is to look at for `Trajectory.from_batch`: what a lens reads in each layer, and
+    the residual after the last block."""
+    check_component(component)
+    return {
+        "residual": Observe(Site(component), stack=True),  # type: ignore[arg-type]  # it was checked
+        "final": Observe(Site("resid_post"), layers=[runner.shape.n_layers - 1], stack=True),
+    }
 
 
 def checked_ids(
@@ -244,18 +129,21 @@ class Trajectory:
             mask_input: give no probability to tokens of the input.
         """
         ids = checked_ids(input_ids, "input_ids")
-        if residual_component not in _OBSERVE:
-            check_component(residual_component)
+        check_component(residual_component)
         runner = model if isinstance(model, Runner) else Runner(model)
         batched = torch.from_numpy(np.atleast_2d(ids))
-        batch = runner.run_ids(batched, observe=_OBSERVE[residual_component])
+        observe = observed(runner, residual_component)
+        batch = runner.run_ids(batched, observe=observe, logits="none")
         hidden = batch.observed["residual"].transpose(0, 1)  # batch layer pos d_model
-        logits = batch.logits
-        assert logits is not None
+        after = batch.observed["final"][0]
         if ids.ndim == 1:
-            hidden, logits = hidden[0], logits[0]
+            hidden, after = hidden[0], after[0]
         predictions = LensPredictions(
-            lens, hidden, logits.detach(), residual_component, masked_ids(ids, mask_input)
+            lens,
+            hidden,
+            residual_component,
+            final=after,
+            masked=masked_ids(ids, mask_input),
         )
         return cls(
             predictions,
@@ -264,6 +152,23 @@ class Trajectory:
             anti_targets,
             tokenizer if tokenizer is not None else runner.tokenizer,
         )
+
+    @classmethod
+    def from_batch(cls, lens: Lens, batch: Batch, residual_component: str) -> "Self":
+        """A batch's prompts, one behind the other as a single sequence, without their padding.
+
+        Args:
+            lens: fitted to the model.
+            batch: of a run that looked at `observed`.
+            residual_component: that it looked at.
+        """
+        hidden, final = batch.observed["residual"], batch.observed["final"][0]
+        lengths = torch.tensor(batch.lengths, device=final.device)
+        real = torch.arange(final.shape[1], device=final.device) < lengths[:, None]
+        predictions = LensPredictions(
+            lens, hidden[:, real.to(hidden.device)], residual_component, final=final[real]
+        )
+        return cls(predictions, [token for prompt in batch.prompts for token in prompt.ids])
 
     # Shapes
 
@@ -299,6 +204,32 @@ class Trajectory:
             for ids in (self.input_ids, self.targets, self.anti_targets)
         ]
         return type(self)(self.predictions.sliced(slice), cut[0], cut[1], cut[2], self.tokenizer)
+
+    def through(self, lens: Lens) -> "Self":
+        """The same pass of the model, read through another lens.
+
+        Raises:
+            TypeError: these predictions were not read through a lens.
+        """
+        if not isinstance(self.predictions, LensPredictions):
+            raise TypeError("these log-probabilities were not read through a lens")
+        return self._of(dataclasses.replace(self.predictions, lens=lens))
+
+    def unembedded_in(self, dtype: Literal["float32", "bfloat16"]) -> "Self":
+        """The same, with the product of one trajectory's statistics made in a number format.
+        bfloat16 is several times as fast on processors that have units for it, and less exact.
+
+        Raises:
+            TypeError: these predictions were not read through a lens.
+        """
+        if not isinstance(self.predictions, LensPredictions):
+            raise TypeError("these log-probabilities were not read through a lens")
+        return self._of(dataclasses.replace(self.predictions, in_bfloat16=dtype == "bfloat16"))
+
+    def _of(self, predictions: Predictions) -> "Self":
+        return type(self)(
+            predictions, self.input_ids, self.targets, self.anti_targets, self.tokenizer
+        )
 
     def __getitem__(self, index: BatchIndex) -> "Self":
         """One or some of a batch's sequences, by their places on the batch axes.
@@ -350,9 +281,18 @@ class Trajectory:
                 f"x {other.num_tokens} layers and positions can't be compared"
             )
         rows = range(own.n_rows) if rows is None else rows
+        plan = Plan.of(reduces) if other is None and isinstance(own, LensPredictions) else None
+        if plan is not None and isinstance(own, LensPredictions):
+            ids = [
+                None if given is None else torch.from_numpy(np.ascontiguousarray(given))
+                for given in (self.targets, self.anti_targets)
+            ]
+            read = own.statistics(plan, rows, ids[0], ids[1])
+            if read is not None:
+                return {name: value.numpy() for name, value in read.items()}
         parts: dict[str, list[torch.Tensor]] = {name: [] for name in reduces}
         axis = self.n_batch_axis
-        for chunk, groups in own.chunks(rows):
+        for chunk, groups in jobs.each(list(own.chunks(rows))):
             model = own.read_rows([own.n_rows - 1], chunk)
             known = {name: self._known(name, chunk, model) for name in ("targets", "anti_targets")}
             values: dict[str, list[torch.Tensor]] = {name: [] for name in reduces}

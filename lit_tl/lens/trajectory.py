@@ -1,5 +1,6 @@
 """Statistics of what a lens and a model predict, as the tuned-lens package names them."""
 
+import functools
 from typing import Any, Optional, Sequence
 
 import numpy as np
@@ -10,9 +11,10 @@ from jaxtyping import Float
 from lit_tl.lens import measures
 from lit_tl.lens.labels import CellLabels, TokenFormatter, TrajectoryLabels, in_common
 from lit_tl.lens.lenses import Lens
+from lit_tl.lens.predictions import LensPredictions
 from lit_tl.lens.statistics import DECLARED, NATS_PER, Declared, Units
 from lit_tl.lens.streams import check_component
-from lit_tl.lens.sweeps import LensPredictions, Measure, Trajectory, checked_ids, masked_ids
+from lit_tl.lens.sweeps import Measure, Trajectory, checked_ids, masked_ids
 from lit_tl.lens.trajectory_statistic import TrajectoryStatistic
 
 
@@ -69,7 +71,11 @@ class PredictionTrajectory(Trajectory):
         )
         logits = model_logits.detach().reshape(*ids.shape, model_logits.shape[-1])
         predictions = LensPredictions(
-            lens, hidden, logits, residual_component, masked_ids(ids, mask_input)
+            lens,
+            hidden,
+            residual_component,
+            logits=logits,
+            masked=masked_ids(ids, mask_input),
         )
         if tokenizer is None:
             tokenizer = getattr(getattr(cache, "model", None), "tokenizer", None)
@@ -111,9 +117,8 @@ class PredictionTrajectory(Trajectory):
         labels = CellLabels.of(settings, changes=other is not None)
         reduces: dict[str, Measure] = {"stats": getattr(measures, declared.function)}
         if self.tokenizer is not None:
-            top = measures.top_tokens if other is None else measures.largest_changes
-            pair = measures.parts(top, min(labels.topk, self.vocab_size))
-            reduces |= dict(zip(("ids", "values"), pair, strict=True))
+            top = measures.ids_and_probabilities if other is None else measures.largest_changes
+            reduces["top"] = functools.partial(top, count=min(labels.topk, self.vocab_size))
         arrays = self.sweep(reduces, other)
         stats = arrays["stats"]
         in_nats = declared.unit == "nats"
@@ -130,8 +135,8 @@ class PredictionTrajectory(Trajectory):
                 None
                 if self.tokenizer is None
                 else labels.write(
-                    self._tokens(arrays["ids"], labels.formatter),
-                    arrays["values"],
+                    self._tokens(arrays["top"][..., 0].astype(np.int64), labels.formatter),
+                    arrays["top"][..., 1],
                     self.n_batch_axis,
                 )
             ),

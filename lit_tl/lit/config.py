@@ -19,8 +19,9 @@ class HookedTransformerLITConfig(Settings):
     """
 
     max_seq_length: int = setting(
-        512,
-        "Longest prompt in tokens; longer ones are cut at their end, and say so.",
+        4096,
+        "Longest prompt in tokens, within the model's context; longer ones are cut at their end, "
+        "and say so.",
         low=1,
         high=1_000_000,
     )

@@ -12,10 +12,11 @@ from lit_nlp.api import types as lit_types
 
 from lit_tl.engine.answers import NOT_NUMBERS, Reading
 from lit_tl.engine.prompts import Prompt, Prompter, first_difference
-from lit_tl.engine.reductions import last_and_mean, ranks
+from lit_tl.engine.reductions import last_and_mean
 from lit_tl.engine.requests import Batch, Observe
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.sites import Site
+from lit_tl.engine.token_readings import TokenReadings
 from lit_tl.lit.config import HookedTransformerLITConfig
 
 EMBED = Site("embed")
@@ -31,6 +32,8 @@ class Needs:
     gradients: bool = False
     generation: bool = False
     answers: bool = False
+    top_tokens: bool = False
+    """The likeliest at every position."""
     attention_layer: Optional[int] = None
     residual_layer: Optional[int] = None
 
@@ -97,47 +100,34 @@ class ExampleView:
         return self._optional_batch
 
     @functools.cached_property
-    def _logits(self) -> torch.Tensor:
-        return self._batch.need_logits()[self._row, : len(self.prompt)].float()
-
-    @functools.cached_property
-    def _log_normalizer(self) -> torch.Tensor:
-        normalizer = self._logits.logsumexp(-1)
-        if bool(normalizer.isnan().any()):
+    def _reading(self) -> TokenReadings:
+        reading = self._batch.reading(self._row, top=self._top_k)
+        if bool(reading.normalizer.isnan().any()):
             raise ValueError(NOT_NUMBERS)
-        return normalizer
-
-    @property
-    def _count(self) -> int:
-        return min(self._top_k, self._logits.shape[-1])
+        return reading
 
     def tokens(self) -> list[str]:
         return self._prompter.vocabulary.strings(self.prompt.ids)
 
     def top_k_tokens(self) -> list[list[tuple[str, float]]]:
-        values, ids = self._logits.topk(self._count, dim=-1)
-        probabilities = (values - self._log_normalizer[:, None]).exp().tolist()
+        reading = self._reading
+        probabilities = (reading.top_logits - reading.normalizer[:, None]).exp().tolist()
         strings = self._prompter.vocabulary.strings
         return [
             list(zip(strings(row), ps, strict=True))
-            for row, ps in zip(ids.tolist(), probabilities, strict=True)
+            for row, ps in zip(reading.top_ids.tolist(), probabilities, strict=True)
         ]
 
     def next_tokens(self) -> list[tuple[str, float]]:
-        values, ids = self._logits[-1].topk(self._count)
-        probabilities = (values - self._log_normalizer[-1]).exp().tolist()
+        last = self._batch.last_logits()[self._row].float()
+        values, ids = last.topk(min(self._top_k, len(last)))
+        probabilities = (values - self._reading.normalizer[-1]).exp().tolist()
         strings = self._prompter.vocabulary.strings(ids.tolist())
         return list(zip(strings, probabilities, strict=True))
 
     @functools.cached_property
-    def _own_logits(self) -> torch.Tensor:
-        """Of each token but the first, before it comes: `[pos - 1, 1]`."""
-        ids = torch.tensor(self.prompt.ids[1:], device=self._logits.device)
-        return self._logits[:-1].gather(-1, ids[:, None])
-
-    @functools.cached_property
     def _token_loss(self) -> list[float]:
-        return (self._log_normalizer[:-1] - self._own_logits[:, 0]).tolist()
+        return self._reading.losses.tolist()
 
     def token_loss(self) -> list[float]:
         return [0.0, *self._token_loss]
@@ -145,8 +135,7 @@ class ExampleView:
     def token_rank(self) -> list[int]:
         """Among all tokens, 1 is the likeliest; 1 for the first token too, which nothing
         predicts."""
-        self._log_normalizer  # noqa: B018  (says so where logits are not numbers)
-        return [1, *ranks(self._logits[:-1], self._own_logits).tolist()]
+        return [1, *self._reading.ranks.tolist()]
 
     def loss(self) -> Optional[float]:
         return sum(self._token_loss) / len(self._token_loss) if self._token_loss else None
@@ -235,6 +224,7 @@ def _text_fields(config: HookedTransformerLITConfig) -> dict[str, Field]:
         "top_k_tokens": Field(
             lit_type=lit_types.TokenTopKPreds(align="tokens"),
             make=ExampleView.top_k_tokens,
+            needs=Needs(top_tokens=True),
             heavy=True,
         ),
         "token_loss": Field(

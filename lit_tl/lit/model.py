@@ -17,6 +17,7 @@ from lit_tl.engine.requests import Batch, Gradients, Targets
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.selfchecks import require_streams, why_no_gradients
 from lit_tl.engine.targets import choose_targets
+from lit_tl.engine.token_readings import ReadTokens
 from lit_tl.engine.transformer_lens_models import is_causal, is_transformer_lens, name_of
 from lit_tl.lit.config import HookedTransformerLITConfig
 from lit_tl.lit.fields import EMBED, ExampleView, Field, Needs, observed_for, output_fields
@@ -231,6 +232,7 @@ class HookedTransformerLIT(lit_model.Model):
             prompts,
             observe=observed_for(needs),
             gradients=self._gradients(examples) if _any_gradient(needs) else None,
+            logits=ReadTokens(self.config.top_k if any(need.top_tokens for need in needs) else 0),
             keep_cache=generates or several,
         )
         for batch in runs:

@@ -10,7 +10,7 @@ import pytest
 
 import lit_tl
 from lit_tl import HookedTransformerLIT
-from lit_tl.analyses.lens_grid import read
+from lit_tl.analyses.lens_reading import read
 from lit_tl.data.tasks import read_task
 from lit_tl.figures.grid import Grid
 from lit_tl.figures.tokens import visible

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.lens import LogitLens, PredictionTrajectory, TokenFormatter, TunedLens, sweeps
+from lit_tl.lens import LogitLens, PredictionTrajectory, TokenFormatter, TunedLens, predictions
 from tests.conftest import FAMILIES
 
 TEXT = "When Mary and John went to the store, John gave a book to"
@@ -110,7 +110,7 @@ def test_chunks_batches_and_slices_give_the_same_numbers(
         lens, model, np.stack([ids_of(model), ids_of(model, OTHER)])
     )
     assert (both.batch_shape, both.batch_axes, both.n_batch_axis) == ((2,), (0,), 1)
-    monkeypatch.setattr(sweeps, "CHUNK_BYTES", 4 * both.vocab_size * 3)
+    monkeypatch.setattr(predictions, "CHUNK_BYTES", 4 * both.vocab_size * 3)
     assert np.allclose(both.entropy().stats[0], whole, atol=1e-4)
     cut = trajectory(model, lens).slice_sequence(slice(3, 8))
     assert np.allclose(cut.entropy().stats, whole[:, 3:8], atol=1e-4)

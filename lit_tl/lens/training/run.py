@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 import torch
 
 from lit_tl.engine.adapt import adapt
+from lit_tl.lens.fused_readout import half_products
 from lit_tl.lens.lenses import TunedLens
 from lit_tl.lens.training import record
 from lit_tl.lens.training.checkpoints import Checkpoints
@@ -169,18 +170,7 @@ def product_dtype(precision: Precision, device: torch.device) -> Optional[torch.
     unless a precision is said."""
     if precision in ("float32", "bfloat16", "float16"):
         return getattr(torch, precision)
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    if device.type == "cpu":
-        capabilities: Mapping[str, Any] = getattr(
-            torch.cpu, "get_capabilities", dict
-        )()  # of torch 2.10 on
-        return (
-            torch.bfloat16
-            if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
-            else None
-        )
-    return None
+    return half_products(device)
 
 
 def encoder(tokenizer: Any, d_vocab: int) -> Encode:
