@@ -2,15 +2,18 @@
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
-from typing import Any, Iterator, Mapping, Optional, Sequence, Union
+import typing
+from typing import Any, Iterator, Literal, Mapping, Optional, Sequence, Union
 
 import xarray as xr
 
 from lit_tl.analyses.catalog import catalog, find
 from lit_tl.analyses.contract import Analysis, Drawn, Example, LoadedModel, Subject, table
 from lit_tl.engine import jobs
+from lit_tl.figures.difference import rows_of
 from lit_tl.figures.grid import Grid
 from lit_tl.settings import Settings
 
@@ -128,6 +131,68 @@ def draw(analysis: Analysis, result: xr.Dataset, subject: Subject, settings: Set
     if isinstance(figure, Grid):
         return figure.with_facts(facts(analysis, subject, settings))
     return figure
+
+
+Minus = Literal["nothing", "pinned prompt", "other model"]
+"""What is taken away from a figure."""
+
+
+def has_difference(analysis: Analysis) -> bool:
+    """Whether figures of an analysis can be set against each other: grids of one prompt."""
+    drawn = typing.get_type_hints(analysis.figure).get("return")
+    return drawn is Grid and "example" in analysis.uses
+
+
+def difference(analysis: Analysis, subject: Subject, settings: Settings, minus: Minus) -> Grid:
+    """The figure of a subject less that of its counterpart, or of its other model.
+
+    Args:
+        analysis: that draws grids.
+        subject: with a counterpart or another model.
+        settings: for both.
+        minus: which of the two is taken away.
+
+    Raises:
+        ValueError: there is no such thing to take away, or nothing in common.
+    """
+    if minus == "pinned prompt":
+        if subject.counterpart is None:
+            raise ValueError("no prompt is pinned: pin one to see the difference from it")
+        taken, name = dataclasses.replace(subject, example=subject.counterpart), "minus prompt"
+        said = str(subject.counterpart.get("text", ""))
+    else:
+        if subject.other_model is None:
+            raise ValueError(
+                "there is no other model to see the difference from: load one in the Configure "
+                "dialog"
+            )
+        taken, name = dataclasses.replace(subject, model=subject.other_model), "minus model"
+        said = subject.other_model.runner.shape.name
+    figures = [
+        draw(analysis, analysis.answer(each, settings), each, settings)
+        for each in jobs.each([subject, taken])
+    ]
+    one, other = figures
+    if not isinstance(one, Grid) or not isinstance(other, Grid):
+        raise ValueError(f"{analysis.name} draws no grid: there is no difference to see")
+    return one.minus(other).with_facts({name: said})
+
+
+def grid_to_file(grid: Grid, kind: str) -> bytes:
+    """A grid as a file.
+
+    Args:
+        grid: to be written.
+        kind: one of `FILES`.
+    """
+    if kind in ("csv", "json"):
+        columns, rows = rows_of(grid)
+        if kind == "json":
+            return json.dumps({**grid.facts, "columns": columns, "rows": rows}).encode()
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        return text.getvalue().encode()
+    return grid.to_html().encode() if kind == "html" else grid.render(kind)
 
 
 def to_file(

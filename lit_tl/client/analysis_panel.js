@@ -5,6 +5,7 @@ import {controls, settingsOf} from './controls.js';
 import {choice, el, keepingFocus, menu, states} from './dom.js';
 import {copy, save} from './files.js';
 import {Grid} from './grid/grid.js';
+import {linkOf} from './grid/link.js';
 import {paint} from './plot.js';
 import {sentenceOf} from './reach.js';
 import {Latest} from './request.js';
@@ -92,11 +93,12 @@ export class AnalysisPanel {
     const name = names.includes(String(this.#kept.figure)) ? String(this.#kept.figure) : names[0];
     const unavailable = {...this.#unavailable[name]};
     const others = this.host.otherModels().length;
-    unavailable.against = {
-      ...(others ? {} : {'other model': 'there is one model: load another in Configure'}),
-      ...(this.host.pinned() ? {} : {'pinned prompt': 'no prompt is pinned'}),
-      ...unavailable.against,
-    };
+    for (const setting of ['against', 'minus'])
+      unavailable[setting] = {
+        ...(others ? {} : {'other model': 'there is one model: load another in Configure'}),
+        ...(this.host.pinned() ? {} : {'pinned prompt': 'no prompt is pinned'}),
+        ...unavailable[setting],
+      };
     const {configSpec, description, onlyWith} = all[name];
     const settings = settingsOf(configSpec, onlyWith, this.#kept, unavailable);
     return {name, names, configSpec, description, onlyWith, unavailable, settings};
@@ -152,7 +154,8 @@ export class AnalysisPanel {
   /** @param {View} view @param {string} [file] */
   #ask(view, file = '') {
     const {name, settings} = this.#chosen;
-    const pinned = settings.against === 'pinned prompt' ? this.host.pinned() : null;
+    const others = [settings.against, settings.minus];
+    const pinned = others.includes('pinned prompt') ? this.host.pinned() : null;
     const example = view.example && this.own.asked ? this.own.asked(view) : view.example;
     return this.host.analyze(
       name,
@@ -160,7 +163,7 @@ export class AnalysisPanel {
       {...view, example},
       {
         counterpart: pinned,
-        otherModel: settings.against === 'other model',
+        otherModel: others.includes('other model'),
         file,
       },
     );
@@ -181,6 +184,7 @@ export class AnalysisPanel {
       this.#place.done(this.own.picture(drawing, (pos) => this.#choose(drawing, example, pos)));
     } else if (grid) {
       this.#grid = new Grid(grid, {
+        link: linkOf(`${this.tab}: ${this.#chosen.name}`),
         first: /** @type {any} */ (this.#kept.first),
         keep: (first) => address.keep(this.#key, {first}),
         choose: ({column}) => this.#choose(drawing, example, column),

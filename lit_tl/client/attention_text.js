@@ -77,14 +77,20 @@ export function attentionText({values, rows, columns}, link) {
   }
 
   let frame = 0;
-  link.join((kind) => {
+  const leave = link.join((kind) => {
     if (kind !== 'cell' || !link.pointed.cell) return;
     const {row} = link.pointed.cell;
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(() => lookAt(Math.min(row, size - 1)));
   });
   frame = requestAnimationFrame(() => lookAt(size - 1));
-  return {box};
+  return {
+    box,
+    close: () => {
+      leave();
+      cancelAnimationFrame(frame);
+    },
+  };
 }
 
 /** Places of the greatest values, greatest first. @param {number[]} values */

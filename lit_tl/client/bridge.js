@@ -36,6 +36,7 @@ import {makeModule} from './bridge/panels.js';
 import {mendSalience} from './bridge/salience.js';
 import {mendSettingsDialog} from './bridge/settings_dialog.js';
 import {mendTable} from './bridge/table.js';
+import {mendTeaching} from './bridge/teaching.js';
 
 /**
  * Define each panel as a LIT module, or say in one sentence why not.
@@ -61,6 +62,7 @@ export function install(panels, complain) {
   mendSettingsDialog();
   mendTable();
   mendKeyboard();
+  mendTeaching();
 }
 
 /**

@@ -9,7 +9,7 @@ export const visible = (token) => token.replace(/[ \n\r\t]/g, (blank) => BLANKS[
 
 /** @param {number|null|undefined} value @param {number} [digits] */
 export function number(value, digits = 3) {
-  if (value === null || value === undefined) return 'none';
+  if (value === null || value === undefined || Number.isNaN(value)) return 'none';
   if (value !== 0 && Math.abs(value) < 10 ** -digits) return value.toExponential(1);
   return Number.isInteger(value) ? String(value) : value.toFixed(digits);
 }

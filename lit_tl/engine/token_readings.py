@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from lit_tl.engine.readout import Readout
     from lit_tl.engine.requests import Batch
 
+_PRODUCT_BYTES = 128 * 2**20
+"""Of the logits that are there at a time: a product of few rows waits for the unembedding to come
+out of the memory."""
 _PIECE_BYTES = 16 * 2**20
-"""Of the logits that are there at a time. The C library reuses blocks of this size; larger ones it
-takes from the kernel again each time, page by page."""
+"""Of those that are read at a time. The C library reuses blocks of this size; larger ones it takes
+from the kernel again each time, page by page."""
 
 
 @dataclasses.dataclass(frozen=True)

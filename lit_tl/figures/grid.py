@@ -136,6 +136,16 @@ class Grid:
         """The same, saying what was looked at."""
         return dataclasses.replace(self, facts={**self.facts, **facts})
 
+    def minus(self, other: "Grid") -> "Grid":
+        """This less another grid of the same analysis; see `lit_tl.figures.difference`.
+
+        Raises:
+            ValueError: they have nothing in common.
+        """
+        from lit_tl.figures.difference import difference
+
+        return difference(self, other)
+
     def to_json(self) -> dict[str, Any]:
         """For the page: numbers in bytes, every token once."""
         tokens = [part.top_tokens.ravel() for part in self.parts if part.top_tokens is not None]

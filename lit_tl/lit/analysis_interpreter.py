@@ -3,7 +3,7 @@
 import base64
 import functools
 import json
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence, get_args
 
 import xarray as xr
 from lit_nlp.api import components as lit_components
@@ -12,17 +12,17 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_tl.analyses import drawing
-from lit_tl.analyses.contract import Analysis, Example, Subject
+from lit_tl.analyses.contract import Analysis, Subject
 from lit_tl.engine import jobs
 from lit_tl.figures.grid import Grid, json_bytes
 from lit_tl.lit.asking import reads_text_with_ours, wrapped
 from lit_tl.lit.forms import form_of
 from lit_tl.lit.model import HookedTransformerLIT
+from lit_tl.lit.snippets import difference_snippet, snippet
 from lit_tl.settings import Settings, declarations
 
 MAX_FIGURE_BYTES = 32_000_000
 """A grid of 100 by 2,048 cells with ten tokens in each has 23 MB."""
-_READ = ("text", "answer", "foil", "target")
 
 
 class AnalysisInterpreter(lit_components.Interpreter):
@@ -51,8 +51,12 @@ class AnalysisInterpreter(lit_components.Interpreter):
         return reads_text_with_ours(model, dataset)
 
     def config_spec(self) -> lit_types.Spec:
-        """The analysis's settings as controls."""
-        return form_of(self.analysis.settings)
+        """The analysis's settings as controls, and what is taken away from its figure."""
+        spec = form_of(self.analysis.settings)
+        if drawing.has_difference(self.analysis):
+            choices = get_args(drawing.Minus)
+            spec["minus"] = lit_types.CategoryLabel(default=choices[0], vocab=choices)
+        return spec
 
     def meta_spec(self) -> lit_types.Spec:
         """The browser's panels know by `figure` that one comes, and what it takes to make it; by
@@ -97,7 +101,7 @@ class AnalysisInterpreter(lit_components.Interpreter):
             inputs: the prompt, and where there is one, its counterpart.
             model: to look into.
             dataset: whose examples an analysis of data looks at.
-            config: settings, by name.
+            config: settings, by name, and `minus`: what is taken away from the figure.
             other_model: to compare with.
             file: a kind of file to make of it, see `drawing.FILES`; "" for the page's own.
 
@@ -108,7 +112,12 @@ class AnalysisInterpreter(lit_components.Interpreter):
         Raises:
             ValueError: a setting is not allowed, or the figure is too large for a page.
         """
-        settings = self.analysis.settings.read(config)
+        minus = config.get("minus", "nothing")
+        settings = self.analysis.settings.read({k: v for k, v in config.items() if k != "minus"})
+        if minus not in get_args(drawing.Minus) or (
+            minus != "nothing" and not drawing.has_difference(self.analysis)
+        ):
+            raise ValueError(f"minus is {minus!r}: this is nothing that {self.analysis.name} takes")
         of_data = "examples" in self.analysis.uses
         subject = Subject(
             model=model.loaded,
@@ -117,11 +126,11 @@ class AnalysisInterpreter(lit_components.Interpreter):
             other_model=None if other_model is None else other_model.loaded,
             examples=list(dataset.examples) if of_data else (),
         )
+        if minus != "nothing":
+            return self._difference(model, other_model, subject, settings, minus, file)
         if file:
             answer = self.analysis.answer(subject, settings)
-            content = drawing.to_file(self.analysis, answer, subject, settings, file)
-            data = base64.b64encode(content).decode()
-            return {"type": drawing.FILES[file], "data": data}
+            return _reply(drawing.to_file(self.analysis, answer, subject, settings, file), file)
         if self.analysis.cells is not None:
             _check_size(json_bytes(self.analysis.cells(subject, settings), top=10))
         python = snippet(model, self.analysis, subject, settings, other_model)
@@ -133,6 +142,28 @@ class AnalysisInterpreter(lit_components.Interpreter):
             latest = result
         assert latest is not None  # `results` raises where there is none
         return draw(latest)
+
+    def _difference(
+        self,
+        model: HookedTransformerLIT,
+        other_model: Optional[HookedTransformerLIT],
+        subject: Subject,
+        settings: Settings,
+        minus: drawing.Minus,
+        file: str,
+    ) -> dict[str, Any]:
+        grid = drawing.difference(self.analysis, subject, settings, minus)
+        if file:
+            return _reply(drawing.grid_to_file(grid, file), file)
+        assert subject.example is not None  # there was a figure of it
+        taken = other_model if minus == "other model" else None
+        return {
+            "grid": grid.to_json(),
+            "tokens": subject.model.tokens(subject.example),
+            "note": f"Less {grid.facts.get('minus prompt') or grid.facts.get('minus model')}.",
+            "unavailable": {},
+            "python": difference_snippet(model, self.analysis, subject, settings, taken),
+        }
 
     def _drawn(self, python: str, result: xr.Dataset) -> dict[str, Any]:
         figure = self.analysis.figure(result)
@@ -149,71 +180,13 @@ class AnalysisInterpreter(lit_components.Interpreter):
         return {"figure": json.loads(text), **reply}
 
 
+def _reply(content: bytes, file: str) -> dict[str, str]:
+    return {"type": drawing.FILES[file], "data": base64.b64encode(content).decode()}
+
+
 def _check_size(size: int) -> None:
     if size > MAX_FIGURE_BYTES:
         raise ValueError(
             f"the figure has about {size / 1e6:.0f} MB, too much for a page: show fewer layers "
             "(stride), or a shorter prompt"
         )
-
-
-def snippet(
-    model: HookedTransformerLIT,
-    analysis: Analysis,
-    subject: Subject,
-    settings: Settings,
-    other_model: Optional[HookedTransformerLIT] = None,
-) -> str:
-    """Python that draws the same figure.
-
-    Models are loaded as they were loaded here; for a model that was made elsewhere, that line is
-    left open.
-
-    Args:
-        model: of the page.
-        analysis: what was drawn.
-        subject: of what.
-        settings: with which settings.
-        other_model: that the figure compares with.
-    """
-    changed, of_model = settings.changed(), model.config.changed()
-    lines = ["import lit_tl", "", f"model = {_load(model, of_model)}"]
-    arguments = [repr(analysis.name), "model"]
-    if "example" in analysis.uses and subject.example is not None:
-        arguments.append(repr(_read(subject.example)))
-    if "counterpart" in analysis.uses and subject.counterpart is not None:
-        arguments.append(f"counterpart={_read(subject.counterpart)!r}")
-    if "other_model" in analysis.uses and other_model is not None:
-        lines.append(f"other_model = {_load(other_model, other_model.config.changed())}")
-        arguments.append("other_model=other_model")
-    if "examples" in analysis.uses:
-        most = getattr(settings, "max_prompts", len(subject.examples))
-        arguments.append(f"examples={[_read(example) for example in subject.examples[:most]]!r}")
-    arguments.append(_keywords(changed))
-    drawn = ", ".join(filter(None, arguments))
-    return "\n".join([*lines, f"figure = lit_tl.draw({drawn})", "figure.show()", ""])
-
-
-def _read(example: Example) -> dict[str, str]:
-    return {
-        name: example[name]
-        for name in _READ
-        if isinstance(example.get(name), str) and example[name]
-    }
-
-
-def _load(model: HookedTransformerLIT, changed: Mapping[str, Any]) -> str:
-    config = f"lit_tl.HookedTransformerLITConfig({_keywords(changed)})" if changed else ""
-    if model.loaded_with is None:
-        inside = ", ".join(filter(None, ["...", config]))
-        return f"lit_tl.HookedTransformerLIT({inside})  # ...: your model object"
-    given = model.loaded_with
-    rest = {
-        key: value for key, value in given.items() if key != "model_name" and value != "float32"
-    }
-    inside = ", ".join(filter(None, [repr(given["model_name"]), config, _keywords(rest)]))
-    return f"lit_tl.HookedTransformerLIT.from_pretrained({inside})"
-
-
-def _keywords(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in values.items())

@@ -14,7 +14,17 @@ from lit_tl.analyses.lens_reading import read
 from lit_tl.data.tasks import read_task
 from lit_tl.figures.grid import Grid
 from lit_tl.figures.tokens import visible
-from tests.browser.conftest import Watched, card_at, open_lens, open_page, save, select_first, until
+from tests.browser.conftest import (
+    Watched,
+    answered,
+    card_at,
+    open_lens,
+    open_page,
+    save,
+    select_first,
+    tab,
+    until,
+)
 from tests.live_server import LitServer
 
 DRAWN = ".figure[aria-busy=false] .grid .view canvas"
@@ -203,6 +213,37 @@ def test_a_pinned_prompt_and_another_model_are_compared(
     assert np.allclose([float(row[5]) for row in rows_of(selected)], 0, atol=1e-5), (
         "the same model says the same"
     )
+
+
+def test_the_difference_from_a_pinned_prompt_is_drawn(
+    watched: Watched, default_server: LitServer, bundled: HookedTransformerLIT
+) -> None:
+    page: Any = watched.page
+    open_page(page, default_server, "?dataset=ioi")
+    select_first(page)
+    page.locator("lit-main-toolbar").get_by_text("Pin datapoint").first.click()
+    page.locator("lit-data-table tbody tr").nth(3).click()
+    open_lens(page)
+    panel = page.locator("lit-tl-lens-module").last
+    panel.locator(DRAWN).first.wait_for()
+    expected = {}
+    for name in ("Lens", "Attention"):
+        figures = [lit_tl.draw(name, bundled, EXAMPLES[i]) for i in (3, 0)]
+        one, other = (figure for figure in figures if isinstance(figure, Grid))
+        expected[name] = one.minus(other).parts[0].values
+    with answered(page, "/get_analysis", "Lens") as answer:
+        panel.get_by_label("minus", exact=True).select_option("pinned prompt")
+    assert answer.value.status == 200
+    panel.locator(".legend", has_text="entropy, difference").wait_for()
+    card = card_at(panel.locator(".grid .view"), 4, 2)
+    said = float(card.locator("b").first.inner_text().replace(",", ""))
+    assert said == pytest.approx(expected["Lens"][2, 4], rel=2e-3, abs=1e-3)
+    tab(page, "Attention")
+    attention = page.locator("lit-tl-attention-module").last
+    attention.locator(".large .grid .view").wait_for()
+    attention.get_by_label("Minus", exact=True).select_option("pinned prompt")
+    attention.locator(".large .legend", has_text="attention, difference").wait_for()
+    watched.check()
 
 
 def test_a_saved_page_and_a_notebooks_cell_work_without_a_server(

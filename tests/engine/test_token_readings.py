@@ -40,6 +40,7 @@ def test_pieces_are_the_whole(
     family: str, models: dict[str, HookedTransformerLIT], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = models[family].loaded.runner
+    monkeypatch.setattr(token_readings, "_PRODUCT_BYTES", 4 * runner.shape.d_vocab * 7)
     monkeypatch.setattr(token_readings, "_PIECE_BYTES", 4 * runner.shape.d_vocab * 3)
     (whole,) = runner.run(PROMPTS)
     (pieces,) = runner.run(PROMPTS, logits=ReadTokens(top=4))

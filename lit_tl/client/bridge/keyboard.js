@@ -1,7 +1,7 @@
 // @ts-check
 /** LIT's tabs and tables by keyboard, and the list of keys. */
 import {el, focusOne, stepTo} from '../dom.js';
-import {restyle} from './template.js';
+import {onUpdate, restyle} from './template.js';
 
 const FOCUS = ':focus-visible { outline: 2px solid #00777b; outline-offset: -2px; }';
 /** @type {[string, string][]} */
@@ -17,34 +17,30 @@ const KEYS = [
 ];
 
 export function mendKeyboard() {
-  onUpdate('lit-modules', (host) =>
+  onUpdate('lit-modules', (host) => {
+    focusShows(host);
     steppable([...host.renderRoot.querySelectorAll('.tab')], {
       role: 'tab',
       chosen: (tab) => tab.classList.contains('selected'),
-    }),
-  );
-  onUpdate('lit-data-table', (host) =>
+    });
+  });
+  onUpdate('lit-data-table', (host) => {
+    focusShows(host);
     steppable([...host.renderRoot.querySelectorAll('tbody tr')], {
       role: 'row',
       chosen: (row) => row.classList.contains('selected') || row.classList.contains('primary'),
-    }),
-  );
+    });
+  });
   listKeys();
 }
 
-/** @param {string} tag @param {(host: any) => void} then */
-function onUpdate(tag, then) {
-  const element = customElements.get(tag)?.prototype;
-  if (!element) return;
-  const {updated} = element;
-  /** @type {WeakSet<object>} */
-  const styled = new WeakSet();
-  element.updated = /** @this {any} */ function (/** @type {unknown[]} */ ...args) {
-    updated?.apply(this, args);
-    if (!styled.has(this)) restyle(this, FOCUS);
-    styled.add(this);
-    then(this);
-  };
+/** @type {WeakSet<object>} */
+const styled = new WeakSet();
+
+/** @param {any} host */
+function focusShows(host) {
+  if (!styled.has(host)) restyle(host, FOCUS);
+  styled.add(host);
 }
 
 /**

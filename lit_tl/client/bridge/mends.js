@@ -3,11 +3,11 @@
 import {el} from '../dom.js';
 import {stopperOfLatest} from '../jobs.js';
 import {sentenceOf} from '../reach.js';
-import {restyle} from './template.js';
 
 /** @param {any} Base  of LIT's modules */
 export function mendModules(Base) {
   drawGeneratedTextWhenItIsThere();
+  projectAtOnce();
   stopWhatIsNotWantedAnyMore(Base);
 }
 
@@ -76,12 +76,6 @@ export function mendLayout() {
   if (typeof render !== 'function') return;
   /** @type {unknown} */
   let applied = null;
-  const {updated} = modules;
-  modules.updated = /** @this {any} */ function (/** @type {unknown[]} */ ...args) {
-    updated?.apply(this, args);
-    if (this.renderRoot.querySelector('style.lit-tl')) return;
-    restyle(this, '.tab { padding-left: 9px !important; padding-right: 9px !important; }');
-  };
   modules.render = /** @this {any} */ function () {
     const declared = this.modulesService?.declaredLayout;
     if (declared && declared !== applied) {
@@ -108,5 +102,19 @@ function drawGeneratedTextWhenItIsThere() {
   module.updateSelection = async function (/** @type {unknown} */ input) {
     await update.call(this, input);
     this.requestUpdate();
+  };
+}
+
+/**
+ * The Embeddings module begins with UMAP, which takes seconds for what PCA shows at once. Here it
+ * begins with PCA, and UMAP is a choice.
+ */
+function projectAtOnce() {
+  const module = customElements.get('embeddings-module')?.prototype;
+  const first = module?.firstUpdated;
+  if (typeof first !== 'function') return;
+  module.firstUpdated = /** @this {any} */ function (/** @type {unknown[]} */ ...args) {
+    if (this.projectorChoices?.pca) this.projectorName = 'pca';
+    first.apply(this, args);
   };
 }

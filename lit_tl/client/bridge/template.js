@@ -11,3 +11,17 @@ export function restyle(element, style) {
   text.textContent = style;
   element.renderRoot.append(text);
 }
+
+/**
+ * Something to do whenever elements of LIT have been drawn.
+ * @param {string} tag @param {(host: any) => void} then
+ */
+export function onUpdate(tag, then) {
+  const element = customElements.get(tag)?.prototype;
+  if (!element) return;
+  const {updated} = element;
+  element.updated = /** @this {any} */ function (/** @type {unknown[]} */ ...args) {
+    updated?.apply(this, args);
+    then(this);
+  };
+}

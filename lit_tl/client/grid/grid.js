@@ -38,7 +38,7 @@ export class Grid {
     const control = choice('First token', FIRST, this.first, (value) => {
       this.first = /** @type {First} */ (value);
       keep(this.first);
-      this.#colour();
+      this.colour();
     });
     this.box = el(
       'div',
@@ -57,28 +57,33 @@ export class Grid {
         }),
     );
     this.#matrices.append(...this.#views.map(({figure}) => figure));
-    this.#colour();
+    this.leave = this.link.enter(this);
   }
 
-  /** Parts with the same colours share a scale; each scale has a legend. */
-  #colour() {
-    /** @type {Map<string, number[]>} */
-    const scales = new Map();
-    this.parts.forEach(({colours: {name, kind, table: text}}, i) => {
-      const key = `${name}\0${kind}\0${text}`;
-      scales.set(key, [...(scales.get(key) ?? []), i]);
-    });
+  /**
+   * Parts with the same colours share a scale, those of linked grids among them; each scale has a
+   * legend.
+   */
+  colour() {
+    const linked = [...this.link.grids].flatMap(({parts}) => parts);
     const legends = [];
-    for (const places of scales.values()) {
-      const parts = places.map((i) => this.parts[i]);
-      const shown = span(parts, this.first);
-      for (const i of places) this.#views[i].colour(shown, this.first === 'hidden');
-      legends.push(legend(parts[0].colours, shown));
+    for (const key of new Set(this.parts.map(scaleOf))) {
+      const shown = span(
+        linked.filter((part) => scaleOf(part) === key),
+        this.first,
+      );
+      const own = [...this.parts.keys()].filter((i) => scaleOf(this.parts[i]) === key);
+      for (const i of own) this.#views[i].colour(shown, this.first === 'hidden');
+      legends.push(legend(this.parts[own[0]].colours, shown));
     }
     this.#legends.replaceChildren(...legends);
   }
 
   close() {
+    this.leave();
     for (const view of this.#views) view.close();
   }
 }
+
+/** @param {import('./data.js').Part} part */
+const scaleOf = ({colours: {name, kind, table}}) => `${name}\0${kind}\0${table}`;

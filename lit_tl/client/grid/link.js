@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * What grids that stand beside each other share: the cell that is pointed at or held, and the
- * window.
+ * What grids that stand beside each other share: the cell that is pointed at or held, the window,
+ * and the scale of their colours.
+ * @typedef {{parts: import('./data.js').Part[], colour: () => void}} Coloured
  * @typedef {{cell: import('./card.js').Cell|null, held: boolean, by: object|null}} Pointed
  */
 export class Link {
@@ -10,6 +11,20 @@ export class Link {
   #listeners = new Set(/** @type {((kind: 'cell'|'window', by: object) => void)[]} */ ([]));
   /** @type {{left: number, top: number, cellWidth: number, cellHeight: number}|null} */
   window = null;
+
+  /** @type {Set<Coloured>} */
+  grids = new Set();
+
+  /** A grid comes: nothing is pointed at any more. @param {Coloured} grid */
+  enter(grid) {
+    this.pointed = {cell: null, held: false, by: null};
+    this.grids.add(grid);
+    for (const each of this.grids) each.colour();
+    return () => {
+      this.grids.delete(grid);
+      for (const each of this.grids) each.colour();
+    };
+  }
 
   /** @param {(kind: 'cell'|'window', by: object) => void} listener */
   join(listener) {
@@ -29,4 +44,17 @@ export class Link {
     this.window = {left: x / cellWidth, top: y / cellHeight, cellWidth, cellHeight};
     for (const listener of this.#listeners) listener('window', by);
   }
+}
+
+/** @type {Map<string, Link>} */
+const links = new Map();
+
+/**
+ * The link of grids in panels beside each other.
+ * @param {string} name  of what they show
+ */
+export function linkOf(name) {
+  const link = links.get(name) ?? new Link();
+  links.set(name, link);
+  return link;
 }

@@ -6,7 +6,7 @@ import {copy, save} from '../files.js';
 import {table} from '../grid/colours.js';
 import {buffer} from '../grid/data.js';
 import {Grid} from '../grid/grid.js';
-import {Link} from '../grid/link.js';
+import {linkOf} from '../grid/link.js';
 import {sentenceOf} from '../reach.js';
 import {Latest} from '../request.js';
 import * as target from '../target.js';
@@ -24,6 +24,7 @@ import {number} from '../tokens.js';
  */
 const FILES = ['svg', 'pdf', 'png', 'csv', 'json'];
 const DRAWN = ['one head', 'heads of the layer', 'mean of the layer', 'mean of all layers'];
+const MINUS = ['nothing', 'pinned prompt', 'other model'];
 
 class AttentionPanel {
   #latest = new Latest();
@@ -85,6 +86,7 @@ class AttentionPanel {
     this.#latest.drop();
     this.#large.drop();
     for (const grid of this.#grids) grid.close();
+    this.#text?.close();
     this.#grids = [];
   }
 
@@ -101,7 +103,14 @@ class AttentionPanel {
     const head = Number(kept.head) < n_heads ? Number(kept.head) : 0;
     const heads = DRAWN.includes(String(kept.heads)) ? String(kept.heads) : DRAWN[0];
     const score = String(kept.score) in scores ? String(kept.score) : Object.keys(scores)[0];
-    return {layer, head, heads, value_weighted: kept.value_weighted === true, score};
+    const minus = this.#minus.includes(String(kept.minus)) ? String(kept.minus) : MINUS[0];
+    return {layer, head, heads, value_weighted: kept.value_weighted === true, score, minus};
+  }
+
+  /** What there is to take away. */
+  get #minus() {
+    const there = [true, this.host.pinned(), this.host.otherModels().length];
+    return MINUS.filter((_, i) => there[i]);
   }
 
   /** @param {Record<string, unknown>} changes */
@@ -113,7 +122,7 @@ class AttentionPanel {
 
   #drawToolbar() {
     const {scores} = /** @type {Overview} */ (this.#overview);
-    const {heads, score, value_weighted} = this.#chosen;
+    const {heads, score, value_weighted, minus} = this.#chosen;
     const button = (/** @type {string} */ text, /** @type {() => unknown} */ onclick) =>
       el('button', {type: 'button', onclick}, text);
     keepingFocus(this.#toolbar, () =>
@@ -124,6 +133,7 @@ class AttentionPanel {
         }),
         choice('Draw', DRAWN, heads, (value) => this.#change({heads: value})),
         toggle('Value-weighted', value_weighted, (on) => this.#change({value_weighted: on})),
+        choice('Minus', this.#minus, minus, (value) => this.#change({minus: value})),
         menu(
           'Save',
           FILES.map((file) => button(file.toUpperCase(), () => this.#download(file))),
@@ -140,6 +150,7 @@ class AttentionPanel {
     this.#grids[0]?.close();
     const {score} = this.#chosen;
     this.#grids[0] = new Grid(grids[score], {
+      link: linkOf('Attention: heads'),
       choose: ({row, column}) => this.#change({layer: layers[row], head: column}),
       chosen: () => {
         const {layer, head} = this.#chosen;
@@ -206,14 +217,17 @@ class AttentionPanel {
   /** @param {View} view @param {string} [file] */
   #ask(view, file = '') {
     const {score, ...settings} = this.#chosen;
-    return this.host.analyze('Attention', settings, view, {file});
+    const counterpart = settings.minus === 'pinned prompt' ? this.host.pinned() : null;
+    const otherModel = settings.minus === 'other model';
+    return this.host.analyze('Attention', settings, view, {file, counterpart, otherModel});
   }
 
   /** @param {import('../analysis_panel.js').Drawing} drawing */
   #showMatrix({grid, tokens}) {
     if (!grid) return;
     this.#grids[1]?.close();
-    const link = new Link();
+    this.#text?.close();
+    const link = linkOf('Attention: map');
     const {model, example} = /** @type {any} */ (this.#view);
     this.#grids[1] = new Grid(grid, {
       link,

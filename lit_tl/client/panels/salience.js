@@ -65,7 +65,8 @@ function picture({grid, tokens}, choose) {
     button.style.color = ink(part, shown, value);
     button.setAttribute('aria-label', `${tokens[pos]}: ${number(value, 4)} ${colours.unit}`);
   });
-  const order = [...values.keys()].sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]));
+  const known = [...values.keys()].filter((pos) => !Number.isNaN(values[pos]));
+  const order = known.sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]));
   return el(
     'div',
     {className: 'salience'},
@@ -82,6 +83,7 @@ function picture({grid, tokens}, choose) {
  * @param {number} value
  */
 function css(part, shown, value) {
+  if (Number.isNaN(value)) return '#eceff1';
   const pixel = table(part.colours.table)[Math.round(255 * share(part.colours, shown, value))];
   return `rgb(${pixel & 255}, ${(pixel >> 8) & 255}, ${(pixel >> 16) & 255})`;
 }
