@@ -38,10 +38,10 @@ class AttentionSettings(Settings):
     )
 
 
-def _cells(subject: Subject, settings: AttentionSettings) -> int:
+def _cells(subject: Subject, settings: AttentionSettings) -> tuple[int, int]:
     matrices = subject.model.runner.shape.n_heads if settings.heads == "heads of the layer" else 1
     tokens = len(subject.model.prompt(subject.need_example()).ids)
-    return matrices * tokens * tokens
+    return matrices * tokens * tokens, 0
 
 
 @analysis("Attention", figure=attention_grids, tab="Attention", cells=_cells)

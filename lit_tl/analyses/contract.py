@@ -167,8 +167,9 @@ Use = Literal["example", "counterpart", "other_model", "examples"]
 Drawn = Union[go.Figure, Grid]
 Figure = Callable[[xr.Dataset], Drawn]
 Tab = Literal["Figures", "Lens", "Attention", "Salience"]
-Cells = Callable[[Subject, Any], int]
-"""How many cells the figure of a subject with these settings will have."""
+Cells = Callable[["Subject", Any], tuple[int, int]]
+"""How many cells the figure of a subject with these settings will have, and how many tokens stand
+in each."""
 
 
 def _own_copy(result: xr.Dataset) -> xr.Dataset:

@@ -52,10 +52,10 @@ class LensGridSettings(LensSettings):
     stride: int = setting(1, "Show every so many layers, and the last.", low=1, high=64)
 
 
-def _cells(subject: Subject, settings: LensGridSettings) -> int:
+def _cells(subject: Subject, settings: LensGridSettings) -> tuple[int, int]:
     rows = len(strided(subject.model.runner.shape.n_layers + 1, settings.stride))
     lenses = 1 if settings.beside == "nothing" else 2
-    return rows * lenses * len(subject.model.prompt(subject.need_example()).ids)
+    return rows * lenses * len(subject.model.prompt(subject.need_example()).ids), _TOP_K
 
 
 @analysis(
@@ -76,7 +76,7 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
     if settings.beside != "nothing":
         readings.append(first.through(model, settings.beside, against))
     rows = strided(model.runner.shape.n_layers + 1, settings.stride)
-    turns, read = in_turn(rows, _cells(subject, settings)), set[int]()
+    turns, read = in_turn(rows, _cells(subject, settings)[0]), set[int]()
     for turn in turns:
         with jobs.current().part(len(read) / len(rows), (len(read) + len(turn)) / len(rows)):
             for reading in jobs.each(readings):

@@ -211,6 +211,14 @@ def does_not_fit(name: str, length: int, needed: int, device: torch.device) -> O
     )
 
 
+def no_room() -> OutOfMemory:
+    """The error for work that came to the end of memory behind a pass that fitted."""
+    return OutOfMemory(
+        f"this takes more memory than there is ({said(free_on_cpu())} are free now): ask for less "
+        "at once, or shorten the prompt"
+    )
+
+
 _GUARD = threading.Lock()
 _SAID: set[tuple[str, int]] = set()
 

@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 import torch
 from jaxtyping import Float, Int
 
+from lit_tl.engine import memory
 from lit_tl.lens import measures
 from lit_tl.lens.fused_readout import LinearReadout
 from lit_tl.lens.unembed import Unembed
@@ -156,11 +157,11 @@ class Reader:
         self._columns = _GPU_COLUMNS if self._on_gpu else _COLUMNS
         d_vocab = linear.weight.shape[0]
         self._width = -(-d_vocab // _GROUP) * _GROUP
-        bytes_ = _GPU_BYTES if self._on_gpu else _BYTES
+        device = linear.weight.device
+        bytes_ = min(_GPU_BYTES if self._on_gpu else _BYTES, memory.free_on(device) // 4)
         self.most_rows = max(16, bytes_ // (4 * self._width))
         if not self._on_gpu:
             self.most_rows = min(self.most_rows, _MOST_ROWS)
-        device = linear.weight.device
         # Reused: new memory of this size would come from the kernel page by page each time.
         self._logits = torch.empty(self.most_rows, self._width, device=device)
         self._logits[:, d_vocab:] = -torch.inf

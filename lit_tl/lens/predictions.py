@@ -8,8 +8,9 @@ from typing import Iterator, Optional, Sequence
 import torch
 from jaxtyping import Float
 
-from lit_tl.engine import jobs
+from lit_tl.engine import jobs, memory
 from lit_tl.lens import blockwise
+from lit_tl.lens.fused_readout import LinearReadout
 from lit_tl.lens.lenses import Lens, lens_index
 
 BatchIndex = int | slice | tuple[int | slice, ...]
@@ -161,12 +162,34 @@ class LensPredictions(Predictions):
         Returns:
             `[..., row, pos, ...]` by name, on the CPU; None where these predictions can't be read
             so.
+
+        Raises:
+            lit_tl.engine.memory.OutOfMemory: the hidden states do not fit.
         """
         linear = None
         if self.final is not None and self.masked is None:
             linear = blockwise.linear_readout(self.lens.unembed, in_bfloat16=self.in_bfloat16)
         if linear is None:
             return None
+        try:
+            return self._block_by_block(linear, plan, rows, targets, anti_targets)
+        except (RuntimeError, MemoryError) as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            free = memory.said(memory.free_on(linear.weight.device))
+            raise memory.OutOfMemory(
+                f"a lens over {self.n_pos} tokens does not fit into the {free} of memory that are "
+                "free: shorten the prompt, or show fewer layers (stride)"
+            ) from error
+
+    def _block_by_block(
+        self,
+        linear: LinearReadout,
+        plan: blockwise.Plan,
+        rows: Sequence[int],
+        targets: Optional[torch.Tensor],
+        anti_targets: Optional[torch.Tensor],
+    ) -> Optional[dict[str, torch.Tensor]]:
         flat = self._flat()
         last = self.n_rows - 1
         read = [*rows] if rows[-1] == last else [*rows, last]  # the model's row is compared with

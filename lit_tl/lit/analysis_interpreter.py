@@ -132,7 +132,7 @@ class AnalysisInterpreter(lit_components.Interpreter):
             answer = self.analysis.answer(subject, settings)
             return _reply(drawing.to_file(self.analysis, answer, subject, settings, file), file)
         if self.analysis.cells is not None:
-            _check_size(json_bytes(self.analysis.cells(subject, settings), top=10))
+            _check_size(json_bytes(*self.analysis.cells(subject, settings)))
         python = snippet(model, self.analysis, subject, settings, other_model)
         draw = functools.partial(self._drawn, python)
         offer, latest = jobs.current().offer, None

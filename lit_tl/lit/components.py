@@ -44,4 +44,4 @@ def generators() -> Mapping[str, lit_components.Generator]:
 
 def lit_metrics() -> Mapping[str, lit_components.Metrics]:
     """Metrics over a data set or a slice of it."""
-    return {"language model": metrics.LanguageModelMetrics()}
+    return {"LM": metrics.LanguageModelMetrics()}

@@ -16,6 +16,7 @@ from absl import logging
 from lit_nlp.lib import serialize, utils
 from werkzeug import wrappers
 
+from lit_tl.engine import memory
 from lit_tl.engine.jobs import Cancelled, WouldWait, answering_at_once
 from lit_tl.server import replies
 from lit_tl.server.job_board import JobBoard, Outcome, RunningJob, Task, TooManyJobs
@@ -213,6 +214,9 @@ def _outcome(path: str, work: Callable[[], bytes]) -> Outcome:
     except Cancelled:
         raise
     except Exception as error:  # noqa: BLE001  (the job's outer edge: whatever failed must be answered)
+        if memory.is_out_of_memory(error):  # in what stands on the runner, which says it itself
+            logging.warning("request %s ran out of memory", path, exc_info=error)
+            error = memory.no_room()
         return _failure(path, error)
 
 

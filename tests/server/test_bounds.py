@@ -5,7 +5,9 @@ import time
 from typing import Any
 
 import pytest
+import torch
 
+from lit_tl.server import job_requests
 from tests.live_server import LitServer
 from tests.server.raw_requests import ask, exchange
 
@@ -118,3 +120,10 @@ def test_sizes_of_chunks(server: LitServer, size: bytes) -> None:
 def resident_mb(server: LitServer) -> float:
     with open(f"/proc/{server.process.pid}/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
+
+
+def test_work_that_runs_out_of_memory_is_refused_in_a_sentence() -> None:
+    outcome = job_requests._outcome("/get_generated", lambda: bytes(torch.empty(2**48).numpy()))
+    assert outcome.status == 400
+    assert b"this takes more memory than there is (" in outcome.body
+    assert b"ask for less at once, or shorten the prompt" in outcome.body
