@@ -59,8 +59,11 @@ def take(page: sync_api.Page) -> None:
     lens(page)
     picture("lens")
     tab(page, "Salience")
-    page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()
+    page.locator("lit-tl-salience-module .salience .token").first.wait_for()
     picture("salience")
+    tab(page, "Salience Maps")
+    page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()
+    picture("salience_maps")
     tab(page, "Sequence Salience")
     page.locator("sequence-salience-chips .salient-token").last.click()
     picture("sequence_salience")
@@ -75,8 +78,21 @@ def take(page: sync_api.Page) -> None:
     tab(page, "Metrics")
     page.locator("metrics-module", has_text="answer_accuracy").first.wait_for()
     picture("metrics")
+    beside(page)
+    picture("beside")
     page.get_by_text("Configure").first.click()
     picture("configure")
+
+
+def beside(page: sync_api.Page) -> None:
+    """The Attention tab with a pinned prompt beside another, and their difference."""
+    page.locator("lit-main-toolbar").get_by_text("Pin datapoint").first.click()
+    page.locator("lit-data-table tbody tr").nth(3).click()
+    tab(page, "Attention")
+    panel = page.locator("lit-tl-attention-module").last
+    panel.locator(".large .grid .view").wait_for()
+    panel.get_by_label("Minus", exact=True).select_option("pinned prompt")
+    panel.locator(".large .legend", has_text="difference").wait_for()
 
 
 def attention(page: sync_api.Page) -> None:
