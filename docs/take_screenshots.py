@@ -55,6 +55,7 @@ def take(page: sync_api.Page) -> None:
     picture("predictions")
     predictions.get_by_text("Clear").click()
     attention(page)
+    page.locator("lit-tl-attention-module .text-view .token").last.hover()
     picture("attention")
     lens(page)
     picture("lens")
@@ -71,9 +72,9 @@ def take(page: sync_api.Page) -> None:
         tab(page, name)
         picture(name.lower().replace(" ", "_"))
     tab(page, "Counterfactuals")
-    swap = page.locator("generator-module lit-interpreter-controls", has_text="Swap names").first
-    swap.locator(".expansion-header").click()
-    swap.locator("button.filled-button").click()
+    shuffle = page.locator("generator-module lit-interpreter-controls", has_text="Shuffle").first
+    shuffle.locator(".expansion-header").click()
+    shuffle.locator("button.filled-button").click()
     picture("counterfactuals")
     tab(page, "Metrics")
     page.locator("metrics-module", has_text="answer_accuracy").first.wait_for()
@@ -100,7 +101,6 @@ def attention(page: sync_api.Page) -> None:
     tab(page, "Attention")
     panel = page.locator("lit-tl-attention-module")
     panel.locator(".strip .head").nth(3).click()
-    panel.locator(".text-view .token").last.hover()
 
 
 def lens(page: sync_api.Page) -> None:

@@ -8,9 +8,9 @@ const STYLE = `
 #outer-container { --right-column-min-section-content-height: 132px; min-width: 640px; }
 #lower-right .components-group-holder { --top-offset: calc(var(--tab-bar-height) + 24px); }
 :host([folded]) #left-column, :host([folded]) #left-column + .expander { display: none; }
-.tab { padding-left: 9px !important; padding-right: 9px !important; flex: none; }
+.tab { padding-left: 7px !important; padding-right: 7px !important; flex: none; }
 #center-bar .tabs-container { flex: 0 1 auto; min-width: 0; overflow-x: auto; scrollbar-width: none; }
-#center-bar #drag-container { flex: 1 0 40px; }
+#center-bar #drag-container { flex: 1 0 32px; }
 @media (max-width: 1100px) {
   #center-bar .tab { padding-left: 5px !important; padding-right: 5px !important; font-size: 12px; }
 }
