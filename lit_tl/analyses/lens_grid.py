@@ -76,14 +76,19 @@ def lens_grid(subject: Subject, settings: LensGridSettings) -> Iterator[xr.Datas
     if settings.beside != "nothing":
         readings.append(first.through(model, settings.beside, against))
     rows = strided(model.runner.shape.n_layers + 1, settings.stride)
+    off = ""
     turns, read = in_turn(rows, _cells(subject, settings)[0]), set[int]()
     for turn in turns:
         with jobs.current().part(len(read) / len(rows), (len(read) + len(turn)) / len(rows)):
             for reading in jobs.each(readings):
                 reading.fill(model, statistic, rows, turn)
+            off = off or rounding(
+                first.trajectory, statistic, settings.unembed_in, settings.statistic
+            )
         read.update(turn)
         said = "" if len(read) == len(rows) else f"{len(read)} of {len(rows)} rows so far."
-        yield _result(model, settings, statistic, readings, rows, against, said)
+        notes = (off, _note(against, settings, statistic), said)
+        yield _result(model, settings, statistic, readings, rows, notes)
 
 
 def in_turn(rows: Sequence[int], cells: int) -> list[list[int]]:
@@ -105,20 +110,16 @@ def _result(
     statistic: Declared,
     readings: Sequence["_Reading"],
     rows: Sequence[int],
-    against: "Against",
-    unfinished: str,
+    more: Sequence[str],
 ) -> xr.Dataset:
     axes = ("lens", "layer", "position")
     top_ids = np.stack([reading.ids for reading in readings])
     prompt = readings[0].prompt
     said = readings[0].said
-    measure = getattr(measures, statistic.function)
     notes = [
-        rounding(readings[0].trajectory, measure, settings.unembed_in, settings.statistic),
         model.lenses.note,
         f"{said[0].upper()}{said[1:]}." if said else "",
-        _note(against, settings, statistic),
-        unfinished,
+        *more,
     ]
     strings = _strings(model, np.concatenate([top_ids.ravel(), prompt]))
     top, tokens = strings[: top_ids.size].reshape(top_ids.shape), strings[top_ids.size :]

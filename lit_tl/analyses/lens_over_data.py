@@ -19,12 +19,13 @@ from lit_tl.analyses.lens_reading import (
     rounding,
     unavailable,
 )
+from lit_tl.engine import jobs
 from lit_tl.engine.requests import Batch
 from lit_tl.engine.targets import said_of_several
 from lit_tl.figures.lens import band_over_layers
 from lit_tl.lens import measures
 from lit_tl.lens.statistics import OF_PAGE, Single
-from lit_tl.lens.sweeps import observed
+from lit_tl.lens.sweeps import kept, observed
 from lit_tl.lens.trajectory import PredictionTrajectory
 from lit_tl.settings import setting
 
@@ -53,16 +54,18 @@ def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator
     off = ""
     several, read, due = 0, 0, 1
     for batch in model.runner.run(
-        prompts, observe=observed(model.runner, settings.residual_component), logits="none"
+        prompts,
+        observe=observed(model.runner, settings.residual_component),
+        logits=kept(model.runner),
     ):
-        trajectory = PredictionTrajectory.from_batch(lens, batch, settings.residual_component)
-        trajectory = trajectory.unembedded_in(settings.unembed_in)
-        if "targets" in statistic.needs:
-            several += _set_targets(trajectory, model, [chosen[i] for i in batch.index], batch)
-        values.append(trajectory.sweep(reduces)["values"])
-        off = off or rounding(
-            trajectory, reduces["values"], settings.unembed_in, settings.statistic
-        )
+        share = len(batch.prompts) / len(prompts)
+        with jobs.current().part(read / len(prompts), read / len(prompts) + share):
+            trajectory = PredictionTrajectory.from_batch(lens, batch, settings.residual_component)
+            if "targets" in statistic.needs:
+                several += _set_targets(trajectory, model, [chosen[i] for i in batch.index], batch)
+            trajectory = trajectory.unembedded_in(settings.unembed_in)
+            values.append(trajectory.sweep(reduces)["values"])
+            off = off or rounding(trajectory, statistic, settings.unembed_in, settings.statistic)
         read += len(batch.prompts)
         if read >= due and read < len(chosen):
             due = 2 * read

@@ -1,7 +1,7 @@
 """What all lens analyses share: a model, an example and a lens make a trajectory."""
 
 import dataclasses
-from typing import Any, Literal, Optional, Sequence, get_args
+from typing import Literal, Optional, Sequence, get_args
 
 import numpy as np
 import torch
@@ -9,7 +9,11 @@ import torch
 from lit_tl.analyses.contract import Example, LoadedModel
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.targets import said_of_several
+from lit_tl.lens import measures
+from lit_tl.lens.blockwise import linear_readout
 from lit_tl.lens.fused_readout import half_products
+from lit_tl.lens.predictions import LensPredictions
+from lit_tl.lens.statistics import Declared
 from lit_tl.lens.streams import ResidualComponent
 from lit_tl.lens.trajectory import PredictionTrajectory
 from lit_tl.settings import Settings, setting
@@ -138,11 +142,20 @@ def unavailable(model: LoadedModel) -> dict[str, dict[str, str]]:
 
 
 def rounding(
-    trajectory: PredictionTrajectory, measure: Any, unembed_in: UnembedIn, name: str
+    trajectory: PredictionTrajectory, statistic: Declared, unembed_in: UnembedIn, name: str
 ) -> str:
     """How far off bfloat16 makes a statistic, measured at a few positions, as words."""
     if unembed_in == "float32":
         return ""
+    of = trajectory.predictions
+    if (
+        "other" in statistic.needs
+        or not isinstance(of, LensPredictions)
+        or of.final is None
+        or linear_readout(of.lens.unembed) is None
+    ):
+        return "In float32: this is no statistic of one product with the unembedding."
+    measure = getattr(measures, statistic.function)
     few = trajectory.slice_sequence(slice(0, _CHECKED))
     exact, rounded = (
         few.unembedded_in(dtype).sweep({"values": measure})["values"]

@@ -72,8 +72,14 @@ export class AnalysisPanel {
 
   close() {
     this.#latest.drop();
-    this.#grid?.close();
+    this.#forget();
     this.resized.disconnect();
+  }
+
+  /** The grid that was drawn: others share its scale no longer. */
+  #forget() {
+    this.#grid?.close();
+    this.#grid = null;
   }
 
   /** Under which the address keeps this panel's settings. */
@@ -129,6 +135,7 @@ export class AnalysisPanel {
     const {example} = view;
     if (!example) {
       this.#latest.drop();
+      this.#forget();
       this.#content.setAttribute('aria-busy', 'false');
       this.#place.empty(
         view.pinned ? 'Pin a prompt to compare it here.' : 'Select a prompt to draw it.',
@@ -140,6 +147,7 @@ export class AnalysisPanel {
     this.#latest.run(() => this.#ask(view), {
       loading: () => this.#place.loading(`Computing ${name}.`),
       failed: (sentence) => {
+        this.#forget();
         this.#content.setAttribute('aria-busy', 'false');
         this.#place.failed(sentence);
       },
@@ -177,8 +185,7 @@ export class AnalysisPanel {
     const {grid, figure, note, python, unavailable} = drawing;
     this.#unavailable[this.#chosen.name] = unavailable;
     this.#drawControls(...this.#buttons(grid ? GRID_FILES : PLOT_FILES, python));
-    this.#grid?.close();
-    this.#grid = null;
+    this.#forget();
     if (note) this.#said.append(` ${note}`);
     if (this.own.picture) {
       this.#place.done(this.own.picture(drawing, (pos) => this.#choose(drawing, example, pos)));

@@ -51,6 +51,10 @@ class Readout:
     name: str
     lock: Union[Turns, GivingWay]
 
+    def alone(self) -> contextlib.AbstractContextManager[Any]:
+        """Inside, nothing else computes on the model's device: for products with `weight`."""
+        return self.lock
+
     def normed(
         self, h: Float[torch.Tensor, "*batch d_model"]
     ) -> Float[torch.Tensor, "*batch d_in"]:

@@ -90,6 +90,14 @@ class Runner:
         readout: Readout = state.readout
         return readout
 
+    def output_is_read_out(self) -> bool:
+        """Whether the logits are what `readout` makes of the last residual: nothing is changed
+        behind it, and no user has hooked the model."""
+        if any(each.site.component == "unembed_in" for each in self.interventions):
+            return False
+        with tree_state(self.model).lock:
+            return not hooks_of_users(self._walk)
+
     def opening(self, prepend_bos: Optional[bool] = None) -> Opening:
         """What comes in front of a text; see `opening_of`."""
         adapter = self._adapter
@@ -254,7 +262,9 @@ class Runner:
         device = first.device
         needs = memory.Needs(
             gradients=request.gradients is not None,
-            logits=request.logits == "all" or request.gradients is not None,
+            logits=request.logits == "all"
+            or request.gradients is not None
+            or (isinstance(request.logits, ReadTokens) and not self._reads_tokens()),
             observe=request.observe,
             bytes_of_number=max(2, first.element_size()),
             fused_attention=not state.twin_of or state.twin is not None,
@@ -284,18 +294,15 @@ class Runner:
         tree = self._tree(placed, [*sites, *(request.gradients.at if request.gradients else ())])
         places = range(len(prompts)) if index is None else index
         batch = Batch(index=places, prompts=prompts, tree=tree)
-        state = tree_state(tree.module)
-        with state.lock:
+        with tree_state(tree.module).lock:
             cut = request.gradients is not None
-            if isinstance(request.logits, ReadTokens) and (
-                cut or not state.reads_tokens or hooks_of_users(self._walk)
-            ):
+            if isinstance(request.logits, ReadTokens) and (cut or not self._reads_tokens()):
                 request = dataclasses.replace(request, logits="all")
             try:
                 return run_once(tree, batch, request, placed, cut_unembed=cut)
             except ReadoutDiffers:
                 if not cut:
-                    state.reads_tokens = False
+                    tree_state(self.model).reads_tokens = False
                     request = dataclasses.replace(request, logits="all")
                 return run_once(tree, batch, request, placed, cut_unembed=False)
             except RuntimeError:
@@ -304,6 +311,12 @@ class Runner:
                 # RWKV writes its cache over what a backward pass needs.
                 request = dataclasses.replace(request, keep_cache=False)
                 return run_once(tree, batch, request, placed, cut_unembed=cut)
+
+    def _reads_tokens(self) -> bool:
+        """Whether tokens can be read without all logits being there."""
+        state = tree_state(self.model)
+        with state.lock:
+            return state.reads_tokens and not hooks_of_users(self._walk)
 
     def _place(self, interventions: Sequence[Intervention]) -> dict[Point, list[Placed]]:
         """Interventions by point, those of all layers split, values of other runs looked up."""

@@ -34,7 +34,10 @@ def difference(first: Grid, second: Grid) -> Grid:
             "these two have no cell in common: there is no difference to show, layer by layer or "
             "token by token"
         )
-    return dataclasses.replace(first, title=f"{first.title}: difference", parts=parts, detail="")
+    title = f"{first.title}: difference"
+    if first.title != second.title:
+        title = f"{first.title} less {second.title}"
+    return dataclasses.replace(first, title=title, parts=parts, detail="")
 
 
 def _part(one: Part, other: Part) -> Part:

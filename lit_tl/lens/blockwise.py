@@ -154,9 +154,9 @@ class Reader:
     def __init__(self, linear: LinearReadout, plan: Plan):
         self._linear, self._plan = linear, plan
         self._on_gpu = linear.weight.device.type != "cpu"
-        self._columns = _GPU_COLUMNS if self._on_gpu else _COLUMNS
         d_vocab = linear.weight.shape[0]
         self._width = -(-d_vocab // _GROUP) * _GROUP
+        self._columns = min(_GPU_COLUMNS if self._on_gpu else _COLUMNS, self._width)
         device = linear.weight.device
         bytes_ = min(_GPU_BYTES if self._on_gpu else _BYTES, memory.free_on(device) // 4)
         self.most_rows = max(16, bytes_ // (4 * self._width))
@@ -183,16 +183,19 @@ class Reader:
 
         Raises:
             NotFinite: see there.
+            lit_tl.engine.memory.OutOfMemory: not even one position fits.
         """
+        if x.shape[0] > self.most_rows:
+            raise memory.no_room()
         step = max(1, self.most_rows // x.shape[0])
-        lock, model = self._linear.unembed.readout.lock, None
+        readout, model = self._linear.unembed.readout, None
         if "under_model" in self._plan.needs:
-            with lock:  # one computes at a time
+            with readout.alone():
                 model = self._linear.log_partition(x[-1])[:, None]
         for first in range(0, x.shape[1], step):
             here = slice(first, first + step)
             known = [None if ids is None else ids[here] for ids in (targets, anti_targets)]
-            with lock:
+            with readout.alone():
                 of_model = None if model is None else model[here]
                 seen = self._read(x[:, here].contiguous(), known, of_model)
             yield seen
@@ -318,7 +321,7 @@ class _Sums:
         values = {
             "total": self._total.log(),
             "expected": self._expected / self._total if "expected" in needs else None,
-            "under_model": self._under_model if self._model is not None else None,
+            "under_model": self._under_model / self._shares if self._model is not None else None,
             "above": above,
             "of_targets": of[0],
             "of_anti_targets": of[1],

@@ -42,6 +42,12 @@ def observed(runner: Runner, component: str) -> dict[str, Observe]:
     }
 
 
+def kept(runner: Runner) -> Literal["all", "none"]:
+    """Which logits a pass is to keep for `Trajectory.from_batch`: all where they are not what the
+    readout makes of the last residual."""
+    return "none" if runner.output_is_read_out() else "all"
+
+
 def checked_ids(
     values: Any, name: str, shape: Optional[tuple[int, ...]] = None
 ) -> "npt.NDArray[np.int64]":
@@ -133,16 +139,18 @@ class Trajectory:
         runner = model if isinstance(model, Runner) else Runner(model)
         batched = torch.from_numpy(np.atleast_2d(ids))
         observe = observed(runner, residual_component)
-        batch = runner.run_ids(batched, observe=observe, logits="none")
+        batch = runner.run_ids(batched, observe=observe, logits=kept(runner))
         hidden = batch.observed["residual"].transpose(0, 1)  # batch layer pos d_model
-        after = batch.observed["final"][0]
+        after, logits = batch.observed["final"][0], batch.logits
         if ids.ndim == 1:
             hidden, after = hidden[0], after[0]
+            logits = None if logits is None else logits[0]
         predictions = LensPredictions(
             lens,
             hidden,
             residual_component,
-            final=after,
+            final=after if logits is None else None,
+            logits=logits,
             masked=masked_ids(ids, mask_input),
         )
         return cls(
@@ -159,14 +167,18 @@ class Trajectory:
 
         Args:
             lens: fitted to the model.
-            batch: of a run that looked at `observed`.
+            batch: of a run that looked at `observed`, with the logits that `kept` says.
             residual_component: that it looked at.
         """
         hidden, final = batch.observed["residual"], batch.observed["final"][0]
         lengths = torch.tensor(batch.lengths, device=final.device)
         real = torch.arange(final.shape[1], device=final.device) < lengths[:, None]
         predictions = LensPredictions(
-            lens, hidden[:, real.to(hidden.device)], residual_component, final=final[real]
+            lens,
+            hidden[:, real.to(hidden.device)],
+            residual_component,
+            final=final[real] if batch.logits is None else None,
+            logits=None if batch.logits is None else batch.logits[real.to(batch.logits.device)],
         )
         return cls(predictions, [token for prompt in batch.prompts for token in prompt.ids])
 

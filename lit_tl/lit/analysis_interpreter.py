@@ -126,13 +126,13 @@ class AnalysisInterpreter(lit_components.Interpreter):
             other_model=None if other_model is None else other_model.loaded,
             examples=list(dataset.examples) if of_data else (),
         )
+        if self.analysis.cells is not None and not file:
+            _check_size(json_bytes(*self.analysis.cells(subject, settings)))
         if minus != "nothing":
             return self._difference(model, other_model, subject, settings, minus, file)
         if file:
             answer = self.analysis.answer(subject, settings)
             return _reply(drawing.to_file(self.analysis, answer, subject, settings, file), file)
-        if self.analysis.cells is not None:
-            _check_size(json_bytes(*self.analysis.cells(subject, settings)))
         python = snippet(model, self.analysis, subject, settings, other_model)
         draw = functools.partial(self._drawn, python)
         offer, latest = jobs.current().offer, None
@@ -157,11 +157,13 @@ class AnalysisInterpreter(lit_components.Interpreter):
             return _reply(drawing.grid_to_file(grid, file), file)
         assert subject.example is not None  # there was a figure of it
         taken = other_model if minus == "other model" else None
+        known = self.analysis.answer(subject, settings).attrs  # it is kept
+        less = grid.facts.get("minus prompt") or grid.facts.get("minus model") or minus
         return {
             "grid": grid.to_json(),
             "tokens": subject.model.tokens(subject.example),
-            "note": f"Less {grid.facts.get('minus prompt') or grid.facts.get('minus model')}.",
-            "unavailable": {},
+            "note": " ".join(filter(None, [f"Less {less}.", known.get("note", "")])),
+            "unavailable": known.get("unavailable", {}),
             "python": difference_snippet(model, self.analysis, subject, settings, taken),
         }
 

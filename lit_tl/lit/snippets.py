@@ -70,7 +70,10 @@ def difference_snippet(
     else:
         asked = [("figure", "model", example), ("other", "model", subject.counterpart or {})]
     for name, of_model, prompt in asked:
-        arguments = [repr(analysis.name), of_model, repr(_read(prompt)), keywords]
+        arguments = [repr(analysis.name), of_model, repr(_read(prompt))]
+        if getattr(settings, "against", "") == "pinned prompt" and subject.counterpart:
+            arguments.append(f"counterpart={_read(subject.counterpart)!r}")
+        arguments.append(keywords)
         lines.append(f"{name} = lit_tl.draw({', '.join(filter(None, arguments))})")
     return "\n".join([*lines, "figure.minus(other).show()", ""])
 

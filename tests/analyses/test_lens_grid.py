@@ -1,5 +1,7 @@
 """The lens grid and the lens over a data set."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from lit_tl.analyses.contract import Subject
 from lit_tl.analyses.lens_grid import LensGridSettings, in_turn
 from lit_tl.analyses.lens_reading import read
 from lit_tl.data.tasks import read_task
+from lit_tl.engine.interventions import parse_intervention
 
 EXAMPLES = read_task("ioi").examples[:6]
 
@@ -79,6 +82,32 @@ def test_bfloat16_says_how_far_off_it_is(bundled: HookedTransformerLIT) -> None:
     off = np.abs(exact["entropy"] - rounded["entropy"]).values
     assert 0 < off.max() < 0.05
     note = rounded.attrs["note"]
-    assert note.startswith("In bfloat16: entropy is off by up to ")
+    assert "In bfloat16: entropy is off by up to " in note
     assert note.split("up to ")[1].startswith(f"{off[0, :, :8].max():.2g} at the first 8 positions")
     assert "bfloat16" not in exact.attrs["note"]
+
+
+def test_bfloat16_changes_no_comparison_and_says_so(bundled: HookedTransformerLIT) -> None:
+    settings = {"statistic": "KL divergence", "against": "pinned prompt", "lens": "logit"}
+    given = {"counterpart": EXAMPLES[1], **settings}
+    exact = lit_tl.analyze("Lens", bundled, EXAMPLES[0], **given)
+    asked = lit_tl.analyze("Lens", bundled, EXAMPLES[0], unembed_in="bfloat16", **given)
+    assert np.array_equal(exact["KL divergence"], asked["KL divergence"])
+    assert "In float32: this is no statistic of one product" in asked.attrs["note"]
+
+
+def test_a_change_behind_the_last_residual_is_in_the_output_row(
+    bundled_model: Any, bundled: HookedTransformerLIT
+) -> None:
+    changed = HookedTransformerLIT(
+        bundled_model, interventions=[parse_intervention("unembed_in = 0")]
+    )
+    result = lit_tl.analyze("Lens", changed, EXAMPLES[0], lens="logit")
+    flat = np.log(changed.loaded.runner.shape.d_vocab)
+    assert np.allclose(result["entropy"][0, -1], flat, atol=1e-4), "no token is likelier"
+    plain = lit_tl.analyze("Lens", bundled, EXAMPLES[0], lens="logit")
+    assert np.allclose(result["entropy"][0, :-1], plain["entropy"][0, :-1], atol=1e-4)
+    over = lit_tl.analyze(
+        "Lens over the data set", changed, examples=EXAMPLES[:2], statistic="entropy", lens="logit"
+    )
+    assert float(over["mean entropy"][-1]) == pytest.approx(flat, abs=1e-4)

@@ -71,8 +71,7 @@ def test_a_readout_that_differs_is_not_believed(
 ) -> None:
     runner = bundled.loaded.runner
     (whole,) = runner.run(PROMPTS)
-    state = tree_state(whole.tree.module) if whole.tree else None
-    assert state is not None
+    state = tree_state(runner.model)
     read = one_pass.read_tokens
 
     def wrong(*given: object) -> object:

@@ -25,13 +25,17 @@ export function span(parts, first) {
       if (value > high) high = value;
     }
   }
-  const {kind, low: least, high: most} = parts[0].colours;
+  const {kind} = parts[0].colours;
+  const ends = (/** @type {'low'|'high'} */ name) =>
+    parts.flatMap(({colours}) => colours[name] ?? []);
+  const [lows, highs] = [ends('low'), ends('high')];
   if (low > high) [low, high] = [0, 1];
   if (kind === 'diverging') {
-    const far = Math.max(Math.abs(low), Math.abs(high), Math.abs(most ?? 0)) || 1;
+    const far = Math.max(Math.abs(low), Math.abs(high), ...highs.map(Math.abs)) || 1;
     return {low: -far, high: far};
   }
-  return {low: least ?? low, high: Math.max(most ?? high, (least ?? low) + 1e-12)};
+  const least = lows.length ? Math.min(...lows) : low;
+  return {low: least, high: Math.max(high, ...highs, least + 1e-12)};
 }
 
 /**

@@ -23,9 +23,24 @@
 
 /** @param {string} text base64 @returns {ArrayBuffer} */
 export function buffer(text) {
-  return /** @type {ArrayBuffer} */ (
-    Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer
-  );
+  const native = /** @type {any} */ (Uint8Array).fromBase64; // of browsers since 2025
+  if (native) return /** @type {ArrayBuffer} */ (native.call(Uint8Array, text).buffer);
+  const raw = atob(text);
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return /** @type {ArrayBuffer} */ (bytes.buffer);
+}
+
+/**
+ * Something that is made when it is first asked for: a large grid has millions of tokens, few of
+ * which are looked at.
+ * @template T
+ * @param {() => T} make @returns {() => T}
+ */
+function once(make) {
+  /** @type {{value: T}|null} */
+  let made = null;
+  return () => (made ??= {value: make()}).value;
 }
 
 /** @param {GridText} grid @returns {Part[]} */
@@ -34,8 +49,8 @@ export function decode(grid) {
     const rows = part.rows ?? grid.rows;
     const columns = part.columns ?? grid.columns;
     const {top} = part;
-    const ids = top ? new Uint32Array(buffer(top.ids)) : null;
-    const shares = top ? new Float32Array(buffer(top.values)) : null;
+    const ids = once(() => new Uint32Array(buffer(top?.ids ?? '')));
+    const shares = once(() => new Float32Array(buffer(top?.values ?? '')));
     const at = (/** @type {number} */ row, /** @type {number} */ column) =>
       (row * columns.labels.length + column) * (top?.count ?? 0);
     return {
@@ -44,11 +59,11 @@ export function decode(grid) {
       columns,
       values: new Float32Array(buffer(part.values)),
       colours: part.colours ?? grid.colours,
-      text: ids && ((row, column) => grid.strings[ids[at(row, column)]]),
+      text: top ? (row, column) => grid.strings[ids()[at(row, column)]] : null,
       top: (row, column) =>
         Array.from({length: top?.count ?? 0}, (_, i) => ({
-          token: grid.strings[/** @type {Uint32Array} */ (ids)[at(row, column) + i]],
-          value: /** @type {Float32Array} */ (shares)[at(row, column) + i],
+          token: grid.strings[ids()[at(row, column) + i]],
+          value: shares()[at(row, column) + i],
         })),
     };
   });

@@ -22,6 +22,7 @@ export class Link {
     for (const each of this.grids) each.colour();
     return () => {
       this.grids.delete(grid);
+      this.pointed = {cell: null, held: false, by: null};
       for (const each of this.grids) each.colour();
     };
   }

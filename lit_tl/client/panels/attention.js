@@ -204,6 +204,7 @@ class AttentionPanel {
       loading: () => this.#matrix.setAttribute('aria-busy', 'true'),
       failed: (sentence) => {
         this.#matrix.setAttribute('aria-busy', 'false');
+        this.#grids[1]?.close();
         this.#matrixPlace.failed(sentence);
       },
       done: (/** @type {any} */ drawing) => {
@@ -244,8 +245,10 @@ class AttentionPanel {
           });
       },
     });
-    this.#text = attentionText(this.#grids[1].parts[0], link);
-    this.#matrixPlace.done(this.#grids[1].box, this.#text.box);
+    const [part] = this.#grids[1].parts;
+    const isDifference = part.colours.kind === 'diverging'; // no token looks so
+    this.#text = isDifference ? null : attentionText(part, link);
+    this.#matrixPlace.done(this.#grids[1].box, ...(this.#text ? [this.#text.box] : []));
   }
 
   /** @param {string} file */
