@@ -92,11 +92,16 @@ class Runner:
 
     def output_is_read_out(self) -> bool:
         """Whether the logits are what `readout` makes of the last residual: nothing is changed
-        behind it, and no user has hooked the model."""
+        behind it, by an intervention or a hook."""
         if any(each.site.component == "unembed_in" for each in self.interventions):
             return False
-        with tree_state(self.model).lock:
-            return not hooks_of_users(self._walk)
+        readout = self.readout
+        with readout.lock:
+            return not any(
+                module._forward_hooks or module._forward_pre_hooks
+                for part in (readout.norm, readout.project, readout.unembedding)
+                for module in part.modules()
+            )
 
     def opening(self, prepend_bos: Optional[bool] = None) -> Opening:
         """What comes in front of a text; see `opening_of`."""

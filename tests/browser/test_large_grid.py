@@ -37,9 +37,9 @@ def test_keys_and_card_reach_every_corner(watched: Watched, tmp_path: pathlib.Pa
     page.goto((tmp_path / "large.html").as_uri())
     view, card = page.locator(".view"), page.locator(".card:not([hidden])")
     view.focus()
-    page.keyboard.press("ArrowRight")  # to the last position of the first layer, at the bottom
-    corners = [([], 0, COLUMNS - 1), (["Home"], 0, 0), (["PageUp"] * 11, ROWS - 1, 0)]
-    corners.append((["End"], ROWS - 1, COLUMNS - 1))
+    page.keyboard.press("ArrowRight")  # to the last position of the output, at the top
+    corners = [([], ROWS - 1, COLUMNS - 1), (["Home"], ROWS - 1, 0), (["PageDown"] * 11, 0, 0)]
+    corners.append((["End"], 0, COLUMNS - 1))
     for keys, row, column in corners:
         for key in keys:
             page.keyboard.press(key)
