@@ -208,16 +208,17 @@ class Turns:
     def __enter__(self) -> "Turns":
         may_wait()
         me, job = threading.get_ident(), current()
-        with self._guard:
-            if self._owner == me:
+        if self._owner == me:  # nobody else makes it so, or undoes it
+            with self._guard:
                 self._depth += 1
-                return self
-            gate = threading.Lock()
-            gate.acquire()
-            place = _Place(me, gate, job, _goes_last(job), time.monotonic())
-            self._waiting.append(place)
-            self._hand_over()
+            return self
+        gate = threading.Lock()
+        gate.acquire()
+        place = _Place(me, gate, job, _goes_last(job), time.monotonic())
         try:
+            with self._guard:
+                self._waiting.append(place)
+                self._hand_over()
             while not gate.acquire(timeout=_LOOK_AROUND_SECONDS):
                 job.check()
                 self.hand_over()
