@@ -13,6 +13,7 @@ from lit_tl.analyses.head_scores import head_scores_of
 from lit_tl.analyses.lens_grid import lens_grid
 from lit_tl.analyses.lens_over_data import lens_over_data
 from lit_tl.analyses.lens_trajectory import lens_trajectory
+from lit_tl.analyses.predictions_difference import predictions_difference
 from lit_tl.analyses.token_salience import token_salience
 from lit_tl.analyses.token_values import token_values
 
@@ -24,6 +25,7 @@ BUILT_IN = (
     token_salience,
     head_scores_of,
     token_values,
+    predictions_difference,
 )
 
 

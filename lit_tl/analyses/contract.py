@@ -166,7 +166,7 @@ def _as_text(value: Any) -> Any:
 Use = Literal["example", "counterpart", "other_model", "examples"]
 Drawn = Union[go.Figure, Grid]
 Figure = Callable[[xr.Dataset], Drawn]
-Tab = Literal["Figures", "Lens", "Attention", "Salience"]
+Tab = Literal["Figures", "Predictions", "Lens", "Attention", "Salience"]
 Cells = Callable[["Subject", Any], tuple[int, int]]
 """How many cells the figure of a subject with these settings will have, and how many tokens stand
 in each."""

@@ -1,7 +1,7 @@
 // @ts-check
 /** A panel that draws analyses: their controls, the figure, and files of it. */
 import * as address from './address.js';
-import {controls, settingsOf} from './controls.js';
+import {controls, hindrance, settingsOf} from './controls.js';
 import {choice, el, keepingFocus, menu, states} from './dom.js';
 import {copy, save} from './files.js';
 import {Grid} from './grid/grid.js';
@@ -45,6 +45,7 @@ export class AnalysisPanel {
    * @param {(view: View) => Example} [own.asked]  the example that is sent
    * @param {(drawing: Drawing, choose: (pos: number) => void) => Node} [own.picture]  in place of
    *   the grid
+   * @param {() => Node[]} [own.controls]  before those of the analysis
    */
   constructor(root, tab, host, own = {}) {
     this.own = own;
@@ -121,28 +122,31 @@ export class AnalysisPanel {
       names.length > 1 ? [choice('Figure', names, name, (value) => change('figure', value))] : [];
     keepingFocus(this.#toolbar, () =>
       this.#toolbar.replaceChildren(
+        ...(this.own.controls?.() ?? []),
         ...choices,
         ...controls(configSpec, onlyWith, settings, unavailable, change),
         ...buttons,
       ),
     );
-    this.#said.textContent = description;
+    this.#said.textContent = this.#said.title = description;
   }
 
   #run() {
     const view = /** @type {View} */ (this.#view);
     this.#drawControls();
     const {example} = view;
+    const {name, settings, unavailable} = this.#chosen;
     if (!example) {
-      this.#latest.drop();
-      this.#forget();
-      this.#content.setAttribute('aria-busy', 'false');
-      this.#place.empty(
+      this.#nothing(
         view.pinned ? 'Pin a prompt to compare it here.' : 'Select a prompt to draw it.',
       );
       return;
     }
-    const {name} = this.#chosen;
+    const reason = hindrance(settings, unavailable);
+    if (reason) {
+      this.#nothing(`Nothing can be drawn with these settings: ${reason}.`);
+      return;
+    }
     this.#content.setAttribute('aria-busy', 'true');
     this.#latest.run(() => this.#ask(view), {
       loading: () => this.#place.loading(`Computing ${name}.`),
@@ -157,6 +161,14 @@ export class AnalysisPanel {
       },
       done: (drawing) => void this.#draw(drawing, example, false),
     });
+  }
+
+  /** Show no figure. @param {string} sentence */
+  #nothing(sentence) {
+    this.#latest.drop();
+    this.#forget();
+    this.#content.setAttribute('aria-busy', 'false');
+    this.#place.empty(sentence);
   }
 
   /** @param {View} view @param {string} [file] */
@@ -186,7 +198,7 @@ export class AnalysisPanel {
     this.#unavailable[this.#chosen.name] = unavailable;
     this.#drawControls(...this.#buttons(grid ? GRID_FILES : PLOT_FILES, python));
     this.#forget();
-    if (note) this.#said.append(` ${note}`);
+    if (note) this.#said.textContent = this.#said.title = `${this.#chosen.description} ${note}`;
     if (this.own.picture) {
       this.#place.done(this.own.picture(drawing, (pos) => this.#choose(drawing, example, pos)));
     } else if (grid) {

@@ -29,10 +29,11 @@ export function settingsOf(spec, onlyWith, kept, unavailable) {
   const now = Object.fromEntries(
     Object.entries(spec).map(([key, field]) => {
       const value = kept[key] ?? field.default;
-      const wrong =
-        kindOf(field) === 'choice' &&
-        (!field.vocab.includes(value) || unavailable[key]?.[String(value)]);
-      return [key, wrong ? field.default : value];
+      if (kindOf(field) !== 'choice') return [key, value];
+      const works = (/** @type {string} */ one) =>
+        field.vocab.includes(one) && !unavailable[key]?.[one];
+      const first = [value, field.default, ...field.vocab].find(works);
+      return [key, first ?? field.default];
     }),
   );
   for (const key of Object.keys(onlyWith)) {
@@ -46,6 +47,15 @@ export function settingsOf(spec, onlyWith, kept, unavailable) {
         ) ?? nothing;
   }
   return now;
+}
+
+/**
+ * Why no figure can be drawn with these settings: the reason why a value can't work; or ''.
+ * @param {Record<string, unknown>} now @param {Unavailable} unavailable
+ */
+export function hindrance(now, unavailable) {
+  const reasons = Object.entries(now).map(([key, value]) => unavailable[key]?.[String(value)]);
+  return reasons.find(Boolean) ?? '';
 }
 
 /**

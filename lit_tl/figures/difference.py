@@ -61,14 +61,14 @@ def _part(one: Part, other: Part) -> Part:
 def _places(axis: Axis, other: Axis) -> "npt.NDArray[np.int64]":
     """For each label of an axis, where the other has it; -1 where it has not."""
     if axis.tokens:
-        return _aligned(axis.labels, other.labels)
+        return aligned(axis.labels, other.labels)
     if list(axis.labels) == list(other.labels):
         return np.arange(len(axis.labels))
     known = {label: place for place, label in enumerate(other.labels) if not label[:1].isdigit()}
     return np.array([known.get(label, -1) for label in axis.labels])
 
 
-def _aligned(tokens: Sequence[str], others: Sequence[str]) -> "npt.NDArray[np.int64]":
+def aligned(tokens: Sequence[str], others: Sequence[str]) -> "npt.NDArray[np.int64]":
     """What a text comparison sets against each other: the same tokens, and as many different ones
     in their place."""
     places = np.full(len(tokens), -1)

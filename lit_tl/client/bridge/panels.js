@@ -19,10 +19,9 @@ const STYLES = ['../style.css', '../grid/grid.css'].map(
  * @param {Record<string, any>} all
  */
 function usable(panel, names, all) {
-  return names.filter((name) =>
-    panel.interpreter
-      ? name === panel.interpreter
-      : all[name]?.metaSpec?.tab?.default === panel.tab,
+  return names.filter(
+    (name) =>
+      name === panel.interpreter || (panel.tab && all[name]?.metaSpec?.tab?.default === panel.tab),
   );
 }
 
@@ -55,8 +54,10 @@ export function makeModule({Base, appState}, panel) {
 
     /** @param {Record<string, any>} models */
     static shouldDisplayModule(models) {
-      return Object.values(models).some(
-        (info) => usable(panel, info.interpreters, appState.metadata.interpreters).length > 0,
+      return Object.values(models).some(({interpreters}) =>
+        panel.interpreter
+          ? interpreters.includes(panel.interpreter)
+          : usable(panel, interpreters, appState.metadata.interpreters).length > 0,
       );
     }
 
