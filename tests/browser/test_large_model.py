@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lit_tl
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.lens_reading import read
 from lit_tl.data.tasks import read_task
@@ -128,6 +129,12 @@ def test_lens(page: Any, large: HookedTransformerLIT) -> None:
         said = float(card.locator("b").first.inner_text().replace(",", ""))
         assert said == pytest.approx(expected[up, right], rel=2e-3, abs=1e-3)
         assert card.locator(".guesses li").count() == 10
+    page.keyboard.press("Enter")
+    panel.locator(".detail .main-svg").first.wait_for()
+    beside, grid = (panel.locator(name).bounding_box() for name in (".detail", ".figure > .grid"))
+    assert beside["x"] >= grid["x"] + grid["width"]
+    assert grid["height"] > 350, "30 layers of at least 10 px"
+    page.keyboard.press("Escape")  # the held card
     controls(panel, at_least=8)
 
 
@@ -171,6 +178,39 @@ def test_two_models_stand_beside_each_other(watched: Watched, server: LitServer)
     assert second["x"] >= first["x"] + first["width"]
     assert abs(second["height"] - first["height"]) < 2
     assert first["height"] > 200, "half as wide, so that settings take more lines"
+    watched.check()
+
+
+@pytest.mark.parametrize("against", ["pinned prompt", "other model"])
+def test_predictions_have_a_difference(
+    against: str, watched: Watched, server: LitServer, large: HookedTransformerLIT
+) -> None:
+    page: Any = watched.page
+    page.set_viewport_size({"width": 1440, "height": 900})
+    open_page(page, server, "?models=one&dataset=ioi")
+    select_first(page)
+    other = EXAMPLE
+    if against == "pinned prompt":
+        page.locator("lit-main-toolbar").get_by_text("Pin datapoint").first.click()
+        page.locator("lit-data-table tbody tr").nth(3).click()
+        other = read_task("ioi").examples[3]
+    panel = page.locator("lit-tl-predictions-module").last
+    panel.locator(".next .guesses li").first.wait_for()
+    panel.get_by_label("Show", exact=True).select_option("difference")
+    panel.get_by_label("against", exact=True).select_option(against)
+    panel.locator("[aria-busy=false] .main-svg").first.wait_for()
+    controls(panel, at_least=4)
+    shown = panel.locator(".plot").evaluate(
+        "plot => plot.data.map(trace => Array.from(trace.x ?? [], Number))"
+    )
+    one, two = (other, EXAMPLE) if against == "pinned prompt" else (EXAMPLE, EXAMPLE)
+    expected = lit_tl.analyze(
+        "Predictions difference", large, one, counterpart=two, other_model=large, against=against
+    )
+    np.testing.assert_allclose(shown[1], expected["probability_difference"], atol=1e-6)
+    assert len(shown[0]) == expected.sizes["position"]
+    panel.get_by_label("Show", exact=True).select_option("predictions")
+    panel.locator(".next .guesses li").first.wait_for()
     watched.check()
 
 

@@ -147,6 +147,29 @@ def test_a_second_model_is_loaded_through_lits_dialog(
     watched.check()
 
 
+def test_a_model_is_unloaded_through_lits_dialog(
+    watched: Watched, growing_server: LitServer
+) -> None:
+    open_page(watched.page, growing_server, "?models=lit-tl-tiny&dataset=ioi")
+    page = watched.page
+    page.get_by_text("Configure").first.click()
+    dialog = page.locator("#global-settings")
+    fields = dialog.locator(".model-dataset-loading .option-entry")
+    fields.filter(has_text="new_name").locator("input").fill("third")
+    fields.filter(has_text="model_name").locator("input").fill("lit-tl-tiny")
+    held = dialog.get_by_role("group", name="Models in memory")
+    assert "lit-tl-tiny (on the page)" in held.inner_text()
+    with answered(page, "/create_model"):
+        dialog.get_by_text("Load Model").click()
+    dialog.locator("#config-line-for-third").wait_for()
+    with answered(page, "/unload_model") as reply:
+        held.get_by_role("button", name="Unload third").click()
+    assert "third" not in reply.value.json()["models"]
+    dialog.locator("#config-line-for-third").wait_for(state="detached")
+    assert held.get_by_role("button", name="Unload third").count() == 0
+    watched.check()
+
+
 def test_a_table_is_loaded_through_lits_dialog(watched: Watched, growing_server: LitServer) -> None:
     server = growing_server
     with open(f"{server.folder}/mine.csv", "w") as file:

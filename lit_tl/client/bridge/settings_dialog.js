@@ -22,11 +22,13 @@ const STYLE = `
   .model-dataset-loading .controls .options { height: auto !important; max-height: none !important;
     overflow: visible !important; }
   .options.few .option-entry:nth-child(n + ${FIRST + 1}) { display: none !important; }
-  .lit-tl-more, .lit-tl-browse button { font: inherit; border: 1px solid #9aa0a6; border-radius: 3px;
+  .lit-tl-held { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center; padding: 4px 0; }
+  .lit-tl-more, .lit-tl-held button { font: inherit; border: 1px solid #9aa0a6; border-radius: 3px;
     background: #fff; padding: 2px 8px; cursor: pointer; text-align: left; }
   .lit-tl-more { align-self: flex-start; }
   .lit-tl-paths { max-height: 160px; overflow-y: auto; border: 1px solid #dadce0; padding: 4px;
     display: flex; flex-direction: column; }
+  .lit-tl-paths[hidden] { display: none; }
   .lit-tl-paths button { border: 0; }
   .lit-tl-paths p { margin: 4px; }
   #bottombar { flex: none; background: #fff; }
@@ -42,7 +44,58 @@ export function mendSettingsDialog() {
     if (!this.renderRoot.querySelector('style.lit-tl')) restyle(this, STYLE);
     const options = this.renderRoot.querySelector('.model-dataset-loading .options');
     if (options) decorate(this, options);
+    listHeld(this);
   };
+}
+
+/**
+ * The models in memory, each with a button that frees it.
+ * @param {any} dialog
+ */
+function listHeld(dialog) {
+  const box = dialog.renderRoot.querySelector('.model-dataset-loading');
+  const old = box?.querySelector('.lit-tl-held');
+  if (!box || dialog.selectedTab !== 'Models') {
+    old?.remove();
+    return;
+  }
+  const {metadata, currentModels} = dialog.appState;
+  const names = Object.keys(metadata.models).filter((name) => !name.startsWith('_'));
+  const shown = JSON.stringify([names, currentModels]);
+  if (old?.dataset.shown === shown) return;
+  const held = el(
+    'div',
+    {className: 'lit-tl-held', role: 'group', 'aria-label': 'Models in memory'},
+    'In memory:',
+    ...names.map((name) =>
+      currentModels.includes(name)
+        ? el('span', {}, `${name} (on the page)`)
+        : el('button', {
+            type: 'button',
+            title: 'Frees its memory.',
+            textContent: `Unload ${name}`,
+            onclick: () => void unload(dialog, name),
+          }),
+    ),
+  );
+  held.dataset.shown = shown;
+  if (old) old.replaceWith(held);
+  else box.prepend(held);
+}
+
+/** @param {any} dialog @param {string} name */
+async function unload(dialog, name) {
+  dialog.status = `Unloading ${name}.`;
+  try {
+    const {apiService, appState} = dialog;
+    const query = {model: name};
+    appState.metadata = await apiService.queryServer('/unload_model', query, [], 'Unloading model');
+    dialog.status = undefined;
+    dialog.initializeLocalState();
+  } catch (error) {
+    dialog.status = sentenceOf(error);
+  }
+  dialog.requestUpdate();
 }
 
 /** @param {any} dialog @param {HTMLElement} options */
