@@ -7,6 +7,7 @@ from typing import Any, Iterable, Iterator, Mapping, Optional
 
 import numpy as np
 import torch
+import tqdm
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
@@ -110,13 +111,29 @@ class Pca(_Projector):
 
 
 class _Epochs(io.StringIO):
-    """What UMAP writes its progress bar to: the current job, which may stop it here."""
+    """What UMAP writes its progress bar to: the current job, which may stop it here.
+
+    tqdm draws a bar under a lock of the whole process, and does not let go of it when drawing fails;
+    but it does where it closes a bar, whose last drawing comes when all epochs are over.
+    """
+
+    _stopped = False
 
     def write(self, text: str) -> int:
-        """Report epochs."""
+        """Report epochs.
+
+        Raises:
+            Cancelled: the job was cancelled, or left. Once.
+        """
         finished, _, total = text.strip().partition(" ")
-        if finished.isdigit() and total.isdigit():
-            jobs.current().advance(int(finished), int(total))
+        if finished.isdigit() and total.isdigit() and not self._stopped:
+            try:
+                jobs.current().advance(int(finished), int(total))
+            except jobs.Cancelled:
+                if int(finished) < int(total):
+                    self._stopped = True
+                    tqdm.tqdm.get_lock().release()
+                    raise
         return len(text)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Watched, open_lens, open_page, select_first, until
+from tests.browser.conftest import Watched, open_lens, open_page, select_first, tab, until
 from tests.live_server import LitServer
 
 
@@ -63,4 +63,28 @@ def test_a_figure_of_a_data_set_is_drawn(watched: Watched, busy: LitServer) -> N
     panel.get_by_text(re.compile(r"forward KL, 50 prompts")).first.wait_for()
     panel.locator(".figure[aria-busy=false]").wait_for()
     assert panel.locator(".plot .scatterlayer .trace").count() == 3, "a mean and its band"
+    watched.check()
+
+
+def test_a_module_of_lit_lets_go_of_what_it_no_longer_waits_for(
+    watched: Watched, busy: LitServer
+) -> None:
+    page: Any = watched.page
+    open_page(page, busy)
+    select_first(page)
+    tab(page, "Embeddings")
+    module = page.locator("embeddings-module")
+    projector, embedding = (module.locator("select").nth(i) for i in range(2))
+    row = page.get_by_role("region", name="Work in progress").locator(".job", has_text="umap")
+    projector.select_option(label="UMAP")
+    row.wait_for()
+    with page.expect_response(lambda reply: "/cancel_job" in reply.url) as cancelled:
+        embedding.select_option(index=1)
+    assert cancelled.value.status == 200
+    ticket = cancelled.value.url.split("ticket=")[1]
+    asked = page.request.post(f"{busy.url}/get_job?ticket={ticket}", data="{}")
+    assert asked.status in (404, 499), "the first projection is not computed any more"
+    row.wait_for()
+    row.wait_for(state="detached")
+    assert module.locator(".lit-tl-failed").count() == 0
     watched.check()

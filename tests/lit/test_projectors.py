@@ -1,13 +1,18 @@
 """Projections of any number of points."""
 
 import concurrent.futures
+import io
+import threading
+from typing import Callable
 
 import numpy as np
 import pytest
 import torch
+import tqdm
 from werkzeug.test import Client
 
 from lit_tl import HookedTransformerLIT
+from lit_tl.engine import jobs
 from lit_tl.lit.projectors import Pca, Umap
 from lit_tl.server import build
 from tests.server.conftest import ask, ids_of
@@ -55,6 +60,38 @@ def test_umap_gives_the_same_picture_twice() -> None:
     assert np.allclose(
         z(Umap().fit_transform(points(30, 16))), z(Umap().fit_transform(points(30, 16)))
     )
+
+
+def in_a_thread(work: Callable[[], None]) -> None:
+    """Do some work, and fail where it does not come to its end."""
+    finished = list[bool]()
+    thread = threading.Thread(target=lambda: (work(), finished.append(True)), daemon=True)
+    thread.start()
+    thread.join(120)
+    assert finished, "it failed, or waits for a lock that nobody lets go of"
+
+
+def test_a_cancelled_umap_leaves_progress_bars_as_they_were() -> None:
+    reported = list[float]()
+
+    def report(share: float) -> None:
+        reported.append(share)
+        if share > 0.1:
+            job.cancel()
+
+    def cancelled() -> None:
+        with jobs.working_on(job), pytest.raises(jobs.Cancelled):
+            Umap().fit_transform(points(150, 16))
+
+    def another() -> None:
+        with tqdm.tqdm(total=1, file=io.StringIO()) as bar:
+            bar.update()
+        assert z(Umap().fit_transform(points(30, 16))).shape == (30, 3)
+
+    job = jobs.Job(report=report)
+    in_a_thread(cancelled)
+    assert 0.1 < reported[-1] < 1
+    in_a_thread(another)  # the lock would let the thread that holds it in again
 
 
 def test_umap_gives_the_same_picture_beside_others() -> None:

@@ -13,7 +13,8 @@ export function mendModules(Base) {
 
 /**
  * LIT's modules drop the answer to an older question of the same kind when it comes. Here the server
- * is told at once that nobody waits for it.
+ * is told at once that nobody waits for it. Projections of two embeddings are of two kinds to LIT,
+ * though the module shows one: here the newer takes the place of the older.
  * @param {any} Base
  */
 function stopWhatIsNotWantedAnyMore(Base) {
@@ -22,7 +23,9 @@ function stopWhatIsNotWantedAnyMore(Base) {
   if (typeof loadLatest !== 'function') return;
   /** @type {WeakMap<object, Map<string, AbortController>>} */
   const waiting = new WeakMap();
-  module.loadLatest = function (/** @type {string} */ kind, /** @type {unknown} */ answer) {
+  module.loadLatest = function (/** @type {string} */ asked, /** @type {unknown} */ answer) {
+    const projects = asked.startsWith('proj-');
+    const kind = projects ? 'proj' : asked;
     const own = waiting.get(this) ?? new Map();
     waiting.set(this, own);
     own.get(kind)?.abort();
@@ -31,7 +34,10 @@ function stopWhatIsNotWantedAnyMore(Base) {
     if (stopper) own.set(kind, stopper);
     const loaded = loadLatest.call(this, kind, answer);
     sayWhatFails(this, kind, loaded);
-    return loaded;
+    // LIT takes a dropped projection for the end of loading: the newer one is still to come
+    return projects
+      ? loaded.then((/** @type {unknown} */ points) => points ?? new Promise(() => {}))
+      : loaded;
   };
 }
 
