@@ -29,6 +29,7 @@
  * @property {(root: HTMLElement, host: any) => {show: (view: View) => void, close?: () => void}}
  *   mount
  */
+import {mendNames} from './bridge/accessible.js';
 import {mendKeyboard} from './bridge/keyboard.js';
 import {mendLayout, mendModules} from './bridge/mends.js';
 import {mendOpening} from './bridge/opening.js';
@@ -53,6 +54,7 @@ export function install(panels, complain) {
     );
     return;
   }
+  mendNames();
   for (const panel of panels)
     customElements.define(panel.tag, /** @type {any} */ (makeModule(known, panel)));
   mendLayout();

@@ -113,8 +113,8 @@ class Pca(_Projector):
 class _Epochs(io.StringIO):
     """What UMAP writes its progress bar to: the current job, which may stop it here.
 
-    tqdm draws a bar under a lock of the whole process, and does not let go of it when drawing fails;
-    but it does where it closes a bar, whose last drawing comes when all epochs are over.
+    tqdm draws a bar under a lock of the whole process, and does not let go of it when drawing
+    fails; but it does where it closes a bar, whose last drawing comes when all epochs are over.
     """
 
     _stopped = False

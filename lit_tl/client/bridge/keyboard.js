@@ -61,6 +61,7 @@ function steppable(items, {role, chosen}) {
     item.tabIndex = item === current.get(item.parentElement) || focused ? 0 : -1;
     if (role === 'tab') {
       item.setAttribute('role', role);
+      item.parentElement?.setAttribute('role', 'tablist');
       item.setAttribute('aria-selected', String(chosen(item)));
     }
     if (item.dataset.keys) continue;

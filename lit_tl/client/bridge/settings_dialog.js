@@ -32,6 +32,8 @@ const STYLE = `
   .lit-tl-paths button { border: 0; }
   .lit-tl-paths p { margin: 4px; }
   #bottombar { flex: none; background: #fff; }
+  .link-out, .description, #state > div { color: #5f6368 !important; }
+  #state .info:not(.error) { color: #00606d !important; }
 `;
 
 export function mendSettingsDialog() {
@@ -44,6 +46,7 @@ export function mendSettingsDialog() {
     if (!this.renderRoot.querySelector('style.lit-tl')) restyle(this, STYLE);
     const options = this.renderRoot.querySelector('.model-dataset-loading .options');
     if (options) decorate(this, options);
+    for (const list of this.renderRoot.querySelectorAll('.one-col, .two-col')) list.tabIndex = 0;
     listHeld(this);
   };
 }
