@@ -310,14 +310,31 @@ def table(result: xr.Dataset) -> tuple[list[str], list[list[Any]]]:
     axes, the value last.
 
     Args:
-        result: of an analysis. Attributes: `value` names its value; `value_first` puts the value
-            before the other variables; `skip_missing` leaves out cells without a value;
-            `whole_numbers` says that values are counts.
+        result: of an analysis. Attributes: `value` names its value; `also` another on axes of its
+            own, whose rows follow; `value_first` puts the value before the other variables;
+            `skip_missing` leaves out cells without a value; `whole_numbers` says that values are
+            counts.
 
     Returns:
-        The names of the columns, and the rows.
+        The names of the columns, and the rows. Where a row has no such column, there is None.
     """
-    name = str(result.attrs["value"])
+    tables = [
+        _table_of(result, str(result.attrs[key]))
+        for key in ("value", "also")
+        if key in result.attrs
+    ]
+    names = [*dict.fromkeys(name for columns, _ in tables for name in columns)]
+    if len(tables) == 1:
+        return tables[0]
+    joined = []
+    for columns, rows in tables:
+        joined += [
+            [dict(zip(columns, row, strict=True)).get(name) for name in names] for row in rows
+        ]
+    return names, joined
+
+
+def _table_of(result: xr.Dataset, name: str) -> tuple[list[str], list[list[Any]]]:
     value = result[name]
     axes = [str(axis) for axis in value.dims]
     columns: dict[str, np.ndarray] = {}

@@ -13,7 +13,7 @@ from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
 from lit_tl.engine import jobs
 from lit_tl.engine.prompts import Vocabulary
 from lit_tl.engine.token_readings import ReadTokens
-from lit_tl.figures.difference import aligned
+from lit_tl.figures.difference import aligned, shortened
 from lit_tl.figures.predictions import difference_bars
 from lit_tl.settings import Settings, setting
 
@@ -25,7 +25,7 @@ class PredictionsDifferenceSettings(Settings):
     against: Literal["pinned prompt", "other model"] = setting(
         "pinned prompt", "Whose predictions are taken away."
     )
-    top_k: int = setting(10, "How many next tokens to show.", low=1, high=100)
+    top_k: int = setting(10, "How many next tokens to show.", low=1, high=15)
 
 
 @analysis(
@@ -52,6 +52,11 @@ def predictions_difference(
     other_loss[there], other_rank[there] = two.loss[places[there]], two.rank[places[there]]
     tokens, probabilities = _next(one, two, settings.top_k)
     unmatched = int((~there).sum())
+    notes = [
+        f"Less {shortened(less)}.",
+        f"{unmatched} tokens have no partner there, and no number." if unmatched else "",
+        "A text was cut to what the model reads." if one.truncated or two.truncated else "",
+    ]
     yield xr.Dataset(
         {
             "loss": ("position", one.loss),
@@ -72,10 +77,9 @@ def predictions_difference(
         attrs={
             "value": "loss_difference",
             "tokens": one.tokens,
+            "also": "probability_difference",
             "unit": "nats",
-            "skip_missing": True,
-            "note": f"Less {less}."
-            + (f" {unmatched} tokens have no partner there, and no number." if unmatched else ""),
+            "note": " ".join(filter(None, notes)),
         },
     )
 
@@ -100,6 +104,7 @@ class _Reading:
     """What a model thinks of a prompt: loss (nats) and rank of each token, none of the first."""
 
     tokens: list[str]
+    truncated: bool
     loss: "npt.NDArray[np.float64]"
     rank: "npt.NDArray[np.float64]"
     next_log_probs: Float[torch.Tensor, " d_vocab"]
@@ -113,6 +118,7 @@ class _Reading:
         assert batch.last is not None  # readings were asked for
         return cls(
             tokens=vocabulary.strings(prompt.ids),
+            truncated=prompt.truncated,
             loss=np.array([np.nan, *reading.losses.tolist()]),
             rank=np.array([np.nan, *reading.ranks.tolist()]),
             next_log_probs=batch.last[0].float().log_softmax(-1).cpu(),
@@ -141,7 +147,8 @@ class _Reading:
 def _next(one: _Reading, two: _Reading, top_k: int) -> tuple[list[str], "npt.NDArray[np.float64]"]:
     """The next tokens that differ most, of the likeliest of both, and their probabilities
     `[2, next_token]`. Tokens that only one model has come last."""
-    if one.vocabulary is two.vocabulary:  # tokens of one spelling stay apart
+    if one.vocabulary.all_strings() == two.vocabulary.all_strings():
+        # by number: two tokens may have one spelling
         ids = [*dict.fromkeys([*one.likeliest(top_k), *two.likeliest(top_k)])]
         names = one.vocabulary.strings(ids)
         both = np.stack([each.next_log_probs[ids].exp().numpy() for each in (one, two)])

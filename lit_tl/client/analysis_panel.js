@@ -38,6 +38,10 @@ export class AnalysisPanel {
   #grid = null;
   /** @type {Record<string, import('./controls.js').Unavailable>} by analysis */
   #unavailable = {};
+  /** @type {Node[]} that save and copy what was drawn last */
+  #buttons = [];
+  /** What the figure was asked with. */
+  #asked = '';
 
   /**
    * @param {HTMLElement} root @param {string} tab @param {import('./bridge.js').Host} host
@@ -69,6 +73,26 @@ export class AnalysisPanel {
   show(view) {
     this.#view = view;
     this.#run();
+  }
+
+  /** What there is to compare with has changed: other models, or the pinned prompt. */
+  othersChanged() {
+    if (!this.#view) return;
+    if (this.#question() === this.#asked) this.#drawControls();
+    else this.#run();
+  }
+
+  /** The settings, and what they compare with. */
+  #question() {
+    const {name, settings, unavailable} = this.#chosen;
+    const compared = [settings.against, settings.minus];
+    return JSON.stringify([
+      name,
+      settings,
+      hindrance(settings, unavailable),
+      compared.includes('pinned prompt') ? this.host.pinned()?.id : '',
+      compared.includes('other model') ? this.host.otherModels()[0] : '',
+    ]);
   }
 
   close() {
@@ -111,8 +135,7 @@ export class AnalysisPanel {
     return {name, names, configSpec, description, onlyWith, unavailable, settings};
   }
 
-  /** @param {Node[]} buttons */
-  #drawControls(...buttons) {
+  #drawControls() {
     const {name, names, configSpec, description, onlyWith, unavailable, settings} = this.#chosen;
     const change = (/** @type {string} */ key, /** @type {unknown} */ value) => {
       address.keep(this.#key, {[key]: value});
@@ -124,8 +147,10 @@ export class AnalysisPanel {
       this.#toolbar.replaceChildren(
         ...(this.own.controls?.() ?? []),
         ...choices,
-        ...controls(configSpec, onlyWith, settings, unavailable, change),
-        ...buttons,
+        ...controls(configSpec, onlyWith, settings, unavailable, change, {
+          'other model': `other model: ${this.host.otherModels()[0]}`,
+        }),
+        ...this.#buttons,
       ),
     );
     this.#said.textContent = this.#said.title = description;
@@ -134,6 +159,7 @@ export class AnalysisPanel {
   #run() {
     const view = /** @type {View} */ (this.#view);
     this.#drawControls();
+    this.#asked = this.#question();
     const {example} = view;
     const {name, settings, unavailable} = this.#chosen;
     if (!example) {
@@ -167,6 +193,8 @@ export class AnalysisPanel {
   #nothing(sentence) {
     this.#latest.drop();
     this.#forget();
+    this.#buttons = [];
+    this.#drawControls();
     this.#content.setAttribute('aria-busy', 'false');
     this.#place.empty(sentence);
   }
@@ -196,9 +224,10 @@ export class AnalysisPanel {
   async #draw(drawing, example, more) {
     const {grid, figure, note, python, unavailable} = drawing;
     this.#unavailable[this.#chosen.name] = unavailable;
-    this.#drawControls(...this.#buttons(grid ? GRID_FILES : PLOT_FILES, python));
+    this.#buttons = this.#buttonsOf(grid ? GRID_FILES : PLOT_FILES, python);
+    this.#drawControls();
     this.#forget();
-    if (note) this.#said.textContent = this.#said.title = `${this.#chosen.description} ${note}`;
+    if (note) this.#said.textContent = this.#said.title = `${note} ${this.#chosen.description}`;
     if (this.own.picture) {
       this.#place.done(this.own.picture(drawing, (pos) => this.#choose(drawing, example, pos)));
     } else if (grid) {
@@ -229,7 +258,7 @@ export class AnalysisPanel {
   }
 
   /** @param {string[]} files @param {string} python @returns {Node[]} */
-  #buttons(files, python) {
+  #buttonsOf(files, python) {
     const {name} = this.#chosen;
     const stem = name.toLowerCase().replace(/\W+/g, '-');
     const button = (/** @type {string} */ text, /** @type {() => unknown} */ onclick) =>

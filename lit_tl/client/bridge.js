@@ -26,8 +26,9 @@
  * @property {string} interpreter  the one without which the panel has nothing to show; '' for any
  *   that draws figures for its tab
  * @property {string} [tab]
- * @property {(root: HTMLElement, host: any) => {show: (view: View) => void, close?: () => void}}
- *   mount
+ * @property {(root: HTMLElement, host: any) => {show: (view: View) => void, close?: () => void,
+ *   othersChanged?: () => void}} mount
+ *   `othersChanged` hears when there are other models, or another prompt is pinned
  */
 import {mendNames} from './bridge/accessible.js';
 import {mendKeyboard} from './bridge/keyboard.js';

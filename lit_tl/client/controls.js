@@ -72,9 +72,10 @@ function idle(onlyWith, now, key) {
  * @param {Spec} spec @param {OnlyWith} onlyWith @param {Record<string, unknown>} now
  * @param {Unavailable} unavailable
  * @param {(key: string, value: unknown) => void} change
+ * @param {Record<string, string>} names  of values that say more
  * @returns {HTMLElement[]}
  */
-export function controls(spec, onlyWith, now, unavailable, change) {
+export function controls(spec, onlyWith, now, unavailable, change, names = {}) {
   return Object.entries(spec).map(([key, field]) => {
     const control = one(key, field, now[key], change);
     const why = idle(onlyWith, now, key);
@@ -85,7 +86,10 @@ export function controls(spec, onlyWith, now, unavailable, change) {
     if (why) control.title = why;
     for (const option of control.querySelectorAll('option')) {
       const reason = unavailable[key]?.[option.value];
-      if (!reason) continue;
+      if (!reason) {
+        option.textContent = names[option.value] ?? option.value;
+        continue;
+      }
       option.disabled = true;
       option.title = reason;
       option.textContent = `${option.value} (${reason})`;
@@ -110,7 +114,11 @@ function one(key, field, value, change) {
     type: numeric ? 'number' : 'text',
     'aria-label': label,
     value: String(value ?? ''),
-    onchange: () => change(key, numeric ? Number(input.value) : input.value),
+    onchange: () => {
+      if (numeric && !input.value)
+        input.value = String(value); // no number: as it was
+      else change(key, numeric ? Number(input.value) : input.value);
+    },
   });
   if (numeric) Object.assign(input, {min: field.min_val, max: field.max_val});
   return el('label', {className: 'control'}, label, input);

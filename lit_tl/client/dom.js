@@ -168,18 +168,20 @@ export function focusOne(all, item) {
   item.focus();
 }
 
+/** @param {Element} element */
+const nameOf = (element) => element.getAttribute('aria-label') ?? element.textContent ?? '';
+
 /**
  * Draw a box anew, and keep the focus on the control of the same name.
  * @param {HTMLElement} box @param {() => void} draw
  */
 export function keepingFocus(box, draw) {
   const {activeElement} = /** @type {Document|ShadowRoot} */ (box.getRootNode());
-  const name =
-    activeElement && box.contains(activeElement) ? activeElement.getAttribute('aria-label') : null;
+  const name = activeElement && box.contains(activeElement) ? nameOf(activeElement) : '';
   draw();
-  if (name === null) return;
-  const again = [...box.querySelectorAll('[aria-label]')].find(
-    (element) => element.getAttribute('aria-label') === name,
+  if (!name) return;
+  const again = [...box.querySelectorAll('[aria-label], button, summary')].find(
+    (element) => nameOf(element) === name,
   );
   /** @type {HTMLElement|undefined} */ (again)?.focus();
 }

@@ -4,8 +4,12 @@ import {el, roving} from './dom.js';
 /** @type {Record<string, string>} */
 const BLANKS = {' ': '·', '\n': '↵', '\r': '␍', '\t': '⇥'};
 
-/** How a token is written where blanks must be seen. @param {string} token */
-export const visible = (token) => token.replace(/[ \n\r\t]/g, (blank) => BLANKS[blank]) || '∅';
+/** How a token is written where blanks and control characters must be seen. @param {string} token */
+export const visible = (token) =>
+  token.replace(
+    /[\u0000-\u0020]/g,
+    (blank) => BLANKS[blank] ?? String.fromCharCode(0x2400 + blank.charCodeAt(0)),
+  ) || '∅';
 
 /** @param {number|null|undefined} value @param {number} [digits] */
 export function number(value, digits = 3) {

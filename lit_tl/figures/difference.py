@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import textwrap
 from typing import Sequence
 
 import numpy as np
@@ -38,6 +39,11 @@ def difference(first: Grid, second: Grid) -> Grid:
     if first.title != second.title:
         title = f"{first.title} less {second.title}"
     return dataclasses.replace(first, title=title, parts=parts, detail="")
+
+
+def shortened(text: str) -> str:
+    """A prompt in so many words as a sentence can hold."""
+    return textwrap.shorten(text, 120, placeholder=" …")
 
 
 def _part(one: Part, other: Part) -> Part:

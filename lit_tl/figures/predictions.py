@@ -29,7 +29,7 @@ def difference_bars(result: xr.Dataset) -> go.Figure:
     figure.add_trace(_next(result), row=2, col=1)
     places = result["position"].values.tolist()
     tokens = [readable(token) for token in result["token"].values]
-    step = max(1, len(tokens) // 40)
+    step = max(1, len(tokens) // 24)
     figure.update_xaxes(
         tickvals=places[::step], ticktext=tokens[::step], tickangle=-60, row=1, col=1
     )

@@ -14,6 +14,7 @@ from lit_nlp.api import types as lit_types
 from lit_tl.analyses import drawing
 from lit_tl.analyses.contract import Analysis, Subject
 from lit_tl.engine import jobs
+from lit_tl.figures.difference import shortened
 from lit_tl.figures.grid import Grid, json_bytes
 from lit_tl.lit.asking import reads_text_with_ours, wrapped
 from lit_tl.lit.forms import form_of
@@ -162,7 +163,7 @@ class AnalysisInterpreter(lit_components.Interpreter):
         return {
             "grid": grid.to_json(),
             "tokens": subject.model.tokens(subject.example),
-            "note": " ".join(filter(None, [f"Less {less}.", known.get("note", "")])),
+            "note": " ".join(filter(None, [f"Less {shortened(less)}.", known.get("note", "")])),
             "unavailable": known.get("unavailable", {}),
             "python": difference_snippet(model, self.analysis, subject, settings, taken),
         }

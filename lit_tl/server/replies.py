@@ -63,7 +63,7 @@ def failure(error: BaseException, error_id: str) -> tuple[int, bytes]:
     expected = is_mistake(error)
     sentence = str(error).strip().split("\n")[0] if expected else ""
     if isinstance(error, KeyError) and " " not in sentence:
-        sentence = f"there is no {sentence} on this server"
+        sentence = f"there is no {sentence} on this server: reload the page to see what there is"
     body = {
         "error": sentence or f"the server failed ({type(error).__name__}); its log has the reason",
         "id": error_id,

@@ -9,6 +9,7 @@ import torch
 
 import lit_tl
 from lit_tl import HookedTransformerLIT
+from lit_tl.analyses.contract import table
 from lit_tl.data.tasks import read_task
 
 FIRST, SECOND = read_task("ioi").examples[:2]
@@ -84,6 +85,21 @@ def test_the_figure_has_the_numbers(loaded: HookedTransformerLIT) -> None:
     np.testing.assert_array_equal(above.y[1:], result["loss_difference"].values[1:])
     np.testing.assert_array_equal(below.x, result["probability_difference"].values)
     assert [colour == "#2166ac" for colour in below.marker.color] == [x < 0 for x in below.x]
+
+
+def test_the_table_has_tokens_and_next_tokens(loaded: HookedTransformerLIT) -> None:
+    result = lit_tl.analyze(NAME, loaded, LONGER, counterpart=FIRST)
+    columns, rows = table(result)
+    cells = [dict(zip(columns, row, strict=True)) for row in rows]
+    tokens = [cell for cell in cells if cell["position"] is not None]
+    following = [cell for cell in cells if cell["next_token"] is not None]
+    assert len(tokens) + len(following) == len(cells) == len(result.position) + 10
+    assert [cell["loss"] for cell in tokens][1:] == result["loss"].values[1:].tolist()
+    assert any(cell["loss_difference"] is None for cell in tokens[1:]), "without a partner"
+    assert [cell["probability_difference"] for cell in following] == (
+        result["probability_difference"].values.tolist()
+    )
+    assert f"Less {FIRST['text']}." in result.attrs["note"]
 
 
 @pytest.mark.parametrize(

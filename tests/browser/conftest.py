@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import re
 import shutil
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.large_model import make_folder
 from tests.live_server import LitServer
 from tests.own_analysis import ANALYSIS
 
@@ -198,6 +200,12 @@ def until(page: Any, condition: Callable[[], bool], seconds: float = 30) -> None
     while not condition():
         assert time.monotonic() < deadline
         page.wait_for_timeout(50)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A model of SmolLM2's shape."""
+    return make_folder(tmp_path_factory.mktemp("large") / "large")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What goes wrong is said in a sentence, where the reader looks; and a server that comes back is
 found again."""
 
+import pathlib
 import re
 import signal
 from collections.abc import Iterator
@@ -15,17 +16,18 @@ AWAY = "the server does not answer"
 
 
 @pytest.fixture
-def mortal() -> Iterator[LitServer]:
-    server = LitServer("--datasets", "ioi")
+def mortal(folder: pathlib.Path) -> Iterator[LitServer]:
+    server = LitServer("--models", f"large={folder}", "--datasets", "ioi")
     yield server
     if server.process.poll() is None:
         server.stop()
 
 
 def test_a_killed_server_is_missed_in_every_panel_and_found_again(
-    watched: Watched, mortal: LitServer
+    watched: Watched, mortal: LitServer, folder: pathlib.Path
 ) -> None:
     page: Any = watched.page
+    page.set_viewport_size({"width": 1440, "height": 900})
     open_page(page, mortal)
     select_first(page)
     lens = open_lens(page)
@@ -46,7 +48,9 @@ def test_a_killed_server_is_missed_in_every_panel_and_found_again(
     page.locator("salience-map-module .lit-tl-failed", has_text=AWAY).first.wait_for()
     page.locator("lit-app-statusbar").get_by_text(AWAY).first.wait_for()
 
-    again = LitServer("--datasets", "ioi", "--port", str(mortal.port))
+    again = LitServer(
+        "--models", f"large={folder}", "--datasets", "ioi", "--port", str(mortal.port)
+    )
     try:
         page.locator(".lit-tl-away").wait_for(state="hidden")
         lens = open_lens(page)

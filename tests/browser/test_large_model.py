@@ -18,10 +18,11 @@ from tests.browser.conftest import (
     card_at,
     open_lens,
     open_page,
+    save,
     select_first,
     tab,
 )
-from tests.large_model import D_VOCAB, make_folder
+from tests.large_model import D_VOCAB
 from tests.live_server import LitServer
 
 EXAMPLE = read_task("ioi").examples[0]
@@ -50,11 +51,6 @@ COVERED = """panel => {
   }
   return {count: shown.length, wrong};
 }"""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return make_folder(tmp_path_factory.mktemp("large") / "large")
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +174,29 @@ def test_two_models_stand_beside_each_other(watched: Watched, server: LitServer)
     assert second["x"] >= first["x"] + first["width"]
     assert abs(second["height"] - first["height"]) < 2
     assert first["height"] > 200, "half as wide, so that settings take more lines"
+    watched.check()
+
+
+def test_two_figures_panels_keep_their_own_settings(watched: Watched, server: LitServer) -> None:
+    page: Any = watched.page
+    page.set_viewport_size({"width": 1440, "height": 900})
+    open_page(page, server, "?models=one,two&dataset=ioi")
+    select_first(page)
+    tab(page, "Lens")
+    panels = [page.locator("lit-tl-lens-module").nth(i) for i in range(2)]
+    for panel in panels:
+        panel.locator(".figure[aria-busy=false] .grid .view").wait_for()
+    panels[1].get_by_label("statistic", exact=True).select_option("forward KL")
+    panels[1].locator(".legend", has_text="forward KL").wait_for()
+    assert "entropy" in panels[0].locator(".legend").inner_text()
+    for panel, name in zip(panels, ("entropy", "forward KL"), strict=True):
+        with page.expect_download() as download:
+            save(panel, "CSV")
+        head = download.value.path().read_text("utf-8").splitlines()[0]
+        assert head.endswith(f",{name}"), "the file has what is drawn"
+    page.reload()
+    panels[1].locator(".legend", has_text="forward KL").wait_for()
+    panels[0].locator(".legend", has_text="entropy").wait_for()
     watched.check()
 
 

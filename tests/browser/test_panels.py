@@ -195,28 +195,6 @@ def test_two_models_and_a_pinned_prompt_stand_side_by_side(
     watched.check()
 
 
-def test_two_figures_panels_keep_their_own_settings(watched: Watched, server: LitServer) -> None:
-    page = watched.page
-    open_page(page, server, "?models=first,second&dataset=ioi")
-    select_first(page)
-    tab(page, "Lens")
-    panels = [page.locator("lit-tl-lens-module").nth(i) for i in range(2)]
-    for panel in panels:
-        panel.locator(".figure[aria-busy=false] .grid .view").wait_for()
-    panels[1].get_by_label("statistic", exact=True).select_option("forward KL")
-    panels[1].locator(".legend", has_text="forward KL").wait_for()
-    assert "entropy" in panels[0].locator(".legend").inner_text()
-    for panel, name in zip(panels, ("entropy", "forward KL"), strict=True):
-        with page.expect_download() as download:
-            save(panel, "CSV")
-        head = download.value.path().read_text("utf-8").splitlines()[0]
-        assert head.endswith(f",{name}"), "the file has what is drawn"
-    page.reload()
-    panels[1].locator(".legend", has_text="forward KL").wait_for()
-    panels[0].locator(".legend", has_text="entropy").wait_for()
-    watched.check()
-
-
 @pytest.mark.parametrize("late", ["panels", "get_info"])
 def test_panels_are_there_whichever_reply_comes_first(
     watched: Watched, server: LitServer, late: str

@@ -166,7 +166,7 @@ def test_failures_are_a_sentence_with_an_id(client: Client) -> None:
         (
             "/get_preds",
             {"model": "nobody", "dataset_name": "ioi"},
-            "there is no 'nobody' on this server",
+            "there is no 'nobody' on this server: reload the page",
         ),
         ("/get_preds", {"dataset_name": "ioi"}, "must name a model"),
         (

@@ -66,6 +66,7 @@ function sayWhatFails(module, kind, loaded) {
     () => failed.delete(kind) && show(),
     (error) => {
       module.setIsLoading(false);
+      if (module.isLoading === true) module.isLoading = false; // the Embeddings module's own
       failed.set(kind, sentenceOf(error));
       show();
     },

@@ -130,6 +130,9 @@ export function makeModule({Base, appState}, panel) {
       });
       // LIT holds this back while the panel is hidden.
       this.reactImmediately(look, (/** @type {View} */ view) => mounted.show(view));
+      const others = () =>
+        JSON.stringify([this.otherModels(), pinnedSelection.selectionService.primarySelectedId]);
+      this.react(others, () => mounted.othersChanged?.());
     }
 
     /** @returns {string[]} models to compare with, those on the page first */

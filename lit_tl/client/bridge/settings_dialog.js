@@ -64,20 +64,22 @@ function listHeld(dialog) {
   }
   const {metadata, currentModels} = dialog.appState;
   const names = Object.keys(metadata.models).filter((name) => !name.startsWith('_'));
-  const shown = JSON.stringify([names, currentModels]);
+  const chosen = [...currentModels, ...dialog.selectedModels];
+  const shown = JSON.stringify([names, chosen]);
   if (old?.dataset.shown === shown) return;
   const held = el(
     'div',
     {className: 'lit-tl-held', role: 'group', 'aria-label': 'Models in memory'},
     'In memory:',
     ...names.map((name) =>
-      currentModels.includes(name)
-        ? el('span', {}, `${name} (on the page)`)
+      chosen.includes(name)
+        ? el('span', {}, `${name} (${currentModels.includes(name) ? 'on the page' : 'selected'})`)
         : el('button', {
             type: 'button',
             title: 'Frees its memory.',
             textContent: `Unload ${name}`,
-            onclick: () => void unload(dialog, name),
+            onclick: (/** @type {MouseEvent} */ event) =>
+              void unload(dialog, name, /** @type {HTMLElement} */ (event.target)),
           }),
     ),
   );
@@ -86,17 +88,24 @@ function listHeld(dialog) {
   else box.prepend(held);
 }
 
-/** @param {any} dialog @param {string} name */
-async function unload(dialog, name) {
-  dialog.status = `Unloading ${name}.`;
+/**
+ * The dialog rests while the model goes, so that nobody puts it on the page.
+ * @param {any} dialog @param {string} name @param {HTMLElement} button
+ */
+async function unload(dialog, name, button) {
+  const box = dialog.renderRoot.querySelector('#global-settings');
+  box.inert = true;
+  button.textContent = `Unloading ${name}`;
   try {
     const {apiService, appState} = dialog;
     const query = {model: name};
     appState.metadata = await apiService.queryServer('/unload_model', query, [], 'Unloading model');
-    dialog.status = undefined;
-    dialog.initializeLocalState();
+    dialog.modelCheckboxValues.delete(name);
   } catch (error) {
     dialog.status = sentenceOf(error);
+  } finally {
+    box.inert = false;
+    button.textContent = `Unload ${name}`;
   }
   dialog.requestUpdate();
 }

@@ -113,6 +113,14 @@ class AttentionPanel {
     return MINUS.filter((_, i) => there[i]);
   }
 
+  /** What there is to compare with has changed: other models, or the pinned prompt. */
+  othersChanged() {
+    if (!this.#view?.example || !this.#overview) return;
+    const {minus} = address.settingsOf(this.#key);
+    if (minus && minus !== MINUS[0]) this.#drawLarge();
+    else this.#drawToolbar();
+  }
+
   /** @param {Record<string, unknown>} changes */
   #change(changes) {
     address.keep(this.#key, changes);

@@ -20,6 +20,7 @@ class PredictionsPanel {
   #drawn = null;
   /** @type {AnalysisPanel|null} */
   #difference = null;
+  #focus = false;
 
   /** @param {HTMLElement} root @param {Host} host */
   constructor(root, host) {
@@ -33,6 +34,10 @@ class PredictionsPanel {
     this.#view = view;
     if (this.#kept.show === 'difference') this.#compare(view);
     else this.#read(view);
+  }
+
+  othersChanged() {
+    this.#difference?.othersChanged();
   }
 
   close() {
@@ -65,9 +70,18 @@ class PredictionsPanel {
       address.keep(this.#key, {show});
       this.close();
       this.root.replaceChildren();
+      this.#focus = true;
       this.show(/** @type {View} */ (this.#view));
-      /** @type {HTMLElement|null} */ (this.root.querySelector('[aria-label=Show]'))?.focus();
+      this.#focusChoice();
     });
+  }
+
+  /** The choice keeps the focus when what it stands above has changed. */
+  #focusChoice() {
+    const select = /** @type {HTMLElement|null} */ (this.root.querySelector('[aria-label=Show]'));
+    if (!this.#focus || !select) return;
+    this.#focus = false;
+    select.focus();
   }
 
   /** @param {View} view */
@@ -111,6 +125,7 @@ class PredictionsPanel {
           controls: [this.#choice(), this.#generate()],
         });
         this.place.done(this.#drawn.box);
+        this.#focusChoice();
       },
     });
   }

@@ -23,6 +23,7 @@ function mount(root, host) {
       looked = view;
       panel.show(view);
     },
+    othersChanged: () => panel.othersChanged(),
     close() {
       end();
       panel.close();
