@@ -183,7 +183,9 @@ def hooks_of_users(walk: TreeWalk) -> bool:
         return True
     for module in walk.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
-            if any(_home(hook).split(".")[0] not in _LIBRARIES for hook in hooks.values()):
+            if hooks and any(
+                _home(hook).split(".")[0] not in _LIBRARIES for hook in hooks.values()
+            ):
                 return True
     return False
 

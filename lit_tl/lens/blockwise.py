@@ -281,22 +281,24 @@ class _Sums:
             higher = torch.maximum(self.highest, higher)
             self._count_from(self.highest - higher)
         self.highest, self._started = higher, True
+        from_highest = torch.sub(block, higher, out=work[0])
         if self._model is not None:
-            self._weigh_by_model(block, work, n_rows)
-        from_highest = torch.sub(block, higher, out=work[0]).clamp_min_(_LEAST)
-        weights = torch.exp(from_highest, out=work[1])
+            self._weigh_by_model(block, from_highest, work[1], n_rows)
+        weights = torch.exp(from_highest.clamp_min_(_LEAST), out=work[1])
         self._total += weights.sum(-1, keepdim=True)
         if "expected" in self._plan.needs:
             self._expected += weights.mul_(from_highest).sum(-1, keepdim=True)
 
-    def _weigh_by_model(self, block: torch.Tensor, work: torch.Tensor, n_rows: int) -> None:
-        by_row = block.unflatten(0, (n_rows, -1))
-        shares = work[1][: by_row.shape[1]]
+    def _weigh_by_model(
+        self, block: torch.Tensor, from_highest: torch.Tensor, work: torch.Tensor, n_rows: int
+    ) -> None:
         assert self._model is not None
-        torch.sub(by_row[-1], self._model, out=shares).clamp_min_(_LEAST).exp_()
+        by_row = (n_rows, -1)
+        shares = (block.unflatten(0, by_row)[-1] - self._model).clamp_min_(_LEAST).exp_()
         self._shares += shares.sum(-1).repeat(n_rows)[:, None]
-        below = torch.sub(block, self.highest, out=work[0]).unflatten(0, (n_rows, -1))
-        self._under_model += below.mul_(shares).sum(-1).reshape(-1, 1)
+        weighed = work.unflatten(0, by_row)
+        torch.mul(from_highest.unflatten(0, by_row), shares, out=weighed)
+        self._under_model += weighed.sum(-1).reshape(-1, 1)
 
     def _count_from(self, rise: torch.Tensor) -> None:
         """Count logits from a larger one: by `rise`, at most 0, less each."""
