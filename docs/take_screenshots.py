@@ -66,7 +66,7 @@ def take(page: sync_api.Page) -> None:
     page.locator("salience-map-module lit-token-chips .salient-token").first.wait_for()
     picture("salience_maps")
     tab(page, "Sequence Salience")
-    page.locator("sequence-salience-chips .salient-token").last.click()
+    page.locator("sequence-salience-chips .salient-token").last.wait_for()
     picture("sequence_salience")
     for name in ("Generated Text", "Figures", "Embeddings"):
         tab(page, name)

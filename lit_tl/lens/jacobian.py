@@ -2,13 +2,14 @@
 
 import os
 import pickle
-from typing import Any, Optional, Union
-
-from transformer_lens.tools import analysis
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from lit_tl.lens.artifacts import DAMAGED, LensError, first_line
 from lit_tl.lens.lenses import Hidden, Lens
 from lit_tl.lens.unembed import Unembed
+
+if TYPE_CHECKING:
+    from transformer_lens.tools import analysis
 
 
 class JacobianLens(Lens):
@@ -23,7 +24,7 @@ class JacobianLens(Lens):
         LensError: its width or depth is not the model's.
     """
 
-    def __init__(self, unembed: Unembed, fitted: analysis.JacobianLens):
+    def __init__(self, unembed: Unembed, fitted: "analysis.JacobianLens"):
         super().__init__(unembed)
         if fitted.d_model != unembed.readout.d_model:
             raise LensError(
@@ -50,6 +51,8 @@ class JacobianLens(Lens):
         Raises:
             LensError: there is none, or it can't be read.
         """
+        from transformer_lens.tools import analysis
+
         unembed = Unembed(model)
         name = os.fspath(lens_resource_id or unembed.readout.name)
         try:

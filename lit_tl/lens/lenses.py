@@ -9,7 +9,6 @@ from typing import Any, Iterator, Mapping, Optional, Union
 
 import torch
 from jaxtyping import Float, Int
-from transformer_lens import supported_models
 
 from lit_tl.engine.runner import Runner
 from lit_tl.lens import artifacts
@@ -319,6 +318,8 @@ def _end_tokens(runner: Runner) -> set[int]:
 def published_name(name: str) -> str:
     """Under which name a lens for a model is published: its id on the Hub, which published lenses
     of GPT-2 have without its owner."""
+    from transformer_lens import supported_models  # 100 MB, which training a lens does without
+
     with contextlib.suppress(ValueError):
         name = supported_models.get_official_model_name(name)
     return name.removeprefix("openai-community/")

@@ -32,7 +32,8 @@ function askingOtherwise(module, method, args, ways) {
 
 /**
  * Sequence Salience waits for a choice of what to explain, in a list whose upper half can't be
- * reached. Here it opens on the answer, or else on the generated text, and the list scrolls.
+ * reached. Here it opens on the answer, or else on the generated text, explains all of it at once,
+ * and the list scrolls.
  */
 function openOnTheAnswer() {
   const module = customElements.get('sequence-salience-module')?.prototype;
@@ -56,7 +57,26 @@ function openOnTheAnswer() {
           place >= 0 ? place : texts.findIndex((text) => text.length === longest);
       },
     );
+    this.reactImmediately(
+      () => this.currentTokens,
+      (/** @type {string[]} */ tokens) => {
+        if (tokens?.length && !this.targetSegmentSpan) this.targetSegmentSpan = spanOfTarget(this);
+      },
+    );
   };
+}
+
+/**
+ * The last segments, which spell what is explained.
+ * @param {any} module
+ * @returns {[number, number]|undefined}
+ */
+function spanOfTarget({salienceTargetOptions, salienceTargetOption, currentTokenGroups}) {
+  const {length} = salienceTargetOptions[salienceTargetOption]?.text.trim() ?? '';
+  let first = currentTokenGroups.length;
+  for (let text = ''; first > 0 && text.trim().length < length; )
+    text = currentTokenGroups[--first].join('') + text;
+  return first < currentTokenGroups.length ? [first, currentTokenGroups.length] : undefined;
 }
 
 /**
