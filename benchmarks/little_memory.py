@@ -23,6 +23,7 @@ _MODEL = flags.DEFINE_string("model", "lit-tl-tiny", "As in --models.")
 _LIMIT = flags.DEFINE_float("limit_gb", 4.0, "Of memory.")
 _PATIENCE = flags.DEFINE_float("patience", 60.0, "Seconds for one answer.")
 _LENGTHS = flags.DEFINE_list("lengths", ["100", "500", "1000", "2000", "4000", "8192"], "Tokens.")
+_ONLY = flags.DEFINE_list("panels", None, "Which of the panels; all if not said.")
 _MAPPED_GB = 3.5
 _PANELS = {
     "Predictions": ("get_interpretations", "interpreter=Predictions", {}),
@@ -42,7 +43,7 @@ _PANELS = {
     "Embeddings": ("get_preds", "requested_types=Embeddings", {}),
     "Attention of LIT": ("get_preds", "requested_types=AttentionHeads", {}),
     "Generated text": ("get_preds", "requested_fields=generated_text", {}),
-    "Metrics": ("get_metrics", "metrics=language model", {}),
+    "Metrics": ("get_metrics", "metrics=LM", {}),
     "HotFlip": ("get_generated", "generator=HotFlip", {"max_flips": 1, "candidates": 8}),
 }
 
@@ -95,7 +96,8 @@ def main(argv: list[str]) -> None:
             text = " ".join(["seven"] * (length + 50))[: 6 * length]
             example = {"_id": "x", "text": text, "answer": " eight", "foil": " nine"}
             inputs = [{"id": "x", "data": example, "meta": {}}]
-            for name, (path, query, config) in _PANELS.items():
+            for name in _ONLY.value or _PANELS:
+                path, query, config = _PANELS[name]
                 target = f"{path}?model=m&dataset_name=ioi&{query}".replace(" ", "%20")
                 came = asking.answer(target, {"inputs": inputs, "config": config})
                 assert process.poll() is None, f"the server ended with {process.returncode}"

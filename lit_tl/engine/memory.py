@@ -203,11 +203,25 @@ def said(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
 
 
-def does_not_fit(name: str, length: int, needed: int, device: torch.device) -> OutOfMemory:
-    """The error for a prompt that does not fit alone."""
+def does_not_fit(
+    name: str, length: int, needed: Optional[int], device: torch.device
+) -> OutOfMemory:
+    """The error for a prompt that does not fit alone.
+
+    Args:
+        name: of the model.
+        length: in tokens.
+        needed: bytes; None where the pass began, and took more than was thought.
+        device: of the model.
+    """
+    free = said(free_on(device))
+    takes = (
+        f"more than the {free} of memory that are free in {name}"
+        if needed is None
+        else f"about {said(needed)} in {name}, and {free} of memory is free"
+    )
     return OutOfMemory(
-        f"a prompt of {length} tokens takes about {said(needed)} in {name}, and "
-        f"{said(free_on(device))} of memory is free: shorten it, or ask for less at once"
+        f"a prompt of {length} tokens takes {takes}: shorten it, or ask for less at once"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 import torch
 
 from lit_tl.engine import answers as answers_
-from lit_tl.engine import generation, jobs, memory, selfchecks
+from lit_tl.engine import freed_memory, generation, jobs, memory, selfchecks
 from lit_tl.engine.adapt import adapt
 from lit_tl.engine.answers import Answer, Reading
 from lit_tl.engine.backward import ReadoutDiffers
@@ -275,14 +275,18 @@ class Runner:
             fused_attention=not state.twin_of or state.twin is not None,
         )
         needed = memory.bytes_of_pass(self.shape, needs, rows=rows, length=length)
-        if needed <= memory.free_on(device):
+        if rows == 1 and needed > memory.free_on(device):
+            freed_memory.collect_and_give_back()  # what ended a moment ago may still hold some
+        fits = needed <= memory.free_on(device)
+        if fits:
             try:
                 return self._run(prompts, request, placed, index)
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
                     raise
         if rows == 1:
-            raise memory.does_not_fit(self.shape.name, length, needed, device)
+            known = None if fits else needed
+            raise memory.does_not_fit(self.shape.name, length, known, device)
         memory.say_halving(self.shape.name, rows)
         return None
 

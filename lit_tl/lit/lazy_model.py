@@ -13,8 +13,7 @@ import numpy as np
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.engine import jobs
-from lit_tl.lit import freed_memory
+from lit_tl.engine import freed_memory, jobs
 from lit_tl.lit.model import HookedTransformerLIT
 
 _SERIAL = itertools.count()

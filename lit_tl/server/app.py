@@ -11,8 +11,7 @@ from lit_nlp.api import types as lit_types
 from lit_nlp.lib import caching, serialize, utils
 from werkzeug import wrappers
 
-from lit_tl.engine import jobs
-from lit_tl.lit import freed_memory
+from lit_tl.engine import freed_memory, jobs
 from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
 from lit_tl.lit.lazy_model import LazyModel, PredictionCache
 from lit_tl.lit.model import HookedTransformerLIT

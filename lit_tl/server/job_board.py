@@ -15,8 +15,8 @@ from typing import Any, Callable, Mapping, Optional
 
 from absl import logging
 
+from lit_tl.engine import freed_memory
 from lit_tl.engine.jobs import Cancelled, Job, working_on
-from lit_tl.lit import freed_memory
 
 KEEP_SECONDS = 30.0
 """How long a job goes on, or its answer is kept, when nobody looks."""

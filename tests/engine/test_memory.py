@@ -1,5 +1,7 @@
 """What a pass needs is estimated, batches fit, and what does not fit is refused in a sentence."""
 
+import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -52,6 +54,38 @@ def test_a_prompt_that_does_not_fit_is_refused_in_a_sentence(
         list(runner.run(PROMPTS))
     with pytest.raises(memory.OutOfMemory, match=sentence):
         runner.run_ids(torch.arange(100)[None])
+
+
+def test_what_was_let_go_of_is_collected_before_a_prompt_is_refused(
+    bundled: HookedTransformerLIT,
+) -> None:
+    class Ring:
+        def __init__(self) -> None:
+            self.itself, self.held = self, np.ones(40_000_000)
+
+    runner = Runner(bundled.model)
+    ring = Ring()
+    memory.set_limit(psutil.Process().memory_info().rss + 1_000_000)
+    try:
+        with pytest.raises(memory.OutOfMemory):
+            list(runner.run(PROMPTS[:1]))
+        del ring
+        assert len(list(runner.run(PROMPTS[:1]))) == 1
+    finally:
+        memory.set_limit(None)
+
+
+def test_a_prompt_that_takes_more_than_was_thought_is_refused_so(
+    bundled: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*of: object) -> None:
+        raise MemoryError
+
+    runner = Runner(bundled.model)
+    monkeypatch.setattr(runner, "_run", fails)
+    sentence = r"a prompt of 100 tokens takes more than the .* of memory that are free"
+    with pytest.raises(memory.OutOfMemory, match=sentence):
+        list(runner.run(PROMPTS[:1]))
 
 
 @pytest.mark.parametrize(
