@@ -60,7 +60,7 @@ def test_predictions_show_the_models_own_numbers(page: Any, bundled: HookedTrans
         return panel.locator(".token").nth(pos).evaluate("e => getComputedStyle(e).backgroundColor")
 
     before = background(4)
-    panel.locator(".toolbar select").select_option("probability")
+    panel.get_by_label("Colour by").select_option("probability")
     assert background(4) != before
 
 

@@ -35,7 +35,8 @@ def loaded() -> HookedTransformerLIT:
 def test_the_snippet_makes_the_figure_of_the_page(
     name: str, loaded: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (reply,) = FIGURES[name].run([EXAMPLE], loaded, Prompts([EXAMPLE]), config={})
+    pinned = {"text": "The queen sat on the throne in"}
+    reply = FIGURES[name].draw([EXAMPLE, pinned], loaded, Prompts([EXAMPLE]), {})
     shown: list[Any] = []
     for kind in (go.Figure, Grid):
         monkeypatch.setattr(kind, "show", lambda figure: shown.append(figure))
