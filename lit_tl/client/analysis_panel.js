@@ -42,6 +42,10 @@ export class AnalysisPanel {
   #buttons = [];
   /** What the figure was asked with. */
   #asked = '';
+  /** What draws the figure that is asked for, in Python: there when it is drawn; '' if it fails. */
+  #python = Promise.resolve('');
+  /** @type {(python: string) => void} */
+  #tellPython = () => {};
 
   /**
    * @param {HTMLElement} root @param {string} tab @param {import('./bridge.js').Host} host
@@ -160,6 +164,8 @@ export class AnalysisPanel {
     const view = /** @type {View} */ (this.#view);
     this.#drawControls();
     this.#asked = this.#question();
+    this.#tellPython('');
+    this.#python = new Promise((tell) => (this.#tellPython = tell));
     const {example} = view;
     const {name, settings, unavailable} = this.#chosen;
     if (!example) {
@@ -180,6 +186,7 @@ export class AnalysisPanel {
         this.#forget();
         this.#content.setAttribute('aria-busy', 'false');
         this.#place.failed(sentence);
+        this.#tellPython('');
       },
       partial: (drawing) => {
         if (this.#content.getAttribute('aria-busy') === 'true')
@@ -197,6 +204,7 @@ export class AnalysisPanel {
     this.#drawControls();
     this.#content.setAttribute('aria-busy', 'false');
     this.#place.empty(sentence);
+    this.#tellPython('');
   }
 
   /** @param {View} view @param {string} [file] */
@@ -224,7 +232,7 @@ export class AnalysisPanel {
   async #draw(drawing, example, more) {
     const {grid, figure, note, python, unavailable} = drawing;
     this.#unavailable[this.#chosen.name] = unavailable;
-    this.#buttons = this.#buttonsOf(grid ? GRID_FILES : PLOT_FILES, python);
+    this.#buttons = this.#buttonsOf(grid ? GRID_FILES : PLOT_FILES);
     this.#drawControls();
     this.#forget();
     if (note) this.#said.textContent = this.#said.title = `${note} ${this.#chosen.description}`;
@@ -243,6 +251,7 @@ export class AnalysisPanel {
       await this.#paint(drawing, example);
     }
     this.#content.setAttribute('aria-busy', `${more}`);
+    if (!more) this.#tellPython(python);
   }
 
   /** @param {Drawing} drawing @param {Example} example */
@@ -257,8 +266,8 @@ export class AnalysisPanel {
     });
   }
 
-  /** @param {string[]} files @param {string} python @returns {Node[]} */
-  #buttonsOf(files, python) {
+  /** @param {string[]} files @returns {Node[]} */
+  #buttonsOf(files) {
     const {name} = this.#chosen;
     const stem = name.toLowerCase().replace(/\W+/g, '-');
     const button = (/** @type {string} */ text, /** @type {() => unknown} */ onclick) =>
@@ -275,7 +284,10 @@ export class AnalysisPanel {
           button(file.toUpperCase(), () => this.#download(`${stem}.${file}`, file)),
         ),
       ]),
-      button('Copy as Python', () => copy(python, this.#content)),
+      button('Copy as Python', async () => {
+        const python = await this.#python;
+        if (python) await copy(python, this.#content);
+      }),
     ];
   }
 
