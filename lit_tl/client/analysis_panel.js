@@ -40,6 +40,8 @@ export class AnalysisPanel {
   #unavailable = {};
   /** @type {Node[]} that save and copy what was drawn last */
   #buttons = [];
+  /** What is said of the figure that is drawn. */
+  #note = '';
   /** What the figure was asked with. */
   #asked = '';
   /** What draws the figure that is asked for, in Python: there when it is drawn; '' if it fails. */
@@ -157,11 +159,12 @@ export class AnalysisPanel {
         ...this.#buttons,
       ),
     );
-    this.#said.textContent = this.#said.title = description;
+    this.#said.textContent = this.#said.title = [this.#note, description].filter(Boolean).join(' ');
   }
 
   #run() {
     const view = /** @type {View} */ (this.#view);
+    this.#note = '';
     this.#drawControls();
     this.#asked = this.#question();
     this.#tellPython('');
@@ -233,9 +236,9 @@ export class AnalysisPanel {
     const {grid, figure, note, python, unavailable} = drawing;
     this.#unavailable[this.#chosen.name] = unavailable;
     this.#buttons = this.#buttonsOf(grid ? GRID_FILES : PLOT_FILES);
+    this.#note = note;
     this.#drawControls();
     this.#forget();
-    if (note) this.#said.textContent = this.#said.title = `${note} ${this.#chosen.description}`;
     if (this.own.picture) {
       this.#place.done(this.own.picture(drawing, (pos) => this.#choose(drawing, example, pos)));
     } else if (grid) {

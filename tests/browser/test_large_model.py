@@ -74,6 +74,17 @@ def page(watched: Watched, server: LitServer) -> Any:
     watched.check()
 
 
+@pytest.fixture
+def two_lenses(watched: Watched, server: LitServer) -> Any:
+    """The Lens tab with two models."""
+    watched.page.set_viewport_size({"width": 1440, "height": 900})
+    open_page(watched.page, server, "?models=one,two&dataset=ioi")
+    select_first(watched.page)
+    tab(watched.page, "Lens")
+    yield watched.page
+    watched.check()
+
+
 def controls(panel: Any, at_least: int) -> None:
     """Each control of a panel is there to be clicked."""
     seen = panel.evaluate(COVERED)
@@ -162,27 +173,18 @@ def test_tabs_of_lit(name: str, seen: str, page: Any) -> None:
     assert len(says.inner_text()) > 40
 
 
-def test_two_models_stand_beside_each_other(watched: Watched, server: LitServer) -> None:
-    page: Any = watched.page
-    page.set_viewport_size({"width": 1440, "height": 900})
-    open_page(page, server, "?models=one,two&dataset=ioi")
-    select_first(page)
-    tab(page, "Lens")
+def test_two_models_stand_beside_each_other(two_lenses: Any) -> None:
+    page = two_lenses
     views = page.locator("lit-tl-lens-module .grid .view")
     views.nth(1).wait_for()
     first, second = (views.nth(i).bounding_box() for i in range(2))
     assert second["x"] >= first["x"] + first["width"]
     assert abs(second["height"] - first["height"]) < 2
     assert first["height"] > 200, "half as wide, so that settings take more lines"
-    watched.check()
 
 
-def test_two_figures_panels_keep_their_own_settings(watched: Watched, server: LitServer) -> None:
-    page: Any = watched.page
-    page.set_viewport_size({"width": 1440, "height": 900})
-    open_page(page, server, "?models=one,two&dataset=ioi")
-    select_first(page)
-    tab(page, "Lens")
+def test_two_figures_panels_keep_their_own_settings(two_lenses: Any) -> None:
+    page = two_lenses
     panels = [page.locator("lit-tl-lens-module").nth(i) for i in range(2)]
     for panel in panels:
         panel.locator(".figure[aria-busy=false] .grid .view").wait_for()
@@ -197,7 +199,6 @@ def test_two_figures_panels_keep_their_own_settings(watched: Watched, server: Li
     page.reload()
     panels[1].locator(".legend", has_text="forward KL").wait_for()
     panels[0].locator(".legend", has_text="entropy").wait_for()
-    watched.check()
 
 
 @pytest.mark.parametrize("against", ["pinned prompt", "other model"])
