@@ -3,14 +3,15 @@
 import copy
 import dataclasses
 import math
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 import torch
 
 from lit_tl.engine import generation
-from lit_tl.engine.passes import Pass, Placed
+from lit_tl.engine.passes import Pass
+from lit_tl.engine.placing import ByPoint
 from lit_tl.engine.prompts import Prompt
-from lit_tl.engine.protocol import ModelAdapter, Point
+from lit_tl.engine.protocol import ModelAdapter
 from lit_tl.engine.requests import Batch, at_least_float32
 from lit_tl.engine.token_readings import ranks
 
@@ -18,7 +19,6 @@ NOT_NUMBERS = (
     "the model's logits are not numbers: its weights are damaged, or overflow in this number "
     "format (--dtype)"
 )
-PlacedByPoint = Mapping[Point, Sequence[Placed]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Reading:
 
 
 def read_answers(
-    tree: ModelAdapter, batch: Batch, answers: Sequence[Answer], placed: PlacedByPoint
+    tree: ModelAdapter, batch: Batch, answers: Sequence[Answer], placed: ByPoint
 ) -> list[Reading]:
     """Readings of answers, in their order.
 
@@ -130,7 +130,7 @@ def _from_cache(tree: ModelAdapter, batch: Batch, answers: Sequence[Answer]) -> 
         token = torch.tensor(given, device=tree.device)[:, None]
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         positions = (lengths + step).clamp(max=limit)[:, None]
-        logits = tree.step(token, cache, mask, positions)
+        logits = tree.step(token, cache, mask, positions)[:, -1]
         for i, answer in enumerate(answers):
             if step + 1 < len(answer.ids):
                 readings[i] = readings[i].then(_begin(logits[i], answer.ids[step + 1]))
@@ -158,14 +158,14 @@ def _tensors(value: Any, seen: set[int]) -> Iterator[torch.Tensor]:
 
 
 def _again(
-    tree: ModelAdapter, prompt: Prompt, answer: Answer, placed: PlacedByPoint
+    tree: ModelAdapter, prompt: Prompt, answer: Answer, placed: ByPoint
 ) -> Optional[Reading]:
     if prompt.token_embeddings is not None:
         return None  # what the embeddings of its own say, no token says
     run = Pass(tree, [prompt], observe={}, placed=placed)
     ids = torch.tensor([[*prompt.ids, *answer.ids[:-1]]], device=tree.device)
     with tree.hooked(run.handlers()):
-        logits, _ = tree.forward(ids, keep_cache=False, last_position_only=False)
+        logits, _ = tree.forward(ids, keep_cache=False, last=None)
     reading = Reading()
     for row, token in zip(logits[0, len(prompt) :], answer.ids[1:], strict=True):
         reading = reading.then(_begin(row, token))

@@ -1,12 +1,12 @@
 """The backward pass of a batch: from its targets to the sites."""
 
-from typing import Mapping, Sequence
+from typing import Mapping, Sequence, Union
 
 import torch
 
 from lit_tl.engine.passes import Pass
 from lit_tl.engine.protocol import ModelAdapter, Point
-from lit_tl.engine.requests import Batch, Targets, at_least_float32
+from lit_tl.engine.requests import Batch, Objective, Targets
 from lit_tl.engine.selection import select
 from lit_tl.engine.sites import Site
 
@@ -20,6 +20,7 @@ def backward(
     run: Pass,
     batch: Batch,
     logits: torch.Tensor,
+    explained: Union[Targets, Objective],
     at: Mapping[Site, Sequence[Point]],
 ) -> dict[Site, torch.Tensor]:
     """Gradients of a batch's targets by site, each of one layer.
@@ -27,23 +28,20 @@ def backward(
     Args:
         tree: the module tree that ran.
         run: the pass, whose leaves the gradients are of.
-        batch: with its targets.
+        batch: that ran.
         logits: of the pass, `[batch, pos, d_vocab]`, with a graph or cut from it.
+        explained: what the gradients are of.
         at: sites, and their points.
 
     Raises:
         ValueError: a target is out of range, or does not depend on a site.
         ReadoutDiffers: the readout does not give the model's own logits.
     """
-    targets = batch.targets
-    assert targets is not None
-    _check_targets(targets, batch)
-    rows = torch.tensor(targets.example, device=logits.device)
-    read = _read(tree, run, logits, rows, torch.tensor(targets.pos, device=logits.device))
-    tokens = torch.tensor(targets.token, device=logits.device)
-    weights = torch.tensor(targets.weight, device=logits.device)
-    log_probs = at_least_float32(read).log_softmax(-1)
-    total = (log_probs.gather(-1, tokens[:, None])[:, 0] * weights).sum()
+    _check_targets(explained, batch)
+    rows = torch.tensor(explained.example, device=logits.device)
+    pos = torch.tensor(explained.pos, device=logits.device)
+    read = _read(tree, run, logits, rows, pos, batch.logits_from)
+    total = explained.total(read)
     points = list(dict.fromkeys(point for of_site in at.values() for point in of_site))
     values = torch.autograd.grad(total, [run.leaves[point] for point in points], allow_unused=True)
     by_point = dict(zip(points, values, strict=True))
@@ -58,8 +56,8 @@ def backward(
     return gradients
 
 
-def _check_targets(targets: Targets, batch: Batch) -> None:
-    if not targets.token:
+def _check_targets(targets: Union[Targets, Objective], batch: Batch) -> None:
+    if not targets.pos:
         raise ValueError("no target is given: a gradient explains at least one token")
     for example, pos in zip(targets.example, targets.pos, strict=True):
         length = batch.lengths[example]
@@ -70,19 +68,24 @@ def _check_targets(targets: Targets, batch: Batch) -> None:
 
 
 def _read(
-    tree: ModelAdapter, run: Pass, logits: torch.Tensor, rows: torch.Tensor, pos: torch.Tensor
+    tree: ModelAdapter,
+    run: Pass,
+    logits: torch.Tensor,
+    rows: torch.Tensor,
+    pos: torch.Tensor,
+    first: int,
 ) -> torch.Tensor:
-    """`logits[rows, pos]` with a graph.
+    """The logits of rows at positions, with a graph. Those that are given begin at `first`.
 
     Raises:
         ReadoutDiffers: the readout does not give the model's own logits.
     """
     if logits.requires_grad:
-        return logits[rows, pos]
+        return logits[rows, pos - first]
     assert run.final is not None
     readout = tree.readout
     read: torch.Tensor = readout.finish(readout.unembedding(run.final[rows, pos][None].clone())[0])
-    require_near(read.detach(), logits[rows, pos])
+    require_near(read.detach(), logits[rows, pos - first])
     return read
 
 

@@ -2,14 +2,15 @@
 
 import collections
 import contextlib
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import torch
 import transformers
 
 from lit_tl.engine import jobs
 from lit_tl.engine.agreement import near, probe_ids
-from lit_tl.engine.passes import Pass, Placed
+from lit_tl.engine.passes import Pass
+from lit_tl.engine.placing import ByPoint, Placed
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, Point
 from lit_tl.engine.requests import Batch
@@ -24,13 +25,12 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
-PlacedByPoint = Mapping[Point, Sequence[Placed]]
 
 
 def continue_greedily(
     tree: ModelAdapter,
     batch: Batch,
-    placed: PlacedByPoint,
+    placed: ByPoint,
     *,
     max_new_tokens: int,
     batch_size: int,
@@ -102,7 +102,7 @@ def _resumable(tree: ModelAdapter, batch: Batch, steps: int) -> bool:
     )
 
 
-def _resume(tree: ModelAdapter, batch: Batch, steps: int, placed: PlacedByPoint) -> list[list[int]]:
+def _resume(tree: ModelAdapter, batch: Batch, steps: int, placed: ByPoint) -> list[list[int]]:
     device = tree.device
     lengths = torch.tensor(batch.lengths, device=device)
     width = int(lengths.max())
@@ -115,12 +115,14 @@ def _resume(tree: ModelAdapter, batch: Batch, steps: int, placed: PlacedByPoint)
             jobs.current().check()
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
             positions = (lengths + step).clamp(max=last_position)[:, None]
-            token = tree.step(token[:, None], batch.cache, mask, positions).argmax(-1).to(device)
+            token = (
+                tree.step(token[:, None], batch.cache, mask, positions)[:, -1].argmax(-1).to(device)
+            )
             tokens.append(token)
     return torch.stack(tokens, dim=1).tolist()
 
 
-def _everywhere(placed: PlacedByPoint) -> dict[Point, list[Placed]]:
+def _everywhere(placed: ByPoint) -> dict[Point, list[Placed]]:
     """The interventions that hold at all positions."""
     held = {
         point: [each for each in here if each.intervention.site.positions is None]
@@ -130,7 +132,7 @@ def _everywhere(placed: PlacedByPoint) -> dict[Point, list[Placed]]:
 
 
 @contextlib.contextmanager
-def _changes_in_steps(tree: ModelAdapter, rows: int, placed: PlacedByPoint) -> Iterator[None]:
+def _changes_in_steps(tree: ModelAdapter, rows: int, placed: ByPoint) -> Iterator[None]:
     everywhere = _everywhere(placed)
     if not everywhere:
         yield
@@ -140,9 +142,7 @@ def _changes_in_steps(tree: ModelAdapter, rows: int, placed: PlacedByPoint) -> I
         yield
 
 
-def _changed_loop(
-    tree: ModelAdapter, prompt: Prompt, steps: int, placed: PlacedByPoint
-) -> list[int]:
+def _changed_loop(tree: ModelAdapter, prompt: Prompt, steps: int, placed: ByPoint) -> list[int]:
     """One prompt, a whole pass for each token: positions are counted in the prompt alone."""
     ids, generated = list(prompt.ids), []
     for _ in range(steps):
@@ -150,7 +150,7 @@ def _changed_loop(
         run = Pass(tree, [prompt], observe={}, placed=placed)
         with tree.hooked(run.handlers()):
             logits, _ = tree.forward(
-                torch.tensor([ids], device=tree.device), keep_cache=False, last_position_only=True
+                torch.tensor([ids], device=tree.device), keep_cache=False, last=1
             )
         generated.append(int(logits[0, -1].argmax()))
         ids.append(generated[-1])
@@ -191,10 +191,10 @@ def _wrong_if_it_fails(state: TreeState, name: str) -> Iterator[None]:
 def _step_is_right(tree: ModelAdapter) -> bool:
     """Whether a step from a cache gives the logits of a plain pass."""
     ids = _probe(tree)
-    whole, _ = tree.forward(ids, keep_cache=False, last_position_only=True)
-    _, cache = tree.forward(ids[:, :-1], keep_cache=True, last_position_only=True)
+    whole, _ = tree.forward(ids, keep_cache=False, last=1)
+    _, cache = tree.forward(ids[:, :-1], keep_cache=True, last=1)
     mask, last = torch.ones_like(ids), torch.full_like(ids[:, :1], ids.shape[1] - 1)
-    return near(tree.step(ids[:, -1:], cache, mask, last), whole[:, -1])
+    return near(tree.step(ids[:, -1:], cache, mask, last)[:, -1], whole[:, -1])
 
 
 def _generates_rightly(tree: ModelAdapter) -> bool:
@@ -222,7 +222,7 @@ def _plainly(tree: ModelAdapter) -> Callable[[torch.Tensor, int], torch.Tensor]:
     def generate(ids: torch.Tensor, steps: int) -> torch.Tensor:
         for _ in range(steps):
             jobs.current().check()
-            logits, _ = tree.forward(ids, keep_cache=False, last_position_only=True)
+            logits, _ = tree.forward(ids, keep_cache=False, last=1)
             ids = torch.cat([ids, logits[:, -1:].argmax(-1).to(ids.device)], dim=1)
         return ids
 

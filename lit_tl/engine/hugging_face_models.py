@@ -124,18 +124,22 @@ class HuggingFaceAdapter(ModelAdapter):
         return block.register_forward_hook(functools.partial(_output, handler))
 
     def forward(
-        self, ids: torch.Tensor, *, keep_cache: bool, last_position_only: bool
+        self, ids: torch.Tensor, *, keep_cache: bool, last: Optional[int], cache: Any = None
     ) -> tuple[torch.Tensor, Optional[Any]]:
         """See `ModelAdapter`."""
-        with contextlib.ExitStack() as stack:
-            if last_position_only:
-                unembedding = self.module.get_output_embeddings()
-                stack.enter_context(input_hook(unembedding, lambda value: value[:, -1:]))
-            output = self.module(ids.to(self.device), use_cache=keep_cache)
+        given = {} if cache is None else {"past_key_values": cache}
+        with reading_last(self.module.get_output_embeddings(), last):
+            output = self.module(ids.to(self.device), use_cache=keep_cache, **given)
         return output.logits, getattr(output, "past_key_values", None) if keep_cache else None
 
     def step(
-        self, token: torch.Tensor, cache: Any, mask: torch.Tensor, positions: torch.Tensor
+        self,
+        ids: torch.Tensor,
+        cache: Any,
+        mask: torch.Tensor,
+        positions: torch.Tensor,
+        *,
+        last: int = 1,
     ) -> torch.Tensor:
         """See `ModelAdapter`."""
         given: dict[str, Any] = {
@@ -145,8 +149,9 @@ class HuggingFaceAdapter(ModelAdapter):
         }
         if "position_ids" in self._forward_parameters:
             given["position_ids"] = positions
-        logits: torch.Tensor = self.module(token, **given).logits
-        return logits[:, -1]
+        with reading_last(self.module.get_output_embeddings(), last):
+            logits: torch.Tensor = self.module(ids, **given).logits
+        return logits
 
     @functools.cached_property
     def _forward_parameters(self) -> frozenset[str]:
@@ -210,3 +215,12 @@ def input_hook(module: torch.nn.Module, handler: Handler) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def reading_last(
+    unembedding: torch.nn.Module, count: Optional[int]
+) -> contextlib.AbstractContextManager[Any]:
+    """Inside, an unembedding reads only so many positions, from the end on; None for all."""
+    if count is None:
+        return contextlib.nullcontext()
+    return input_hook(unembedding, lambda value: value[:, -count:])

@@ -62,7 +62,22 @@ class FromRun:
         return f"run({', '.join(map(str, self.ids))})"
 
 
-Value = Union[Array, FromRun]
+@dataclasses.dataclass(frozen=True, eq=False)
+class Numbers:
+    """A tensor as it is, for changes that are made by the thousand and kept nowhere: equal only to
+    itself, and its text does not parse back.
+
+    Args:
+        tensor: of one prompt, on any device; float64 keeps its digits.
+    """
+
+    tensor: torch.Tensor
+
+    def __repr__(self) -> str:
+        return f"numbers{list(self.tensor.shape)}"
+
+
+Value = Union[Array, FromRun, Numbers]
 
 
 @dataclasses.dataclass(frozen=True)

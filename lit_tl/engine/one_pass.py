@@ -9,14 +9,27 @@ import torch
 from lit_tl.engine.backward import ReadoutDiffers, backward, require_near
 from lit_tl.engine.batches import pad
 from lit_tl.engine.interventions import Intervention
-from lit_tl.engine.passes import Pass, Placed, points_of
-from lit_tl.engine.protocol import ModelAdapter, Point
+from lit_tl.engine.passes import Pass
+from lit_tl.engine.placing import ByPoint, points_of
+from lit_tl.engine.protocol import ModelAdapter
 from lit_tl.engine.readout import Readout
-from lit_tl.engine.requests import Batch, Gradients, Observe
+from lit_tl.engine.requests import Batch, Gradients, Observe, Targets
 from lit_tl.engine.sites import Site
 from lit_tl.engine.token_readings import ReadTokens, read_tokens
 
-Keep = Union[Literal["all", "none"], ReadTokens]
+
+@dataclasses.dataclass(frozen=True)
+class LastLogits:
+    """Logits of the last positions of prompts of one length, and no others.
+
+    Args:
+        count: of positions, at least 1.
+    """
+
+    count: int = 1
+
+
+Keep = Union[Literal["all", "none"], ReadTokens, LastLogits]
 _FINAL, _UNEMBED_IN = "(input of the unembedding)", Site("unembed_in")
 
 
@@ -35,7 +48,7 @@ def run_once(
     tree: ModelAdapter,
     batch: Batch,
     request: Request,
-    placed: Mapping[Point, Sequence[Placed]],
+    placed: ByPoint,
     *,
     cut_unembed: bool,
 ) -> Batch:
@@ -76,20 +89,32 @@ def run_once(
             logits, batch.cache = tree.forward(
                 ids,
                 keep_cache=request.keep_cache,
-                last_position_only=wanted != "all" and gradients is None,
+                last=_read_by_unembedding(request, batch),
             )
         run.check()
         batch.observed = run.observed
-        batch.logits = logits.detach() if wanted == "all" or gradients else None
+        if wanted == "all" or gradients or isinstance(wanted, LastLogits):
+            batch.logits = logits.detach()
+            batch.logits_from = max(batch.lengths) - logits.shape[1]
         if isinstance(wanted, ReadTokens):
             final = batch.observed.pop(_FINAL)
             batch.readings, batch.last = read_tokens(_readout_of(tree), batch, final, wanted.top)
             longest = max(range(len(batch.prompts)), key=batch.lengths.__getitem__)
             require_near(batch.last[longest], logits[longest, -1])
         if gradients is not None:
-            batch.targets = gradients.of(batch)
-            batch.gradients = backward(tree, run, batch, logits, at)
+            explained = gradients.of(batch)
+            batch.targets = explained if isinstance(explained, Targets) else None
+            batch.gradients = backward(tree, run, batch, logits, explained, at)
     return batch
+
+
+def _read_by_unembedding(request: Request, batch: Batch) -> Optional[int]:
+    """How many positions, from the end on; None for all."""
+    if isinstance(request.logits, LastLogits):
+        if len(set(batch.lengths)) > 1:
+            raise ValueError("the last logits are those of prompts of one length")
+        return request.logits.count
+    return None if request.logits == "all" or request.gradients is not None else 1
 
 
 def _readout_of(tree: ModelAdapter) -> Readout:

@@ -1,134 +1,20 @@
 """What happens at each point during one forward pass: interventions, gradients, observations."""
 
 import collections
-import dataclasses
 from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
 
-from lit_tl.engine.interventions import FromRun, Intervention
+from lit_tl.engine.placing import Placed, points_of, rows_changed
 from lit_tl.engine.prompts import Prompt
-from lit_tl.engine.protocol import Handler, ModelAdapter, ModelShape, Point
+from lit_tl.engine.protocol import Handler, ModelAdapter, Point
 from lit_tl.engine.requests import Observe, Seen
 from lit_tl.engine.selection import changed, select
-from lit_tl.engine.sites import POSITION_AXES, WITHOUT_LAYER, Site
+from lit_tl.engine.sites import Site
 
 _EMBED, _UNEMBED_IN = Point(-1, "embed"), Point(-1, "unembed_in")
 _DIFFERENCE = 1e-3
-
-
-def points_of(
-    adapter: ModelAdapter,
-    site: Site,
-    layers: Optional[Sequence[int]] = None,
-    *,
-    read_only: bool = True,
-) -> list[Point]:
-    """The points of a site in a model: one, or of each layer that has the component.
-
-    Args:
-        adapter: of the model.
-        site: where.
-        layers: only these, where the site names none.
-        read_only: whether points will do whose value the model does not go on with.
-
-    Raises:
-        ValueError: the model has no such layer, component or head there, or does not go on with its
-            value.
-    """
-    n_layers = adapter.shape.n_layers
-    if site.component in WITHOUT_LAYER:
-        points = [Point(-1, site.component)]
-    elif site.layer is None and layers is None:
-        every = [Point(layer, site.component) for layer in range(n_layers)]
-        points = [point for point in every if point in adapter.points]
-    else:
-        points = [
-            Point(layer, site.component)
-            for layer in ([site.layer] if site.layer is not None else layers or ())
-        ]
-    for point in points:
-        if site.component not in WITHOUT_LAYER and not 0 <= point.layer < n_layers:
-            raise ValueError(
-                f"layer {point.layer} is out of range: {adapter.shape.name} has layers 0 to "
-                f"{n_layers - 1}"
-            )
-    missing = [point for point in points if point not in adapter.points]
-    if missing or (not points and layers is None):
-        raise ValueError(adapter.lacks(str(missing[0]) if missing else site.component))
-    if site.head is not None:
-        _check_head(adapter.shape, site)
-    for point in points:
-        if not read_only and adapter.is_read_only(point):
-            raise ValueError(
-                f"{point} of {adapter.shape.name} can be observed, but neither changed nor "
-                "differentiated: the model chooses its experts before it gives this value out"
-            )
-    return points
-
-
-def _check_head(shape: ModelShape, site: Site) -> None:
-    grouped = site.component in ("k", "v", "k_input", "v_input")
-    count = shape.n_key_value_heads if grouped else shape.n_heads
-    if site.head is not None and site.head >= count:
-        kind = "key-value heads" if grouped and count != shape.n_heads else "heads"
-        raise ValueError(
-            f"head {site.head} is out of range: {shape.name} has {kind} 0 to {count - 1}"
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Placed:
-    """An intervention at one point, with its numbers as tensors.
-
-    Args:
-        intervention: whose site is of the point's layer.
-        given: its `values`, without a batch axis.
-    """
-
-    intervention: Intervention
-    given: tuple[torch.Tensor, ...]
-
-    def __post_init__(self) -> None:
-        site = self.intervention.site
-        for numbers in self.given:
-            if numbers.ndim > len(site.selected_axes):
-                raise ValueError(
-                    f"{site}: an array of shape {list(numbers.shape)} was given, but the value of "
-                    f"one prompt has the axes {', '.join(site.selected_axes) or 'of a number'}"
-                )
-
-    @property
-    def by_prompt(self) -> bool:
-        """Whether the numbers differ by position, so that they fit prompts of one length alone."""
-        axes = self.intervention.site.selected_axes
-        from_run = any(isinstance(value, FromRun) for value in self.intervention.values)
-        return any(
-            axis in POSITION_AXES and (size > 1 or from_run)
-            for numbers in self.given
-            for axis, size in zip(reversed(axes), reversed(numbers.shape))
-        )
-
-    def changed(self, value: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
-        """A copy of a value with its batch axis, in which the site's part is changed.
-
-        Raises:
-            ValueError: the numbers do not fit.
-        """
-        site = self.intervention.site
-        return changed(value, site, lengths, self.change, by_prompt=self.by_prompt)
-
-    def change(self, value: torch.Tensor) -> torch.Tensor:
-        """The new value of the selected part."""
-        given = tuple(numbers.to(value.device, value.dtype) for numbers in self.given)
-        for numbers, source in zip(given, self.intervention.values, strict=True):
-            if self.by_prompt and isinstance(source, FromRun) and numbers.shape != value.shape:
-                raise ValueError(
-                    f"{self.intervention.site}: the given numbers do not fit a value of shape "
-                    f"{list(value.shape)}: the other run's has {list(numbers.shape)}"
-                )
-        return self.intervention.change(value, given)
 
 
 class Pass:
@@ -142,6 +28,9 @@ class Pass:
         placed: interventions by the point that they change.
         gradient_points: points whose gradient is asked for.
         cut_unembed: keep the graph out of the full product with the unembedding.
+        start: the position of the first token that runs; those before it are in a cache.
+        entering: residuals `[row, pos, d_model]` that come in as further rows before a layer. The
+            first of them take the place of what the token ids gave.
     """
 
     def __init__(
@@ -153,6 +42,8 @@ class Pass:
         placed: Mapping[Point, Sequence[Placed]],
         gradient_points: Sequence[Point] = (),
         cut_unembed: bool = False,
+        start: int = 0,
+        entering: Mapping[int, torch.Tensor] = {},
     ):
         self._adapter = adapter
         self._prompts = prompts
@@ -161,6 +52,7 @@ class Pass:
         self._observe = observe
         self._placed = placed
         self._cut_unembed = cut_unembed
+        self._start, self._entering = start, entering
         self._gradient_points = set(gradient_points)
         self._observed_at: dict[Point, list[str]] = collections.defaultdict(list)
         self._stacks: dict[str, dict[int, int]] = {}
@@ -195,6 +87,7 @@ class Pass:
     def handlers(self) -> dict[Point, Handler]:
         """A handler for each point that the pass looks at or changes."""
         points = {*self._observed_at, *self._placed, *self._edges, *self._gradient_points}
+        points |= {Point(layer, "resid_pre") for layer in self._entering}
         if self.needs_embeddings_given:
             points.add(_EMBED)
         if self._cut_unembed:
@@ -242,11 +135,11 @@ class Pass:
             value = self._given_embeddings(value)
         if point.component == "resid_post" and point.layer in self._branch_deltas:
             value = value + self._branch_deltas.pop(point.layer)
+        if point.component == "resid_pre" and point.layer in self._entering:
+            value = self._enter(point.layer, value)
         for edge in self._edges.get(point, ()):
             value = self._receive(edge, value)
-        for here in self._placed.get(point, ()):
-            if here.intervention.reader is None:
-                value = here.changed(value, self._lengths)
+        value = self._change(self._placed.get(point, ()), value)
         for here in self._placed.get(point, ()):
             if here.intervention.reader is not None:
                 self._send(here, value)
@@ -263,6 +156,21 @@ class Pass:
             value = value.detach()
         # A HookPoint may show a reshaped view: for a gradient, that view itself must flow on.
         return None if value is before and point not in self._gradient_points else value
+
+    def _enter(self, layer: int, value: torch.Tensor) -> torch.Tensor:
+        rows = self._entering[layer].to(value.device)
+        return rows if layer == min(self._entering) else torch.cat([value, rows])
+
+    def _change(self, placed: Sequence[Placed], value: torch.Tensor) -> torch.Tensor:
+        of_rows = []
+        for here in placed:
+            if here.intervention.reader is not None:
+                continue
+            if here.row is not None:
+                of_rows.append(here)
+            else:
+                value = here.changed(value, self._lengths)
+        return rows_changed(value, of_rows, self._lengths, self._start) if of_rows else value
 
     def _given_embeddings(self, value: torch.Tensor) -> torch.Tensor:
         value = value.detach().clone()

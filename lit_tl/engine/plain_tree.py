@@ -113,8 +113,8 @@ def _no_initialization() -> Iterator[None]:
 def _agree(bridge: TransformerLensAdapter, tree: Any) -> bool:
     count = min(_PROBE, bridge.shape.d_vocab, bridge.shape.context or _PROBE)
     ids = torch.linspace(0, bridge.shape.d_vocab - 1, count, device=bridge.device).long()[None]
-    run = functools.partial(bridge.forward, keep_cache=False, last_position_only=False)
+    run = functools.partial(bridge.forward, keep_cache=False, last=None)
     expected, _ = run(ids)
-    logits, _ = HuggingFaceAdapter(tree).forward(ids, keep_cache=False, last_position_only=False)
+    logits, _ = HuggingFaceAdapter(tree).forward(ids, keep_cache=False, last=None)
     tolerance = _TOLERANCE.get(expected.dtype, 3e-2) * float(expected.abs().max())
     return bool(torch.allclose(logits, expected, rtol=0.0, atol=tolerance))

@@ -98,14 +98,15 @@ class ModelAdapter(abc.ABC):
 
     @abc.abstractmethod
     def forward(
-        self, ids: torch.Tensor, *, keep_cache: bool, last_position_only: bool
+        self, ids: torch.Tensor, *, keep_cache: bool, last: Optional[int], cache: Any = None
     ) -> tuple[torch.Tensor, Optional[Any]]:
         """Run token ids `[batch, pos]`.
 
         Args:
             ids: right-padded; on any device.
             keep_cache: whether to keep keys and values, where the model has a way to.
-            last_position_only: whether the unembedding reads the last position alone.
+            last: how many positions the unembedding reads, from the end on; None for all.
+            cache: an empty one, to be kept in place of the library's own.
 
         Returns:
             Logits `[batch, pos, d_vocab]`, and Hugging Face's cache or None.
@@ -113,18 +114,25 @@ class ModelAdapter(abc.ABC):
 
     @abc.abstractmethod
     def step(
-        self, token: torch.Tensor, cache: Any, mask: torch.Tensor, positions: torch.Tensor
+        self,
+        ids: torch.Tensor,
+        cache: Any,
+        mask: torch.Tensor,
+        positions: torch.Tensor,
+        *,
+        last: int = 1,
     ) -> torch.Tensor:
-        """Go on from a cache with one token a row.
+        """Go on from a cache.
 
         Args:
-            token: `[batch, 1]`.
+            ids: `[batch, pos]`.
             cache: of `forward`; it grows in place.
-            mask: 1 for each position of the cache and the token that is not padding.
-            positions: of the tokens, `[batch, 1]`.
+            mask: 1 for each position of the cache and of the tokens that is not padding.
+            positions: of the tokens, `[batch, pos]`.
+            last: how many positions the unembedding reads, from the end on.
 
         Returns:
-            Logits of the next token, `[batch, d_vocab]`.
+            Their logits, `[batch, last, d_vocab]`.
         """
 
     @abc.abstractmethod

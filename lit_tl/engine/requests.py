@@ -1,7 +1,7 @@
 """What a run is asked for, and what it brings back."""
 
 import dataclasses
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 import torch
 from jaxtyping import Float
@@ -60,6 +60,13 @@ class Targets:
     token: Sequence[int]
     weight: Sequence[float]
 
+    def total(self, read: Float[torch.Tensor, "entry d_vocab"]) -> Float[torch.Tensor, ""]:
+        """The sum over all entries, of their logits."""
+        log_probs = at_least_float32(read).log_softmax(-1)
+        weights = torch.tensor(self.weight, device=read.device)
+        tokens = torch.tensor(self.token, device=read.device)
+        return (log_probs.gather(-1, tokens[:, None])[:, 0] * weights).sum()
+
     def repeated(self, count: int) -> "Targets":
         """The entries of a first example, for each of `count` examples."""
         return Targets(
@@ -70,17 +77,36 @@ class Targets:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What a backward pass explains where it is no sum of log-probabilities.
+
+    Args:
+        example: whose logits are read, for each entry.
+        pos: at which position.
+        value: makes of these logits `[entry, d_vocab]` the number whose gradient is asked for.
+    """
+
+    example: Sequence[int]
+    pos: Sequence[int]
+    value: Callable[[torch.Tensor], torch.Tensor]
+
+    def total(self, read: Float[torch.Tensor, "entry d_vocab"]) -> Float[torch.Tensor, ""]:
+        """The number."""
+        return self.value(read)
+
+
 @dataclasses.dataclass(frozen=True)
 class Gradients:
     """Gradients of a batch's targets with respect to sites.
 
     Args:
-        of: the targets, given the batch after its forward pass.
+        of: the targets, or another objective, given the batch after its forward pass.
         at: the sites; without a layer, every layer that has the component. Gradients are of whole
             values: a site's head, neuron or positions select from them.
     """
 
-    of: Callable[["Batch"], Targets]
+    of: Callable[["Batch"], Union[Targets, Objective]]
     at: Sequence[Site] = (Site("embed"),)
 
 
@@ -92,6 +118,7 @@ class Batch:
         index: the places of its prompts in the run's list.
         prompts: in the order of its rows.
         logits: `[batch, pos, d_vocab]` in the weights' dtype; None where a run leaves them out.
+        logits_from: the position of the first of them: 0, or later with `LastLogits`.
         readings: of each prompt's tokens, where a run gives these in place of logits.
         last: logits after each prompt, `[batch, d_vocab]`, where there are readings.
         observed: by the names of the request: of a site in one layer the value; of a site in
@@ -105,6 +132,7 @@ class Batch:
     index: Sequence[int]
     prompts: Sequence[Prompt]
     logits: Optional[Float[torch.Tensor, "batch pos d_vocab"]] = None
+    logits_from: int = 0
     readings: Optional[Sequence[TokenReadings]] = None
     last: Optional[Float[torch.Tensor, "batch d_vocab"]] = None
     observed: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -134,7 +162,8 @@ class Batch:
             return self.last
         logits = self.need_logits()
         rows = torch.arange(len(self.prompts), device=logits.device)
-        return logits[rows, torch.tensor(self.lengths, device=logits.device) - 1]
+        last = torch.tensor(self.lengths, device=logits.device) - 1
+        return logits[rows, last - self.logits_from]
 
     def reading(self, row: int, *, top: int) -> TokenReadings:
         """What the model thinks of the tokens of a prompt.
@@ -157,7 +186,7 @@ class Batch:
         model is."""
         logits = self.need_logits()
         rows = torch.tensor(targets.example, device=logits.device)
-        read = logits[rows, torch.tensor(targets.pos, device=logits.device)]
+        read = logits[rows, torch.tensor(targets.pos, device=logits.device) - self.logits_from]
         read = at_least_float32(read).log_softmax(-1)
         return read.gather(-1, torch.tensor(targets.token, device=logits.device)[:, None])[:, 0]
 

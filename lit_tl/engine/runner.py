@@ -15,7 +15,7 @@ from lit_tl.engine.batches import plan_batches
 from lit_tl.engine.interventions import FromRun, Intervention
 from lit_tl.engine.one_pass import Keep, Request, run_once
 from lit_tl.engine.opening import Opening, opening_of
-from lit_tl.engine.passes import Placed, points_of
+from lit_tl.engine.placing import ByPoint, Placed, check_reader, place, points_of, with_rows
 from lit_tl.engine.plain_tree import make_background_twin, make_twin
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point
@@ -69,7 +69,7 @@ class Runner:
         self.interventions = tuple(interventions)
         for intervention in self.interventions:
             points_of(self._adapter, intervention.site, read_only=False)
-            self._check_reader(intervention)
+            check_reader(self._adapter, intervention)
 
     @property
     def device(self) -> torch.device:
@@ -113,6 +113,12 @@ class Runner:
             prepend_bos=prepend_bos,
         )
 
+    def is_unchanged(self) -> bool:
+        """Whether the model runs as it was loaded: without interventions of this runner, and
+        without a user's hooks."""
+        with tree_state(self.model).lock:
+            return not self.interventions and not hooks_of_users(self._walk)
+
     def layers(self, component: Component) -> tuple[int, ...]:
         """The layers that have a component; empty where the model has none."""
         every = (Point(layer, component) for layer in range(self.shape.n_layers))
@@ -132,6 +138,7 @@ class Runner:
         *,
         observe: Optional[Mapping[str, Observe]] = None,
         interventions: Sequence[Intervention] = (),
+        each: Optional[Sequence[Sequence[Intervention]]] = None,
         gradients: Optional[Gradients] = None,
         logits: Keep = "all",
         keep_cache: bool = False,
@@ -148,8 +155,10 @@ class Runner:
             prompts: what to run.
             observe: sites to look at, by the names that they have in `Batch.observed`.
             interventions: what to change, after the runner's own.
+            each: what else to change in each prompt alone, in the order of the prompts.
             gradients: of which targets, at which sites.
             logits: "none" leaves them out, with the unembedding of all positions but the last;
+                `LastLogits` gives those of the last positions of prompts of one length;
                 `ReadTokens` reads what they say of the prompts' own tokens and of the likeliest,
                 a piece at a time.
             keep_cache: whether batches keep keys and values to go on from.
@@ -168,7 +177,8 @@ class Runner:
         """
         every = (*self.interventions, *interventions)
         request = Request(observe or {}, every, gradients, logits, keep_cache)
-        placed = self._place(every)
+        placed = self.place(every)
+        own = None if each is None else [self.place(changes) for changes in each]
         lengths = [len(prompt.ids) for prompt in prompts]
         finished = 0
         size, job, budget = batch_size or self.batch_size, jobs.current(), self.token_budget
@@ -179,7 +189,8 @@ class Runner:
         while waiting:
             job.check()
             index = waiting.popleft()
-            batch = self._run_if_it_fits([prompts[i] for i in index], request, placed, index)
+            here = placed if own is None else with_rows(placed, [own[i] for i in index])
+            batch = self._run_if_it_fits([prompts[i] for i in index], request, here, index)
             if batch is None:
                 waiting.extendleft((index[len(index) // 2 :], index[: len(index) // 2]))
                 continue
@@ -202,7 +213,7 @@ class Runner:
         prompts = [Prompt(ids=tuple(row)) for row in ids.tolist()]
         every = (*self.interventions, *interventions)
         request = Request(observe or {}, every, None, logits, False)
-        batch = self._run_if_it_fits(prompts, request, self._place(every), None)
+        batch = self._run_if_it_fits(prompts, request, self.place(every), None)
         if batch is None:
             raise memory.OutOfMemory(f"{len(prompts)} prompts at once do not fit: give fewer")
         return batch
@@ -212,8 +223,8 @@ class Runner:
     ) -> list[str]:
         """The text that the model goes on with after each prompt of a batch that ran with
         `keep_cache` and the same interventions; see `generation.continue_greedily`."""
-        placed = self._place((*self.interventions, *interventions))
-        tree = batch.tree or self._tree(placed, ())
+        placed = self.place((*self.interventions, *interventions))
+        tree = batch.tree or self.tree_for(placed, ())
         with tree_state(tree.module).lock, torch.no_grad():
             return generation.continue_greedily(
                 tree, batch, placed, max_new_tokens=max_new_tokens, batch_size=self.batch_size
@@ -225,14 +236,12 @@ class Runner:
         """What the model thinks of answers of one or more tokens, after a batch that ran with the
         same interventions, with `keep_cache` where an answer has several; see
         `lit_tl.engine.answers.read_answers`."""
-        placed = self._place((*self.interventions, *interventions))
-        tree = batch.tree or self._tree(placed, ())
+        placed = self.place((*self.interventions, *interventions))
+        tree = batch.tree or self.tree_for(placed, ())
         with tree_state(tree.module).lock, torch.no_grad():
             return answers_.read_answers(tree, batch, answers, placed)
 
-    def _tree(
-        self, placed: Mapping[Point, Sequence[Placed]], sites: Sequence[Site]
-    ) -> ModelAdapter:
+    def tree_for(self, placed: ByPoint, sites: Sequence[Site]) -> ModelAdapter:
         """The module tree for a pass: the fused one where it has all that is asked for."""
         bridge = self._adapter
         if not isinstance(bridge, TransformerLensAdapter):
@@ -258,7 +267,7 @@ class Runner:
         self,
         prompts: Sequence[Prompt],
         request: Request,
-        placed: Mapping[Point, list[Placed]],
+        placed: ByPoint,
         index: Optional[Sequence[int]],
     ) -> Optional[Batch]:
         """A batch; None where memory is too short for all of its prompts together."""
@@ -294,13 +303,13 @@ class Runner:
         self,
         prompts: Sequence[Prompt],
         request: Request,
-        placed: Mapping[Point, list[Placed]],
+        placed: ByPoint,
         index: Optional[Sequence[int]] = None,
     ) -> Batch:
         for prompt in prompts:
             prompt.check(self.shape)
         sites = [wanted.site for wanted in request.observe.values()]
-        tree = self._tree(placed, [*sites, *(request.gradients.at if request.gradients else ())])
+        tree = self.tree_for(placed, [*sites, *(request.gradients.at if request.gradients else ())])
         places = range(len(prompts)) if index is None else index
         batch = Batch(index=places, prompts=prompts, tree=tree)
         with tree_state(tree.module).lock:
@@ -327,35 +336,10 @@ class Runner:
         with state.lock:
             return state.reads_tokens and not hooks_of_users(self._walk)
 
-    def _place(self, interventions: Sequence[Intervention]) -> dict[Point, list[Placed]]:
-        """Interventions by point, those of all layers split, values of other runs looked up."""
-        placed: dict[Point, list[Placed]] = collections.defaultdict(list)
+    def place(self, interventions: Sequence[Intervention]) -> dict[Point, list[Placed]]:
+        """Interventions by point, with the values of other runs that they need."""
         from_runs = self._values_of_runs(interventions)
-        for intervention in interventions:
-            self._check_reader(intervention)
-            for point in points_of(self._adapter, intervention.site, read_only=False):
-                layer = None if point.layer < 0 else point.layer
-                here = dataclasses.replace(intervention, site=intervention.site.at(layer))
-                given = tuple(
-                    from_runs[value, here.site]
-                    if isinstance(value, FromRun)
-                    else torch.from_numpy(value.values.copy())
-                    for value in here.values
-                )
-                placed[point].append(Placed(here, given))
-        return dict(placed)
-
-    def _check_reader(self, intervention: Intervention) -> None:
-        reader, last = intervention.reader, self.shape.n_layers - 1
-        if reader is None:
-            return
-        points_of(self._adapter, reader)
-        if reader.component == "resid_post" and reader.layer != last:
-            raise ValueError(
-                f"{intervention.site} -> {reader}: resid_post[{last}] is what the final norm of "
-                f"{self.shape.name} reads; in other layers name attn_in, q_input, k_input, v_input "
-                "or mlp_in"
-            )
+        return place(self._adapter, interventions, lambda run, site: from_runs[run, site])
 
     def _values_of_runs(
         self, interventions: Sequence[Intervention]

@@ -62,7 +62,27 @@ def _inner(site: Site, place: Union[int, slice], key_positions: slice = slice(No
     return tuple(index)
 
 
-def _part(value: torch.Tensor, index: Index, site: Site) -> torch.Tensor:
+def row_index(site: Site, row: int, length: int, start: int) -> Index:
+    """Where a site of one row lies in a value that begins at a position.
+
+    Raises:
+        ValueError: the prompt has no such position, or it comes before `start`.
+    """
+    place = resolved(site.positions, length, site)
+    if isinstance(place, int):
+        if place < start:
+            raise ValueError(f"{site}: position {place} comes before {start}")
+        return (row, *_inner(site, place - start))
+    stop = max(place.stop - start, 0)
+    return (row, *_inner(site, slice(max(place.start - start, 0), stop), slice(length)))
+
+
+def part(value: torch.Tensor, index: Index, site: Site) -> torch.Tensor:
+    """A site's part of a value.
+
+    Raises:
+        ValueError: the value has no such head, neuron or position.
+    """
     try:
         return value[index]
     except IndexError as error:
@@ -74,9 +94,9 @@ def select(value: torch.Tensor, site: Site, lengths: Sequence[int]) -> Any:
     each row where their spans have different lengths."""
     where = indices(site, lengths)
     if len(where) == 1 and isinstance(where[0][0], slice):
-        return _part(value, where[0], site)
-    parts = [_part(value, index, site) for index in where]
-    if all(part.shape == parts[0].shape for part in parts):
+        return part(value, where[0], site)
+    parts = [part(value, index, site) for index in where]
+    if all(each.shape == parts[0].shape for each in parts):
         return torch.stack(parts)
     return parts
 
@@ -104,17 +124,26 @@ def changed(
     """
     new = value.clone()
     for index in indices(site, lengths, by_prompt=by_prompt):
-        part = _part(value, index, site)
-        try:
-            replacement = change(part)
-        except RuntimeError as error:
-            raise ValueError(
-                f"{site}: the given numbers do not fit a value of shape {list(part.shape)}"
-            ) from error
-        if replacement.shape != part.shape:
-            raise ValueError(
-                f"{site}: the given numbers make shape {list(replacement.shape)} of "
-                f"{list(part.shape)}"
-            )
-        new[index] = replacement
+        new[index] = checked(change, part(value, index, site), site)
     return new
+
+
+def checked(
+    change: Callable[[torch.Tensor], torch.Tensor], old: torch.Tensor, site: Site
+) -> torch.Tensor:
+    """What a change makes of a part.
+
+    Raises:
+        ValueError: it can't be made, or does not keep the part's shape.
+    """
+    try:
+        replacement = change(old)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{site}: the given numbers do not fit a value of shape {list(old.shape)}"
+        ) from error
+    if replacement.shape != old.shape:
+        raise ValueError(
+            f"{site}: the given numbers make shape {list(replacement.shape)} of {list(old.shape)}"
+        )
+    return replacement

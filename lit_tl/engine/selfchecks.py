@@ -98,7 +98,7 @@ def _embedded(adapter: ModelAdapter, ids: torch.Tensor) -> torch.Tensor:
         raise _Reached
 
     with adapter.hooked({_EMBED: handler}), contextlib.suppress(_Reached):
-        adapter.forward(ids, keep_cache=False, last_position_only=True)
+        adapter.forward(ids, keep_cache=False, last=1)
     return kept[0]
 
 

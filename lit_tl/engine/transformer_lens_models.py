@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 
 import torch
 
-from lit_tl.engine.hugging_face_models import input_hook, place_is_position
+from lit_tl.engine.hugging_face_models import input_hook, place_is_position, reading_last
 from lit_tl.engine.protocol import Handler, ModelAdapter, ModelShape, Point
 from lit_tl.engine.readout import Readout, capped
 from lit_tl.engine.sites import AXES, WITHOUT_LAYER
@@ -243,36 +243,47 @@ class TransformerLensAdapter(ModelAdapter):
             switch(False)
 
     def forward(
-        self, ids: torch.Tensor, *, keep_cache: bool, last_position_only: bool
+        self, ids: torch.Tensor, *, keep_cache: bool, last: Optional[int], cache: Any = None
     ) -> tuple[torch.Tensor, Optional[Any]]:
         """See `ModelAdapter`."""
         self._ids_shape, ids = tuple(ids.shape), ids.to(self.device)
-        with contextlib.ExitStack() as stack:
-            if last_position_only:
-                stack.enter_context(input_hook(self.module.unembed, _last_position))
+        with reading_last(self.module.unembed, last):
             if (
                 keep_cache
                 and "past_key_values" in inspect.signature(self.module.forward).parameters
             ):
+                given = {} if cache is None else {"past_key_values": cache}
                 logits, cache = self.module(
-                    ids, return_type="logits_and_cache", padding_side="right", use_cache=True
+                    ids,
+                    return_type="logits_and_cache",
+                    padding_side="right",
+                    use_cache=True,
+                    **given,
                 )
                 return logits, cache
             return self.module(ids, return_type="logits", padding_side="right"), None
 
     def step(
-        self, token: torch.Tensor, cache: Any, mask: torch.Tensor, positions: torch.Tensor
+        self,
+        ids: torch.Tensor,
+        cache: Any,
+        mask: torch.Tensor,
+        positions: torch.Tensor,
+        *,
+        last: int = 1,
     ) -> torch.Tensor:
         """See `ModelAdapter`."""
-        self._ids_shape = tuple(token.shape)
-        logits, _ = self.module(
-            token,
-            return_type="logits_and_cache",
-            past_key_values=cache,
-            attention_mask=mask,
-            position_ids=positions,
-        )
-        return logits[:, -1]
+        self._ids_shape = tuple(ids.shape)
+        with reading_last(self.module.unembed, last):
+            logits: torch.Tensor
+            logits, _ = self.module(
+                ids,
+                return_type="logits_and_cache",
+                past_key_values=cache,
+                attention_mask=mask,
+                position_ids=positions,
+            )
+        return logits
 
     def generate(self, ids: torch.Tensor, max_new_tokens: int) -> torch.Tensor:
         """See `ModelAdapter`."""
@@ -339,7 +350,3 @@ def _heads_second(handler: Handler) -> Handler:
 def _clipped(handler: Handler, bound: float) -> Handler:
     """A handler that sees a value as the model clips it."""
     return lambda value: handler(value.clamp(-bound, bound))
-
-
-def _last_position(value: torch.Tensor) -> torch.Tensor:
-    return value[:, -1:]

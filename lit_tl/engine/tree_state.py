@@ -28,6 +28,8 @@ class TreeState:
         twin_of: by identity, the parameters that the twin was made of; empty before it was made.
         resumes: whether going on from a cache gives what a plain pass gives; None before it was
             tried.
+        resumes_inside: whether rows that come in at a layer, behind keys and values of another run,
+            get the model's own logits; None before it was tried.
         generates: whether the library's own `generate` does.
         readout: that gives the model's logits; None before it was looked for.
         reads_tokens: False where it gives other logits than the tree, which then are made for all
@@ -44,6 +46,7 @@ class TreeState:
     background_twin: Optional[Any] = None
     twin_of: tuple[int, ...] = ()
     resumes: Optional[bool] = None
+    resumes_inside: Optional[bool] = None
     generates: Optional[bool] = None
     readout: Optional[Any] = None
     reads_tokens: bool = True

@@ -153,7 +153,13 @@ class Umap(_Projector):
             init="pca",
             random_state=0,
             n_jobs=1,
-            tqdm_kwds={"file": _Epochs(), "bar_format": "{n_fmt} {total_fmt}", "disable": False},
+            tqdm_kwds={
+                "file": _Epochs(),
+                "bar_format": "{n_fmt} {total_fmt}",
+                "disable": False,
+                "mininterval": 0,  # a job hears of every epoch, however short
+                "miniters": 1,
+            },
         )
 
     @contextlib.contextmanager

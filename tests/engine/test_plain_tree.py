@@ -17,7 +17,7 @@ PROMPTS = [Prompt(ids=(0, 5, 9, 13, 21, 8)), Prompt(ids=(0, 7, 3)), Prompt(ids=(
 
 
 def tree_of(runner: Runner, *sites: Site) -> object:
-    return runner._tree({}, sites)
+    return runner.tree_for({}, sites)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
