@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.pairs import PairError, PromptPair, TokenPair
+from lit_tl.causal.pairs import Direction, PairError, PromptPair, TokenPair
 from lit_tl.engine.prompts import first_difference
 from lit_tl.engine.requests import at_least_float32
 
@@ -113,6 +113,29 @@ class Scale:
     def of(self, value: float) -> float:
         """A metric's number as it is given."""
         return (value - self.zero) / self.size
+
+
+def scale_between(
+    measured: Measure,
+    direction: Direction,
+    base: Float[torch.Tensor, "read d_vocab"],
+    source: Float[torch.Tensor, "read d_vocab"],
+) -> tuple[Measure, Scale]:
+    """The measure, knowing the clean run, and what the two runs measure.
+
+    Args:
+        measured: of the pair.
+        direction: of the patch.
+        base: logits of the run that is patched.
+        source: logits of the other.
+
+    Raises:
+        PairError: there is nothing to normalise by.
+    """
+    clean, corrupt = (source, base) if direction == "denoise" else (base, source)
+    bound = measured.against(clean)
+    numbers = bound.value(torch.stack([clean, corrupt.to(clean.device)])).tolist()
+    return bound, Scale(clean=numbers[0], corrupt=numbers[1], normalised=measured.is_normalised)
 
 
 def measure(model: CausalModel, pair: PromptPair, tokens: TokenPair, metric: Metric) -> Measure:

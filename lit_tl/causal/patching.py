@@ -12,17 +12,18 @@ that they are put into. Prompts of one length avoid the question.
 
 import dataclasses
 import time
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
 import xarray as xr
 
 from lit_tl.causal.maps import Plan, interventions_of, observation, plan
-from lit_tl.causal.metrics import Measure, Metric, Scale, measure
+from lit_tl.causal.metrics import Measure, Metric, Scale, measure, scale_between
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.pairs import NONE, Direction, PairError, PromptPair, Sides, read_pair
 from lit_tl.engine.one_pass import LastLogits
+from lit_tl.engine.requests import Batch, Observe
 from lit_tl.engine.variations import variations
 
 _BETWEEN = 0.5
@@ -146,7 +147,8 @@ def patch_steps(
         model, pair, component, direction=direction, metric=metric, dims=dims, layers=layers
     )
     runner, sides, chosen = setup.model.runner, setup.sides, setup.plan
-    source, source_logits = run_source(setup)
+    source_run = run_source(setup)
+    source, source_logits = values_of(source_run), source_run.need_logits()[0]
     cells = list(chosen.cells(sides))
     # The first change is none at all: what the unchanged run measures.
     changes = [[], *(interventions_of(chosen, cell, source) for cell in cells)]
@@ -164,7 +166,7 @@ def patch_steps(
         if unchanged is None:
             continue
         if scale is None or filled is None:
-            bound, scale = scale_of(setup, unchanged, source_logits)
+            bound, scale = scale_between(setup.measure, direction, unchanged, source_logits)
             base = scale.corrupt if direction == "denoise" else scale.clean
             filled = setup.empty_map(scale.of(base))
         for index, logits in waiting:
@@ -185,30 +187,24 @@ def _method(resumed: bool) -> str:
     return "exact patching" if resumed else "exact patching, a whole pass for each cell"
 
 
-def run_source(setup: Setup) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
-    """The values that are put into the other run, by layer, and the logits `[read, d_vocab]`."""
-    observe = {"value": observation(setup.plan)}
+def run_source(setup: Setup, more: Mapping[str, Observe] = {}) -> Batch:
+    """The run whose values are put into the other one; see `values_of`.
+
+    Args:
+        setup: of the map.
+        more: what else to look at.
+    """
     (batch,) = setup.model.runner.run(
-        [setup.sides.source], observe=observe, logits=LastLogits(setup.measure.read)
+        [setup.sides.source],
+        observe={"value": observation(setup.plan), **more},
+        logits=LastLogits(setup.measure.read),
     )
-    values = {layer: value[0] for layer, value in batch.observed["value"].items()}
-    return values, batch.need_logits()[0]
+    return batch
 
 
-def scale_of(
-    setup: Setup, base_logits: torch.Tensor, source_logits: torch.Tensor
-) -> tuple[Measure, Scale]:
-    """The measure, knowing the clean run, and what the two runs measure."""
-    clean, corrupt = (
-        (source_logits, base_logits)
-        if setup.direction == "denoise"
-        else (base_logits, source_logits)
-    )
-    bound = setup.measure.against(clean)
-    numbers = bound.value(torch.stack([clean, corrupt.to(clean.device)])).tolist()
-    return bound, Scale(
-        clean=numbers[0], corrupt=numbers[1], normalised=setup.measure.is_normalised
-    )
+def values_of(batch: Batch) -> dict[int, torch.Tensor]:
+    """The component's values of a run of one prompt, by layer."""
+    return {layer: value[0] for layer, value in batch.observed["value"].items()}
 
 
 def as_result(setup: Setup, values: Any, scale: Scale, method: str) -> xr.Dataset:

@@ -223,4 +223,4 @@ def reading_last(
     """Inside, an unembedding reads only so many positions, from the end on; None for all."""
     if count is None:
         return contextlib.nullcontext()
-    return input_hook(unembedding, lambda value: value[:, -count:])
+    return input_hook(unembedding, lambda value: value[:, value.shape[1] - count :])

@@ -4,7 +4,7 @@ import abc
 import contextlib
 import dataclasses
 import functools
-from typing import Any, Callable, Iterator, Mapping, Optional
+from typing import Any, Callable, Iterator, Literal, Mapping, Optional
 
 import torch
 
@@ -14,6 +14,7 @@ from lit_tl.engine.readout import Readout
 
 Handler = Callable[[torch.Tensor], Optional[torch.Tensor]]
 """Sees the value of a point with its batch axis, and returns another one or None to keep it."""
+WeightName = Literal["W_Q", "W_K", "W_V", "W_O", "W_out"]
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -143,6 +144,16 @@ class ModelAdapter(abc.ABC):
     @abc.abstractmethod
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """The value of the site `embed` for token ids, `[batch, pos, d_model]`."""
+
+    def weights(self, layer: int, name: WeightName) -> torch.Tensor:
+        """A matrix of a block, as TransformerLens has them: `W_Q`, `W_K`, `W_V` `[head, d_model,
+        d_head]` (keys and values by key-value head), `W_O` `[head, d_head, d_model]`, `W_out`
+        `[neuron, d_model]`.
+
+        Raises:
+            ValueError: the model does not have it in that form.
+        """
+        raise ValueError(self.lacks(f"{name} of layer {layer}"))
 
     @property
     def family(self) -> Optional[str]:

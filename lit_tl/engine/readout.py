@@ -124,7 +124,7 @@ def variants(readout: Readout, model: Optional[Any]) -> Iterator[Readout]:
 
 def capped(logits: torch.Tensor, *, cap: Optional[float], scale: float) -> torch.Tensor:
     """`scale * logits`, with a soft-cap where there is one: `cap * tanh(logits / cap)`."""
-    logits = logits * scale
+    logits = logits if scale == 1.0 else logits * scale
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 

@@ -18,7 +18,7 @@ from lit_tl.engine.opening import Opening, opening_of
 from lit_tl.engine.placing import ByPoint, Placed, check_reader, place, points_of, with_rows
 from lit_tl.engine.plain_tree import make_background_twin, make_twin
 from lit_tl.engine.prompts import Prompt
-from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point
+from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point, WeightName
 from lit_tl.engine.readout import Readout
 from lit_tl.engine.requests import Batch, Gradients, Observe
 from lit_tl.engine.sites import Component, Site
@@ -123,6 +123,10 @@ class Runner:
         """The layers that have a component; empty where the model has none."""
         every = (Point(layer, component) for layer in range(self.shape.n_layers))
         return tuple(point.layer for point in every if point in self._adapter.points)
+
+    def weights(self, layer: int, name: WeightName) -> torch.Tensor:
+        """A matrix of a block; see `ModelAdapter.weights`."""
+        return self._adapter.weights(layer, name)
 
     def state(self) -> str:
         """What changes when the model computes something else; see `tree_state.state_of`."""
@@ -317,7 +321,10 @@ class Runner:
             if isinstance(request.logits, ReadTokens) and (cut or not self._reads_tokens()):
                 request = dataclasses.replace(request, logits="all")
             try:
-                return run_once(tree, batch, request, placed, cut_unembed=cut)
+                batch = run_once(tree, batch, request, placed, cut_unembed=cut)
+                if batch.readings is not None:
+                    tree_state(tree.module).reads_tokens = True
+                return batch
             except ReadoutDiffers:
                 if not cut:
                     tree_state(self.model).reads_tokens = False
@@ -334,7 +341,7 @@ class Runner:
         """Whether tokens can be read without all logits being there."""
         state = tree_state(self.model)
         with state.lock:
-            return state.reads_tokens and not hooks_of_users(self._walk)
+            return state.reads_tokens is not False and not hooks_of_users(self._walk)
 
     def place(self, interventions: Sequence[Intervention]) -> dict[Point, list[Placed]]:
         """Interventions by point, with the values of other runs that they need."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _PRODUCT_BYTES = 128 * 2**20
 """Of the logits that are there at a time: a product of few rows waits for the unembedding to come
 out of the memory."""
-_PIECE_BYTES = 16 * 2**20
+_PIECE_BYTES = 32 * 2**20
 """Of those that are read at a time. The C library reuses blocks of this size; larger ones it takes
 from the kernel again each time, page by page."""
 

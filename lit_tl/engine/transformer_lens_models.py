@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 import torch
 
 from lit_tl.engine.hugging_face_models import input_hook, place_is_position, reading_last
-from lit_tl.engine.protocol import Handler, ModelAdapter, ModelShape, Point
+from lit_tl.engine.protocol import Handler, ModelAdapter, ModelShape, Point, WeightName
 from lit_tl.engine.readout import Readout, capped
 from lit_tl.engine.sites import AXES, WITHOUT_LAYER
 from lit_tl.engine.tree_state import tree_state
@@ -301,6 +301,18 @@ class TransformerLensAdapter(ModelAdapter):
         """See `ModelAdapter`."""
         embeddings: torch.Tensor = self.module.embed(ids)
         return embeddings
+
+    def weights(self, layer: int, name: WeightName) -> torch.Tensor:
+        """See `ModelAdapter`."""
+        block = self.module.blocks[layer]
+        try:
+            value = getattr(block.mlp if name == "W_out" else block.attn, name)
+        except (AttributeError, RuntimeError, NotImplementedError) as error:
+            raise ValueError(self.lacks(f"{name} of layer {layer}")) from error
+        wanted = 2 if name == "W_out" else 3
+        if not isinstance(value, torch.Tensor) or value.ndim != wanted:
+            raise ValueError(self.lacks(f"{name} of layer {layer}"))
+        return value.detach()
 
     @property
     def family(self) -> Optional[str]:

@@ -33,7 +33,7 @@ class TreeState:
         generates: whether the library's own `generate` does.
         readout: that gives the model's logits; None before it was looked for.
         reads_tokens: False where it gives other logits than the tree, which then are made for all
-            positions at once.
+            positions at once; None before it was tried.
         values: why attention can't be weighted by values, empty where it can; None before it was
             tried.
         gradients: why the model has none, likewise.
@@ -49,7 +49,7 @@ class TreeState:
     resumes_inside: Optional[bool] = None
     generates: Optional[bool] = None
     readout: Optional[Any] = None
-    reads_tokens: bool = True
+    reads_tokens: Optional[bool] = None
     values: Optional[str] = None
     gradients: Optional[str] = None
     users_hooks: Optional[tuple[Any, ...]] = None

@@ -1,0 +1,434 @@
+"""Direct logit attribution: what each part of a model writes into a logit.
+
+The logits are linear in the final norm's output, and with its scale held at the run's own value the
+norm is linear in the residual, which is the sum of what the parts write. A part's share is then
+`w . gamma * (part - mean(part)) * s`, with `w` the unembedding's row of the answer, or that of the
+answer less the foil's. Nothing is folded or centred: it is the model as it was loaded. What is left
+(the norm's and the unembedding's bias, a soft-cap) is the remainder, so that shares and remainder
+sum to the logit.
+"""
+
+import dataclasses
+from typing import Any, Literal, Mapping, Optional
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float
+
+from lit_tl.causal.model import CausalModel
+from lit_tl.engine.one_pass import LastLogits
+from lit_tl.engine.prompts import Prompt, first_difference
+from lit_tl.engine.readout import Readout
+from lit_tl.engine.reductions import grouped_to_heads
+from lit_tl.engine.requests import Batch, Observe
+from lit_tl.engine.sites import Site
+
+By = Literal["component", "head", "source", "neuron"]
+_LARGE = 1e3
+"""So that what a norm adds to a variance does not count."""
+_SUM = 1e-3
+"""How far shares may be off the logit, as a share of the largest logit."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class FinalNorm:
+    """A final norm at one residual, as a linear map.
+
+    Args:
+        gain: what it multiplies each number with, times its scale.
+        centred: whether it takes the mean away first.
+        offset: what it adds.
+    """
+
+    gain: Float[torch.Tensor, " d_model"]
+    centred: bool
+    offset: Float[torch.Tensor, " d_model"]
+
+    def direction(self, row: Float[torch.Tensor, " d_model"]) -> Float[torch.Tensor, " d_model"]:
+        """What a part is multiplied with to give its share of `row . norm(residual)`."""
+        scaled = row * self.gain
+        return scaled - scaled.mean() if self.centred else scaled
+
+
+def final_norm(readout: Readout, residual: Float[torch.Tensor, " d_model"]) -> FinalNorm:
+    """The final norm at a residual.
+
+    It is found by what it does: the answer to a constant is its offset, and the answer to a vector
+    of ones and minus ones, which has a scale of 1, its gain.
+
+    Raises:
+        ValueError: it is not linear at a fixed scale.
+    """
+    x = residual.double()
+    probes = [_signs(x, 0)] if len(x) % 2 == 0 else [_signs(x, 0), _signs(x, 1)]
+    rows = [x, x + 1.0, *(way * _LARGE * signs for signs in probes for way in (1, -1))]
+    given = torch.stack(rows).to(readout.weight.device, readout.weight.dtype)
+    with torch.no_grad(), readout.lock:
+        normed = readout.norm(given[None])[0].double().to(x.device)
+    own, shifted, *answers = normed
+    tolerance = 1e-4 * float(own.abs().max())
+    centred = bool((own - shifted).abs().max() < tolerance)
+    offset = (answers[0] + answers[1]) / 2
+    gamma = torch.zeros_like(x)
+    for i, signs in enumerate(probes):
+        gain = (answers[2 * i] - answers[2 * i + 1]) / 2 * signs * signs.square().mean().sqrt()
+        gamma = torch.where(signs == 0, gamma, gain)
+    shown, expected = gamma * (x - x.mean() if centred else x), own - offset
+    scale = float((shown * expected).sum() / shown.square().sum().clamp(min=1e-30))
+    if float((shown * scale - expected).abs().max()) > 1e-3 * float(expected.abs().max()):
+        raise ValueError(
+            f"the final norm of {readout.name} is not linear at a fixed scale, so that a logit "
+            "can't be split among the parts of the model"
+        )
+    return FinalNorm(gain=(gamma * scale).float(), centred=centred, offset=offset.float())
+
+
+def _signs(x: torch.Tensor, zero: int) -> torch.Tensor:
+    """Ones and minus ones that add up to 0; of an odd width with a 0 at a place."""
+    signs = torch.ones_like(x)
+    signs[1::2] = -1.0
+    if len(x) % 2:
+        signs = torch.cat([signs[:zero], signs.new_zeros(1), signs[: len(x) - 1 - zero]])
+        signs[zero + 1 :] = signs[zero + 1 :] if zero == 0 else -signs[zero + 1 :]
+    return signs
+
+
+def logit_attribution(
+    model: Any,
+    text: str,
+    answer: str,
+    foil: Optional[str] = None,
+    *,
+    by: By = "component",
+    top: int = 50,
+    layer: Optional[int] = None,
+) -> xr.Dataset:
+    """What each part writes into the logit of an answer, after a prompt.
+
+    Args:
+        model: of ours, of TransformerLens, or a `Runner`.
+        text: the prompt.
+        answer: what comes after it, with its leading space. Of several tokens the first is meant;
+            with a foil, the first at which they differ.
+        foil: what it is set against: shares are then of the difference of two logits.
+        by: `component` for the embedding and each layer's attention and MLP; `head` by layer and
+            head; `source` by layer, head and the position that is attended to; `neuron` for the
+            neurons that count most.
+        top: how many neurons.
+        layer: of neurons; None for all layers.
+
+    Returns:
+        `share` in logits, `remainder` as an attribute, and by component also `cumulative`, the sum
+        up to there. Shares and remainder sum to the attribute `logit`.
+
+    Raises:
+        ValueError: the prompt or the answer is empty, or the model can't be split so.
+    """
+    of = CausalModel.of(model)
+    asked = _asked(of, text, answer, foil)
+    names = {"component": _by_component, "head": _by_head, "source": _by_source}
+    if by == "neuron":
+        return _by_neuron(of, asked, top, layer)
+    if by not in names:
+        raise ValueError(f"by is {by!r}: choose from component, head, source and neuron")
+    return names[by](of, asked)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A prompt whose next token is explained.
+
+    Args:
+        prompt: with what answer and foil share behind it.
+        answer: the token.
+        foil: the token, or None.
+        note: what is compared, as words.
+    """
+
+    prompt: Prompt
+    answer: int
+    foil: Optional[int]
+    note: str
+
+
+def _asked(model: CausalModel, text: str, answer: str, foil: Optional[str]) -> _Asked:
+    if not text:
+        raise ValueError("the prompt is empty: give a text")
+    if not answer:
+        raise ValueError("no answer is given: name the token whose logit is explained")
+    prompt = model.prompter.prompt({"text": text})
+    if prompt.truncated:
+        raise ValueError(
+            f"the prompt is longer than the {len(prompt)} tokens that are read of "
+            f"{model.runner.shape.name}: shorten it"
+        )
+    ids = tuple(model.prompter.answer(answer))
+    strings = model.prompter.vocabulary.string
+    if not foil:
+        note = f"{strings(ids[0])!r}, the first of {len(ids)} tokens" if len(ids) > 1 else ""
+        return _Asked(prompt=prompt, answer=ids[0], foil=None, note=note)
+    others = tuple(model.prompter.answer(foil))
+    place = first_difference(ids, others)
+    if place is None:
+        raise ValueError("answer and foil begin alike to the end: no token tells them apart")
+    longer = dataclasses.replace(prompt, ids=(*prompt.ids, *ids[:place]))
+    several = max(len(ids), len(others)) > 1
+    note = (
+        f"token {place + 1} of the answer, {strings(ids[place])!r} against "
+        f"{strings(others[place])!r}"
+    )
+    return _Asked(
+        prompt=longer, answer=ids[place], foil=others[place], note=note if several else ""
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Split:
+    """A run whose last residual is split.
+
+    Args:
+        batch: what was observed.
+        direction: what a part is multiplied with.
+        logit: of the model: the answer's, or answer less foil.
+        constant: what no part writes: biases, and what a soft-cap does.
+    """
+
+    batch: Batch
+    direction: Float[torch.Tensor, " d_model"]
+    logit: float
+    constant: float
+
+    def share(self, part: torch.Tensor) -> torch.Tensor:
+        """Of parts `[..., d_model]`, in logits."""
+        return part.float() @ self.direction.to(part.device)
+
+
+def _split(model: CausalModel, asked: _Asked, observe: Mapping[str, Observe]) -> _Split:
+    """Run a prompt, and hold the final norm at what it does there.
+
+    Raises:
+        ValueError: more than a norm and a product stands between the residual and the logits.
+    """
+    runner, readout = model.runner, model.runner.readout
+    last = {"last": Observe(Site("resid_post", runner.shape.n_layers - 1, positions=-1))}
+    (batch,) = runner.run([asked.prompt], observe={**observe, **last}, logits=LastLogits())
+    residual = batch.observed["last"][0].float()
+    norm = final_norm(readout, residual)
+    matrix = readout.matrix().float()
+    row, shift = matrix[asked.answer], _bias(readout, asked.answer)
+    logits = batch.last_logits()[0].float()
+    logit = float(logits[asked.answer])
+    if asked.foil is not None:
+        row = row - matrix[asked.foil]
+        shift -= _bias(readout, asked.foil)
+        logit -= float(logits[asked.foil])
+    direction = norm.direction(row)
+    linear = float(residual @ direction) + float(row @ norm.offset) + shift
+    constant = float(row @ norm.offset) + shift + (logit - linear)
+    plain = readout.finish(logits.new_tensor([1.0])).item() == 1.0
+    if plain and abs(logit - linear) > _SUM * float(logits.abs().max()):
+        raise ValueError(
+            f"the logits of {runner.shape.name} are not the product of its final norm and "
+            "unembedding, so that they can't be split among its parts"
+        )
+    return _Split(batch=batch, direction=direction, logit=logit, constant=constant)
+
+
+def _bias(readout: Readout, token: int) -> float:
+    bias = getattr(readout.unembedding, "b_U", None)
+    bias = getattr(readout.unembedding, "bias", None) if bias is None else bias
+    return 0.0 if bias is None else float(bias.detach()[token])
+
+
+def _parts_of_layers(model: CausalModel) -> dict[str, Observe]:
+    runner = model.runner
+    inside = ("attn_out", "mlp_out") if runner.shape.parallel_blocks else ("resid_mid",)
+    return {name: Observe(Site(name, positions=-1)) for name in ("resid_pre", *inside)}
+
+
+def _by_component(model: CausalModel, asked: _Asked) -> xr.Dataset:
+    split = _split(model, asked, _parts_of_layers(model))
+    seen, layers = split.batch.observed, model.runner.shape.n_layers
+    names, parts = ["embed"], [seen["resid_pre"][0][0]]
+    for layer in range(layers):
+        before = seen["resid_pre"][layer][0]
+        after = seen["last"][0] if layer == layers - 1 else seen["resid_pre"][layer + 1][0]
+        attention = (
+            seen["attn_out"][layer][0]
+            if model.runner.shape.parallel_blocks
+            else seen["resid_mid"][layer][0] - before
+        )
+        names += [f"attn {layer}", f"mlp {layer}"]
+        parts += [attention, after - before - attention]
+    share = split.share(torch.stack([part.float() for part in parts])).double().cpu().numpy()
+    return _result(
+        model,
+        asked,
+        split,
+        {"share": ("component", share), "cumulative": ("component", np.cumsum(share))},
+        {"component": names},
+        split.constant,
+    )
+
+
+def _of_heads(model: CausalModel) -> dict[str, Observe]:
+    """What shows that heads add up to what attention writes."""
+    written = ("attn_out",) if model.runner.shape.parallel_blocks else ("resid_pre", "resid_mid")
+    return {
+        "result": Observe(Site("result", positions=-1)),
+        "summed": Observe(Site("result"), lambda value, _: value.sum(2)),
+        **{f"of {name}": Observe(Site(name)) for name in written},  # type: ignore[arg-type]
+    }
+
+
+def _check_heads(model: CausalModel, seen: Mapping[str, Any]) -> None:
+    """See that heads add up to what attention writes, but for a bias, the same everywhere.
+
+    Raises:
+        ValueError: they do not.
+    """
+    for layer, summed in seen["summed"].items():
+        if model.runner.shape.parallel_blocks:
+            written = seen["of attn_out"][layer]
+        else:
+            written = seen["of resid_mid"][layer] - seen["of resid_pre"][layer]
+        rest = (written - summed)[0].float()
+        apart = float((rest - rest[:1]).abs().max())
+        bound = _SUM if summed.dtype == torch.float32 else 5e-2
+        if apart > bound * max(float(summed.abs().max()), float(written.abs().max())):
+            raise ValueError(
+                f"the heads of {model.runner.shape.name} do not add up to what attention writes, "
+                "as where a norm comes behind them: a share can't be told by head"
+            )
+
+
+def _by_head(model: CausalModel, asked: _Asked) -> xr.Dataset:
+    split = _split(model, asked, _of_heads(model))
+    _check_heads(model, split.batch.observed)
+    layers = sorted(split.batch.observed["result"])
+    values = torch.stack([split.batch.observed["result"][layer][0] for layer in layers])
+    share = split.share(values).double().cpu().numpy()  # layer head
+    return _result(
+        model,
+        asked,
+        split,
+        {"share": (("layer", "head"), share)},
+        {"layer": layers, "head": np.arange(share.shape[1])},
+        split.logit - float(share.sum()),
+    )
+
+
+def _by_source(model: CausalModel, asked: _Asked) -> xr.Dataset:
+    observe = {
+        "pattern": Observe(Site("pattern", positions=-1)),
+        "v": Observe(Site("v")),
+        **_of_heads(model),
+    }
+    split = _split(model, asked, observe)
+    _check_heads(model, split.batch.observed)
+    seen, runner = split.batch.observed, model.runner
+    layers = sorted(seen["pattern"])
+    shares = []
+    for layer in layers:
+        pattern = seen["pattern"][layer][0].float()  # head key_pos
+        values = grouped_to_heads(seen["v"][layer][0].float(), len(pattern), axis=1)
+        out = split.share(runner.weights(layer, "W_O").float())  # head d_head
+        share = pattern * torch.einsum("phd,hd->hp", values, out)
+        own = split.share(seen["result"][layer][0])
+        if float((share.sum(-1) - own).abs().max()) > _SUM * max(1.0, float(own.abs().max())):
+            raise ValueError(
+                f"the heads of {runner.shape.name} are not its pattern times `v` times `W_O`, so "
+                "that a share can't be told by source position"
+            )
+        shares.append(share)
+    share = torch.stack(shares).double().cpu().numpy()
+    strings = model.prompter.vocabulary.strings(asked.prompt.ids)
+    return _result(
+        model,
+        asked,
+        split,
+        {"share": (("layer", "head", "position"), share)},
+        {
+            "layer": layers,
+            "head": np.arange(share.shape[1]),
+            "position": np.arange(share.shape[2]),
+            "token": ("position", strings),
+        },
+        split.logit - float(share.sum()),
+    )
+
+
+def _by_neuron(model: CausalModel, asked: _Asked, top: int, layer: Optional[int]) -> xr.Dataset:
+    if top < 1:
+        raise ValueError(f"top is {top}: give at least 1")
+    runner = model.runner
+    there = runner.layers("mlp_post")
+    layers = list(there) if layer is None else [layer]
+    if not layers or not set(layers) <= set(there):
+        raise ValueError(f"{runner.shape.name} shows no neurons in layer {layer}")
+    observe = {
+        "post": Observe(Site("mlp_post", positions=-1), layers=layers),
+        "out": Observe(Site("mlp_out", positions=-1), layers=layers),
+    }
+    split = _split(model, asked, observe)
+    found, total = [], 0.0
+    for at in layers:
+        out = runner.weights(at, "W_out").float()
+        post = split.batch.observed["post"][at][0].float()
+        rest = split.batch.observed["out"][at][0].float() - post @ out
+        if at == layers[0] and float(rest.abs().max()) > 10 * float(
+            split.batch.observed["out"][at].abs().max()
+        ):
+            raise ValueError(
+                f"the MLPs of {runner.shape.name} are not its neurons times `W_out`, so that a "
+                "share can't be told by neuron"
+            )
+        share = post * split.share(out)
+        total += float(share.sum())
+        best = share.abs().topk(min(top, len(share))).indices.tolist()
+        found += [(at, neuron, float(share[neuron])) for neuron in best]
+    found = sorted(found, key=lambda each: -abs(each[2]))[:top]
+    kept = sum(each[2] for each in found)
+    result = _result(
+        model,
+        asked,
+        split,
+        {"share": ("neuron", np.array([each[2] for each in found]))},
+        {
+            "neuron": [f"L{at}N{neuron}" for at, neuron, _ in found],
+            "neuron_layer": ("neuron", [each[0] for each in found]),
+            "index": ("neuron", [each[1] for each in found]),
+        },
+        split.logit - kept,
+    )
+    result.attrs["other_neurons"] = total - kept
+    return result
+
+
+def _result(
+    model: CausalModel,
+    asked: _Asked,
+    split: _Split,
+    data: Mapping[str, Any],
+    coords: Mapping[str, Any],
+    remainder: float,
+) -> xr.Dataset:
+    strings = model.prompter.vocabulary.string
+    of = strings(asked.answer)
+    if asked.foil is not None:
+        of = f"{of} less {strings(asked.foil)}"
+    return xr.Dataset(
+        dict(data),
+        coords=dict(coords),
+        attrs={
+            "value": "share",
+            "unit": "logits",
+            "of": of,
+            "logit": split.logit,
+            "remainder": remainder,
+            "method": "direct logit attribution, the final norm's scale that of the run",
+            "tokens": model.prompter.vocabulary.strings(asked.prompt.ids),
+            "note": f"{asked.note[:1].upper()}{asked.note[1:]}." if asked.note else "",
+        },
+    )
