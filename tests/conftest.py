@@ -22,7 +22,7 @@ import xarray  # noqa: F401
 import datasets  # noqa: F401
 
 hook = install_import_hook(
-    ["lit_tl.engine", "lit_tl.lens", "lit_tl.salience", "lit_tl.analyses.attention_patterns"],
+    ["lit_tl.engine", "lit_tl.lens", "lit_tl.salience", "lit_tl.causal"],
     "beartype.beartype",
 )
 

@@ -8,8 +8,8 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 
-from lit_tl.analyses.attention_patterns import HEAD_SCORES, head_scores
 from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
+from lit_tl.causal.attention_patterns import HEAD_SCORES, head_scores
 from lit_tl.engine.reductions import grouped_to_heads, norms
 from lit_tl.engine.requests import Observe, Seen
 from lit_tl.engine.selfchecks import require_values

@@ -9,8 +9,8 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 
-from lit_tl.analyses.attention_patterns import Score, head_scores
 from lit_tl.analyses.contract import Subject, analysis
+from lit_tl.causal.attention_patterns import Score, head_scores
 from lit_tl.engine.requests import Observe, Seen
 from lit_tl.engine.sites import Site
 from lit_tl.figures.grids import layer_by_head

@@ -20,8 +20,10 @@ import numpy.typing as npt
 import torch
 import xarray as xr
 
+from lit_tl.causal.maps import has_positions
 from lit_tl.causal.metrics import Measure, Metric, Scale, scale_between
-from lit_tl.causal.pairs import NONE, Direction, PromptPair
+from lit_tl.causal.over_pairs import over_pairs
+from lit_tl.causal.pairs import NONE, Direction, PairError, Pairs, PromptPair, Sides
 from lit_tl.causal.patching import Setup, as_result, run_source, set_up, values_of
 from lit_tl.engine import jobs
 from lit_tl.engine.interventions import Intervention, Numbers, Replace
@@ -39,7 +41,7 @@ Values = Mapping[int, torch.Tensor]
 
 def estimate(
     model: Any,
-    pair: PromptPair,
+    pairs: Pairs,
     component: str = "resid_pre",
     *,
     direction: Direction = "denoise",
@@ -54,7 +56,7 @@ def estimate(
 
     Args:
         model: of ours, of TransformerLens, or a `Runner`.
-        pair: as in `patch`, and the next four, too.
+        pairs: one or several, as in `patch`; and the next four, too.
         component: what is patched.
         direction: of the patch.
         metric: its name, or a function of your own, with a graph.
@@ -65,24 +67,36 @@ def estimate(
         steps: of integrated gradients.
 
     Returns:
-        `effect`, as `patch` gives it.
+        What `patch` returns.
 
     Raises:
-        PairError: the pair does not suit the metric or the component.
+        PairError: the pair does not suit the metric, the component or the path.
         ValueError: there is no such component, map, layer, metric, method or path, or the model has
             no gradients.
     """
-    *_, result = estimate_steps(
+    ask: dict[str, Any] = {
+        "direction": direction,
+        "metric": metric,
+        "dims": dims,
+        "layers": layers,
+        "method": method,
+        "path": path,
+        "steps": steps,
+    }
+
+    def make(pair: PromptPair) -> xr.Dataset:
+        *_, result = estimate_steps(model, pair, component, **ask)
+        return result
+
+    if isinstance(pairs, PromptPair):
+        return make(pairs)
+    *_, result = over_pairs(
         model,
-        pair,
-        component,
+        pairs,
+        make,
         direction=direction,
         metric=metric,
-        dims=dims,
-        layers=layers,
-        method=method,
-        path=path,
-        steps=steps,
+        by_position=has_positions(component, dims),
     )
     return result
 
@@ -100,7 +114,7 @@ def estimate_steps(
     path: Path = "embeddings",
     steps: int = 5,
 ) -> Iterator[xr.Dataset]:
-    """`estimate`, with attribution patching before integrated gradients, for whoever waits."""
+    """`estimate` of one pair, with attribution patching before integrated gradients."""
     if method not in ("attribution patching", "integrated gradients"):
         raise ValueError(
             f"method is {method!r}: choose from attribution patching and integrated gradients"
@@ -112,6 +126,8 @@ def estimate_steps(
     setup = set_up(
         model, pair, component, direction=direction, metric=metric, dims=dims, layers=layers
     )
+    if method == "integrated gradients" and path == "embeddings":
+        require_path(setup.sides)
     work = _Estimate.begin(setup)
     yield work.result(work.plain, "attribution patching")
     if method == "attribution patching":
@@ -275,6 +291,20 @@ def _aligned(setup: Setup, source: torch.Tensor, base: torch.Tensor, axis: int) 
     where = torch.tensor(np.flatnonzero(partner != NONE), device=base.device)
     from_where = torch.tensor(partner[partner != NONE], device=base.device)
     return base.index_copy(axis, where, source.to(base).index_select(axis, from_where))
+
+
+def require_path(sides: Sides) -> None:
+    """See that a path through the embeddings leads from one prompt to the other.
+
+    Raises:
+        PairError: no token that differs has a partner.
+    """
+    if not any(sides.base.ids[p] != sides.source.ids[sides.partner[p]] for p in sides.positions()):
+        raise PairError(
+            "the tokens that differ have no partner, so that no path through the embeddings leads "
+            "from one prompt to the other: choose attribution patching, the path through the "
+            "activations, or prompts of one length"
+        )
 
 
 def prompts_between(

@@ -16,6 +16,7 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 
+from lit_tl.causal.final_norm import final_norm
 from lit_tl.causal.model import CausalModel
 from lit_tl.engine.one_pass import LastLogits
 from lit_tl.engine.prompts import Prompt, first_difference
@@ -25,73 +26,8 @@ from lit_tl.engine.requests import Batch, Observe
 from lit_tl.engine.sites import Site
 
 By = Literal["component", "head", "source", "neuron"]
-_LARGE = 1e3
-"""So that what a norm adds to a variance does not count."""
 _SUM = 1e-3
 """How far shares may be off the logit, as a share of the largest logit."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class FinalNorm:
-    """A final norm at one residual, as a linear map.
-
-    Args:
-        gain: what it multiplies each number with, times its scale.
-        centred: whether it takes the mean away first.
-        offset: what it adds.
-    """
-
-    gain: Float[torch.Tensor, " d_model"]
-    centred: bool
-    offset: Float[torch.Tensor, " d_model"]
-
-    def direction(self, row: Float[torch.Tensor, " d_model"]) -> Float[torch.Tensor, " d_model"]:
-        """What a part is multiplied with to give its share of `row . norm(residual)`."""
-        scaled = row * self.gain
-        return scaled - scaled.mean() if self.centred else scaled
-
-
-def final_norm(readout: Readout, residual: Float[torch.Tensor, " d_model"]) -> FinalNorm:
-    """The final norm at a residual.
-
-    It is found by what it does: the answer to a constant is its offset, and the answer to a vector
-    of ones and minus ones, which has a scale of 1, its gain.
-
-    Raises:
-        ValueError: it is not linear at a fixed scale.
-    """
-    x = residual.double()
-    probes = [_signs(x, 0)] if len(x) % 2 == 0 else [_signs(x, 0), _signs(x, 1)]
-    rows = [x, x + 1.0, *(way * _LARGE * signs for signs in probes for way in (1, -1))]
-    given = torch.stack(rows).to(readout.weight.device, readout.weight.dtype)
-    with torch.no_grad(), readout.lock:
-        normed = readout.norm(given[None])[0].double().to(x.device)
-    own, shifted, *answers = normed
-    tolerance = 1e-4 * float(own.abs().max())
-    centred = bool((own - shifted).abs().max() < tolerance)
-    offset = (answers[0] + answers[1]) / 2
-    gamma = torch.zeros_like(x)
-    for i, signs in enumerate(probes):
-        gain = (answers[2 * i] - answers[2 * i + 1]) / 2 * signs * signs.square().mean().sqrt()
-        gamma = torch.where(signs == 0, gamma, gain)
-    shown, expected = gamma * (x - x.mean() if centred else x), own - offset
-    scale = float((shown * expected).sum() / shown.square().sum().clamp(min=1e-30))
-    if float((shown * scale - expected).abs().max()) > 1e-3 * float(expected.abs().max()):
-        raise ValueError(
-            f"the final norm of {readout.name} is not linear at a fixed scale, so that a logit "
-            "can't be split among the parts of the model"
-        )
-    return FinalNorm(gain=(gamma * scale).float(), centred=centred, offset=offset.float())
-
-
-def _signs(x: torch.Tensor, zero: int) -> torch.Tensor:
-    """Ones and minus ones that add up to 0; of an odd width with a 0 at a place."""
-    signs = torch.ones_like(x)
-    signs[1::2] = -1.0
-    if len(x) % 2:
-        signs = torch.cat([signs[:zero], signs.new_zeros(1), signs[: len(x) - 1 - zero]])
-        signs[zero + 1 :] = signs[zero + 1 :] if zero == 0 else -signs[zero + 1 :]
-    return signs
 
 
 def logit_attribution(
@@ -214,7 +150,8 @@ def _split(model: CausalModel, asked: _Asked, observe: Mapping[str, Observe]) ->
     last = {"last": Observe(Site("resid_post", runner.shape.n_layers - 1, positions=-1))}
     (batch,) = runner.run([asked.prompt], observe={**observe, **last}, logits=LastLogits())
     residual = batch.observed["last"][0].float()
-    norm = final_norm(readout, residual)
+    norm = final_norm(readout)
+    offset = norm.offset.float()
     matrix = readout.matrix().float()
     row, shift = matrix[asked.answer], _bias(readout, asked.answer)
     logits = batch.last_logits()[0].float()
@@ -223,9 +160,9 @@ def _split(model: CausalModel, asked: _Asked, observe: Mapping[str, Observe]) ->
         row = row - matrix[asked.foil]
         shift -= _bias(readout, asked.foil)
         logit -= float(logits[asked.foil])
-    direction = norm.direction(row)
-    linear = float(residual @ direction) + float(row @ norm.offset) + shift
-    constant = float(row @ norm.offset) + shift + (logit - linear)
+    direction = norm.direction(row, residual)
+    linear = float(residual @ direction) + float(row @ offset) + shift
+    constant = float(row @ offset) + shift + (logit - linear)
     plain = readout.finish(logits.new_tensor([1.0])).item() == 1.0
     if plain and abs(logit - linear) > _SUM * float(logits.abs().max()):
         raise ValueError(

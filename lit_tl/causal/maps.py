@@ -1,7 +1,6 @@
 """The cells of a map: which parts of a model, at which positions, and what is put there."""
 
 import dataclasses
-import math
 from typing import Any, Iterator, Literal, Mapping, Optional, Sequence, get_args
 
 import numpy as np
@@ -151,6 +150,12 @@ def plan(
     return Plan(component=component, dims=wanted, layers=chosen, units=units)  # type: ignore[arg-type]
 
 
+def has_positions(component: str, dims: Optional[Sequence[str]]) -> bool:
+    """Whether a map has an axis of positions; False for a component that there is not."""
+    wanted = dims if dims is not None else _ALLOWED.get(component, ((),))[0]
+    return "position" in wanted
+
+
 def _width(runner: Runner, layer: int) -> int:
     """Neurons of a layer."""
     seen = {"size": Observe(Site("mlp_post", layer), lambda value, _: value.shape[-1])}
@@ -199,8 +204,3 @@ def part_of(site: Site, unit: Optional[int], place: slice) -> tuple[Any, ...]:
         else:
             index.append(slice(None))
     return tuple(index)
-
-
-def count(chosen: Plan, sides: Sides) -> int:
-    """How many cells a map has."""
-    return math.prod(chosen.shape(sides))

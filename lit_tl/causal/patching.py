@@ -18,10 +18,19 @@ import numpy as np
 import torch
 import xarray as xr
 
-from lit_tl.causal.maps import Plan, interventions_of, observation, plan
+from lit_tl.causal.maps import Plan, has_positions, interventions_of, observation, plan
 from lit_tl.causal.metrics import Measure, Metric, Scale, measure, scale_between
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.pairs import NONE, Direction, PairError, PromptPair, Sides, read_pair
+from lit_tl.causal.over_pairs import over_pairs
+from lit_tl.causal.pairs import (
+    NONE,
+    Direction,
+    PairError,
+    Pairs,
+    PromptPair,
+    Sides,
+    read_pair,
+)
 from lit_tl.engine.one_pass import LastLogits
 from lit_tl.engine.requests import Batch, Observe
 from lit_tl.engine.variations import variations
@@ -92,7 +101,7 @@ def set_up(
 
 def patch(
     model: Any,
-    pair: PromptPair,
+    pairs: Pairs,
     component: str = "resid_pre",
     *,
     direction: Direction = "denoise",
@@ -104,7 +113,8 @@ def patch(
 
     Args:
         model: of ours, of TransformerLens, or a `Runner`.
-        pair: clean and corrupt, with answer and foil where the metric needs them.
+        pairs: a pair, clean and corrupt, with answer and foil where the metric needs them; or
+            several, whose mean is asked for.
         component: what is patched: `resid_pre`, `resid_mid`, `resid_post`, `attn_out`, `mlp_out`
             by layer and position; `z`, `q`, `k`, `v`, `pattern` by layer and head; the neurons of
             `mlp_post` of one layer.
@@ -117,15 +127,29 @@ def patch(
         layers: only these.
 
     Returns:
-        `effect`, with the axes of the map; positions are those of the prompt that runs. NaN where a
-        position has no partner in the other prompt.
+        Of one pair `effect`, with the axes of the map; positions are those of the prompt that runs.
+        NaN where a position has no partner in the other prompt. Of several `mean`, `low`, `high`,
+        `agreement` and the `effect` of each; see `over_pairs`.
 
     Raises:
         PairError: the pair does not suit the metric or the component.
         ValueError: there is no such component, map, layer or metric.
     """
-    *_, result = patch_steps(
-        model, pair, component, direction=direction, metric=metric, dims=dims, layers=layers
+    ask: dict[str, Any] = {"direction": direction, "metric": metric, "dims": dims, "layers": layers}
+
+    def make(pair: PromptPair) -> xr.Dataset:
+        *_, result = patch_steps(model, pair, component, **ask)
+        return result
+
+    if isinstance(pairs, PromptPair):
+        return make(pairs)
+    *_, result = over_pairs(
+        model,
+        pairs,
+        make,
+        direction=direction,
+        metric=metric,
+        by_position=has_positions(component, dims),
     )
     return result
 
@@ -141,8 +165,8 @@ def patch_steps(
     layers: Optional[Sequence[int]] = None,
     resume: bool = True,
 ) -> Iterator[xr.Dataset]:
-    """`patch`, as it fills in: maps with more and more cells, the last with all. `resume=False`
-    takes a whole pass for each cell."""
+    """`patch` of one pair, as it fills in: maps with more and more cells, the last with all.
+    `resume=False` takes a whole pass for each cell."""
     setup = set_up(
         model, pair, component, direction=direction, metric=metric, dims=dims, layers=layers
     )

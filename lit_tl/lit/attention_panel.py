@@ -20,7 +20,7 @@ class AttentionHeads(ExampleInterpreter):
         self, example: Mapping[str, Any], model: lit_model.Model, config: Mapping[str, Any]
     ) -> dict[str, Any]:
         """`tokens`, `n_layers`, `n_heads`, `layers` (those with attention),
-        `scores[name][layer][head]` (see `lit_tl.analyses.attention_patterns`), `grids` of them by
+        `scores[name][layer][head]` (see `lit_tl.causal.attention_patterns`), `grids` of them by
         name, and `maps`: bytes in
         base64, for each of `layers` and each head `size` x `size` of them, scaled to the head's
         strongest weight.

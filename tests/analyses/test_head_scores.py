@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lit_tl.analyses.attention_patterns import HEAD_SCORES, head_scores
+from lit_tl.causal.attention_patterns import HEAD_SCORES, head_scores
 
 IDS = (0, 5, 6, 7, 5, 6, 7)  # a sequence that repeats after a beginning-of-text token
 

@@ -6,7 +6,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 import torch
 
-from lit_tl.analyses.attention_patterns import head_scores
+from lit_tl.causal.attention_patterns import head_scores
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Gradients, Observe, Targets
 from lit_tl.engine.sites import Site

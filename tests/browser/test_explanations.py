@@ -8,7 +8,7 @@ import torch
 
 import lit_tl
 from lit_tl import HookedTransformerLIT
-from lit_tl.analyses.attention_patterns import head_scores
+from lit_tl.causal.attention_patterns import head_scores
 from lit_tl.data.tasks import read_task
 from tests.browser.conftest import Watched, card_at, open_page, select_first, tab
 from tests.live_server import LitServer

@@ -9,7 +9,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis import direct_logit_attribution
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.causal.logit_attribution import final_norm, logit_attribution
+from lit_tl.causal.final_norm import final_norm
+from lit_tl.causal.logit_attribution import logit_attribution
 from lit_tl.causal.model import CausalModel
 from lit_tl.engine.requests import Observe
 from lit_tl.engine.runner import Runner
@@ -45,12 +46,12 @@ def test_what_components_leave_over_are_biases_alone(model: CausalModel) -> None
     result = logit_attribution(model, TEXT, " Mary", " John")
     readout = model.runner.readout
     residual = _last_residual(model)
-    norm = final_norm(readout, residual)
+    norm = final_norm(readout)
     row = readout.matrix()[model.prompter.answer(" Mary")[0]].float()
     row = row - readout.matrix()[model.prompter.answer(" John")[0]].float()
-    linear = float(residual @ norm.direction(row)) + float(row @ norm.offset)
+    linear = float(residual @ norm.direction(row, residual)) + float(row @ norm.offset.float())
     capped = result.attrs["logit"] - linear
-    expected = float(row @ norm.offset) + capped
+    expected = float(row @ norm.offset.float()) + capped
     assert result.attrs["remainder"] == pytest.approx(expected, abs=1e-3)
     if not model.runner.shape.name.endswith("gemma2"):
         assert capped == pytest.approx(0.0, abs=1e-3)
@@ -66,11 +67,12 @@ def _last_residual(model: CausalModel) -> torch.Tensor:
 
 def test_the_final_norm_is_linear_at_a_fixed_scale(model: CausalModel) -> None:
     readout, residual = model.runner.readout, _last_residual(model)
-    norm = final_norm(readout, residual)
+    norm = final_norm(readout)
     moved = residual - residual.mean() if norm.centred else residual
     with torch.no_grad():
         expected = readout.normed(residual[None])[0]
-    torch.testing.assert_close(norm.gain * moved + norm.offset, expected, atol=1e-4, rtol=1e-4)
+    given = norm.gamma * moved * norm.scales(residual[None])[0] + norm.offset
+    torch.testing.assert_close(given.float(), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_cumulative_sum_ends_at_the_logit(model: CausalModel) -> None:
@@ -95,10 +97,12 @@ def test_neurons_are_the_largest_and_sum_to_their_mlp(bundled: HookedTransformer
     parts = logit_attribution(bundled, TEXT, " Mary")
     bias = bundled.model.blocks[2].mlp.b_out.detach().float()
     residual = _last_residual(CausalModel.of(bundled))
-    norm = final_norm(CausalModel.of(bundled).runner.readout, residual)
+    norm = final_norm(CausalModel.of(bundled).runner.readout)
     readout = CausalModel.of(bundled).runner.readout
     row = readout.matrix()[CausalModel.of(bundled).prompter.answer(" Mary")[0]].float()
-    expected = float(parts["share"].sel(component="mlp 2")) - float(bias @ norm.direction(row))
+    expected = float(parts["share"].sel(component="mlp 2")) - float(
+        bias @ norm.direction(row, residual)
+    )
     assert share.sum() == pytest.approx(expected, abs=1e-3)
 
 

@@ -79,10 +79,12 @@ def test_a_readout_that_differs_is_not_believed(
         return readings, last * 1.1
 
     monkeypatch.setattr(one_pass, "read_tokens", wrong)
+    of_tree = tree_state(runner.tree_for({}, ()).module)
+    of_tree.reads_tokens = None  # as of a model that was just loaded
     try:
         (batch,) = runner.run(PROMPTS, logits=ReadTokens(top=4))
-        assert not state.reads_tokens
+        assert state.reads_tokens is False
         assert torch.equal(batch.need_logits(), whole.need_logits())
         assert batch.reading(0, top=4).top_ids.shape == (17, 4)
     finally:
-        state.reads_tokens = True
+        state.reads_tokens = of_tree.reads_tokens = None

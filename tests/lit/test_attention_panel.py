@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.analyses.attention_patterns import head_scores
+from lit_tl.causal.attention_patterns import head_scores
 from lit_tl.lit.attention_panel import AttentionHeads
 from lit_tl.lit.datasets import Prompts
 

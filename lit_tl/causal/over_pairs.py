@@ -1,0 +1,195 @@
+"""A map over many pairs: its mean, how sure it is, and how many pairs agree."""
+
+import collections
+import dataclasses
+import time
+from typing import Any, Callable, Iterator, Optional, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from lit_tl.causal.metrics import Metric, measure
+from lit_tl.causal.model import CausalModel
+from lit_tl.causal.pairs import Direction, PairError, PromptPair, read_pair
+from lit_tl.engine import jobs
+
+Floats = npt.NDArray[np.float64]
+_BETWEEN = 1.0
+"""Seconds between two partial means."""
+_CELLS = 4096
+"""Whose means are drawn again at a time."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """How an interval of a mean is found: pairs are drawn anew, with replacement.
+
+    Args:
+        samples: how often.
+        share: of the means that lie within the interval.
+        seed: of the draws.
+    """
+
+    samples: int = 1000
+    share: float = 0.95
+    seed: int = 0
+
+    def interval(self, values: Floats) -> tuple[Floats, Floats]:
+        """Bounds of the mean of `values` `[pair, *cell]`; NaN where no pair has a number."""
+        rng = np.random.default_rng(self.seed)
+        count = len(values)
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=self.samples).astype(float)
+        flat = values.reshape(count, -1)
+        bounds = np.full((2, flat.shape[1]), np.nan)
+        ends = [(1 - self.share) / 2, (1 + self.share) / 2]
+        for first in range(0, flat.shape[1], _CELLS):
+            part = flat[:, first : first + _CELLS]
+            there = np.isfinite(part)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                means = (drawn @ np.where(there, part, 0.0)) / (drawn @ there)
+            known = there.any(0)
+            bounds[:, first : first + _CELLS][:, known] = np.nanquantile(
+                means[:, known], ends, axis=0
+            )
+        low, high = bounds.reshape(2, *values.shape[1:])
+        return low, high
+
+
+def over_pairs(
+    model: Any,
+    pairs: Sequence[PromptPair],
+    make: Callable[[PromptPair], xr.Dataset],
+    *,
+    direction: Direction = "denoise",
+    metric: Metric = "normalised logit difference",
+    by_position: bool = False,
+    bootstrap: Optional[Bootstrap] = None,
+) -> Iterator[xr.Dataset]:
+    """A map of each pair, and what they have in common, as far as it is known.
+
+    A map by position holds pairs whose prompts have the length that most have. What does not fit,
+    or can't be looked into, is named and not counted.
+
+    Args:
+        model: that reads the pairs.
+        pairs: at least one.
+        make: the map of one pair, as `patch` or `estimate` gives it.
+        direction: of the patch, which says whose positions a map has.
+        metric: of the maps.
+        by_position: whether the maps have positions.
+        bootstrap: of the intervals.
+
+    Returns:
+        `mean`, `low` and `high` of an interval, `agreement`: the share of pairs whose effect has
+        the mean's sign, counted from the unchanged run's, and `effect` by `pair`. Attribute
+        `left_out`: sentences.
+
+    Raises:
+        PairError: no pair can be looked into.
+        lit_tl.engine.jobs.Cancelled: the job was cancelled.
+    """
+    read = CausalModel.of(model)
+    fitting, left_out = _fitting(read, pairs, direction, metric, by_position)
+    draw = bootstrap or Bootstrap()
+    maps: list[xr.Dataset] = []
+    kept: list[int] = []
+    last = time.monotonic()
+    for index in jobs.each(fitting):
+        try:
+            maps.append(make(pairs[index]))
+        except PairError as error:
+            left_out.append(f"pair {index}: {error}")
+            continue
+        kept.append(index)
+        if time.monotonic() - last > _BETWEEN and index != fitting[-1]:
+            yield _summary(maps, kept, left_out, len(pairs), draw)
+            last = time.monotonic()
+    if not maps:
+        raise PairError(f"no pair can be looked into: {left_out[0]}")
+    yield _summary(maps, kept, left_out, len(pairs), draw)
+
+
+def _fitting(
+    model: CausalModel,
+    pairs: Sequence[PromptPair],
+    direction: Direction,
+    metric: Metric,
+    by_position: bool,
+) -> tuple[list[int], list[str]]:
+    """Pairs that can be read, and why others can't, as sentences."""
+    if not pairs:
+        raise PairError("no pair is given: give at least one")
+    lengths: dict[int, int] = {}
+    left_out: list[str] = []
+    for index, pair in enumerate(pairs):
+        try:
+            measured = measure(model, pair, read_pair(model, pair), metric)
+        except PairError as error:
+            left_out.append(f"pair {index}: {error}")
+            continue
+        lengths[index] = len(measured.pair.sides(direction).base)
+    if not lengths:
+        raise PairError(f"no pair can be looked into: {left_out[0]}")
+    if not by_position:
+        return list(lengths), left_out
+    ((usual, _),) = collections.Counter(lengths.values()).most_common(1)
+    left_out += [
+        f"pair {index}: it has {length} tokens, and most have {usual}"
+        for index, length in lengths.items()
+        if length != usual
+    ]
+    return [index for index, length in lengths.items() if length == usual], left_out
+
+
+def _summary(
+    maps: Sequence[xr.Dataset],
+    kept: Sequence[int],
+    left_out: Sequence[str],
+    asked: int,
+    bootstrap: Bootstrap,
+) -> xr.Dataset:
+    first = maps[0]
+    values = np.stack([each["effect"].values for each in maps]).astype(float)
+    unchanged = np.array([_unchanged(each) for each in maps])
+    moved = values - unchanged.reshape(-1, *[1] * (values.ndim - 1))
+    there = np.isfinite(values)
+    count = there.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(there, values, 0.0).sum(0) / count
+        sign = np.sign(np.where(there, moved, 0.0).sum(0) / count)
+        agreement = ((np.sign(np.where(there, moved, np.nan)) == sign) & there).sum(0) / count
+    low, high = bootstrap.interval(values)
+    dims = first["effect"].dims
+    alike = [name for name in first.coords if name not in ("token", "partner")]
+    return xr.Dataset(
+        {
+            "mean": (dims, mean),
+            "low": (dims, low),
+            "high": (dims, high),
+            "agreement": (dims, agreement),
+            "effect": (("pair", *dims), values.astype(np.float32)),
+        },
+        coords={**{name: first[name] for name in alike}, "pair": list(kept)},
+        attrs={
+            **{
+                name: first.attrs[name]
+                for name in ("component", "direction", "metric", "unit", "method", "heads")
+            },
+            "value": "mean",
+            "interval": bootstrap.share,
+            "clean": float(np.mean([each.attrs["clean"] for each in maps])),
+            "corrupt": float(np.mean([each.attrs["corrupt"] for each in maps])),
+            "pairs": len(maps),
+            "asked": asked,
+            "left_out": list(left_out),
+            "note": f"{len(left_out)} of {asked} pairs are left out: {left_out[0]}."
+            if left_out
+            else "",
+        },
+    )
+
+
+def _unchanged(result: xr.Dataset) -> float:
+    name = "corrupt" if result.attrs["direction"] == "denoise" else "clean"
+    return float(result.attrs[name])
