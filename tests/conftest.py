@@ -22,7 +22,13 @@ import xarray  # noqa: F401
 import datasets  # noqa: F401
 
 hook = install_import_hook(
-    ["lit_tl.engine", "lit_tl.lens", "lit_tl.salience", "lit_tl.causal"],
+    [
+        "lit_tl.engine",
+        "lit_tl.lens",
+        "lit_tl.salience",
+        "lit_tl.causal.attention_patterns",
+        "lit_tl.causal.final_norm",
+    ],
     "beartype.beartype",
 )
 
