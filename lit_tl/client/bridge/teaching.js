@@ -11,6 +11,9 @@ const STYLE = `
 .tab { padding-left: 7px !important; padding-right: 7px !important; flex: none; }
 #center-bar .tabs-container { flex: 0 1 auto; min-width: 0; overflow-x: auto; scrollbar-width: none; }
 #center-bar #drag-container { flex: 1 0 32px; }
+@media (max-height: 700px) {
+  #outer-container { --right-column-min-section-content-height: 84px; }
+}
 @media (max-width: 1100px) {
   #center-bar .tab { padding-left: 5px !important; padding-right: 5px !important; font-size: 12px; }
 }
