@@ -7,12 +7,18 @@ import pathlib
 import sys
 from typing import Iterable, Mapping
 
+from lit_tl.analyses.activation_patching import activation_patching, patching_over_data
 from lit_tl.analyses.attention import attention
+from lit_tl.analyses.circuit_curve import circuit_curve
 from lit_tl.analyses.contract import Analysis
+from lit_tl.analyses.head_finder import head_finder
 from lit_tl.analyses.head_scores import head_scores_of
 from lit_tl.analyses.lens_grid import lens_grid
 from lit_tl.analyses.lens_over_data import lens_over_data
 from lit_tl.analyses.lens_trajectory import lens_trajectory
+from lit_tl.analyses.logit_shares import logit_shares
+from lit_tl.analyses.pair_of_prompts import prompt_pair
+from lit_tl.analyses.patched_prediction import patched_prediction
 from lit_tl.analyses.predictions_difference import predictions_difference
 from lit_tl.analyses.token_salience import token_salience
 from lit_tl.analyses.token_values import token_values
@@ -26,6 +32,13 @@ BUILT_IN = (
     head_scores_of,
     token_values,
     predictions_difference,
+    activation_patching,
+    patching_over_data,
+    logit_shares,
+    circuit_curve,
+    head_finder,
+    prompt_pair,
+    patched_prediction,
 )
 
 

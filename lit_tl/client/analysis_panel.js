@@ -53,9 +53,14 @@ export class AnalysisPanel {
    * @param {HTMLElement} root @param {string} tab @param {import('./bridge.js').Host} host
    * @param {object} [own]  what a tab does in its own way
    * @param {(view: View) => Example} [own.asked]  the example that is sent
-   * @param {(drawing: Drawing, choose: (pos: number) => void) => Node} [own.picture]  in place of
-   *   the grid
+   * @param {(drawing: Drawing, choose: (pos: number) => void, name: string) => Node|null}
+   *   [own.picture]  in place of the grid
+   * @param {(cell: import("./grid/card.js").Cell, grid: import("./grid/data.js").GridText) =>
+   *   Record<string, unknown>} [own.cell]  what the
+   *   detail of a cell is asked with, where it is not the column's position
    * @param {() => Node[]} [own.controls]  before those of the analysis
+   * @param {(view: View, settings: Record<string, unknown>) => void} [own.asking]  hears what is
+   *   asked for
    */
   constructor(root, tab, host, own = {}) {
     this.own = own;
@@ -166,6 +171,7 @@ export class AnalysisPanel {
     const view = /** @type {View} */ (this.#view);
     this.#note = '';
     this.#drawControls();
+    this.own.asking?.(view, this.#chosen.settings);
     this.#asked = this.#question();
     this.#tellPython('');
     this.#python = new Promise((tell) => (this.#tellPython = tell));
@@ -210,9 +216,11 @@ export class AnalysisPanel {
     this.#tellPython('');
   }
 
-  /** @param {View} view @param {string} [file] */
-  #ask(view, file = '') {
-    const {name, settings} = this.#chosen;
+  /**
+   * @param {View} view @param {string} [file]
+   * @param {string} [name] @param {Record<string, any>} [settings]  of another analysis
+   */
+  #ask(view, file = '', name = this.#chosen.name, settings = this.#chosen.settings) {
     const others = [settings.against, settings.minus];
     const pinned = others.includes('pinned prompt') ? this.host.pinned() : null;
     const example = view.example && this.own.asked ? this.own.asked(view) : view.example;
@@ -239,14 +247,22 @@ export class AnalysisPanel {
     this.#note = note;
     this.#drawControls();
     this.#forget();
-    if (this.own.picture) {
-      this.#place.done(this.own.picture(drawing, (pos) => this.#choose(drawing, example, pos)));
+    const picture = this.own.picture?.(
+      drawing,
+      (pos) => this.#choose(drawing, example, pos),
+      this.#chosen.name,
+    );
+    if (picture) {
+      this.#place.done(picture);
     } else if (grid) {
       this.#grid = new Grid(grid, {
         link: linkOf(`${this.tab}: ${this.#chosen.name}`),
         first: /** @type {any} */ (this.#kept.first),
         keep: (first) => address.keep(this.#key, {first}),
-        choose: ({column}) => this.#choose(drawing, example, column),
+        choose: (cell) => {
+          if (!this.own.cell) this.#choose(drawing, example, cell.column);
+          else if (grid.detail) void this.#drawDetail(grid.detail, this.own.cell(cell, grid));
+        },
       });
       this.#place.done(this.#grid.box);
     } else if (figure) {
@@ -319,18 +335,18 @@ export class AnalysisPanel {
         token: tokens[pos],
       });
     const detail = grid?.detail ?? figure?.layout.meta?.detail;
-    if (detail) void this.#drawDetail(detail, pos, view);
+    if (detail) void this.#drawDetail(detail, {position: pos});
   }
 
-  /** @param {string} other @param {number} pos @param {View} view */
-  async #drawDetail(other, pos, view) {
-    const {settings} = this.#chosen;
-    const shared = Object.entries(settings).filter(
-      ([key]) => key in this.host.interpreters()[other].configSpec,
-    );
+  /** @param {string} other @param {Record<string, unknown>} place */
+  async #drawDetail(other, place) {
+    const spec = this.host.configSpec(other);
+    const shared = Object.entries(this.#chosen.settings).filter(([key]) => key in spec);
     try {
-      const config = {...Object.fromEntries(shared), position: pos};
-      const {figure} = await this.host.analyze(other, config, view, {});
+      const {figure} = await this.#ask(/** @type {View} */ (this.#view), '', other, {
+        ...Object.fromEntries(shared),
+        ...place,
+      });
       this.#content.append(this.#detail);
       await paint(this.#detail, figure);
     } catch (error) {

@@ -20,6 +20,7 @@
  * @property {() => Record<string, {configSpec: Record<string, any>, description: string, onlyWith:
  *   import('./controls.js').OnlyWith}>} interpreters
  *   those of the panel's tab that the model can be asked with
+ * @property {(name: string) => Record<string, any>} configSpec  the settings of any analysis
  * @typedef {object} Panel  what a file in panels/ exports; its tag is in the manifest
  * @property {string} title
  * @property {string} info

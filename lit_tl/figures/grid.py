@@ -105,6 +105,9 @@ class Part:
         colours: of the cells. Parts that have the same share a scale.
         top_tokens: tokens of each cell, likeliest first; the first of them stands in the cell.
         top_values: their probabilities.
+        beside: further numbers of each cell, by name, which its card shows.
+        marked: cells that are to be looked at.
+        said: of all cells, on their cards.
     """
 
     title: str = ""
@@ -114,6 +117,11 @@ class Part:
     colours: Colours
     top_tokens: Optional[npt.NDArray[Any]] = None  # rows columns top
     top_values: Optional[Float[np.ndarray, "rows columns top"]] = None
+    beside: Mapping[str, Float[np.ndarray, "rows columns"]] = dataclasses.field(
+        default_factory=dict
+    )
+    marked: Optional[npt.NDArray[np.bool_]] = None
+    said: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -212,6 +220,14 @@ def _part(part: Part, strings: npt.NDArray[Any]) -> dict[str, Any]:
         "colours": part.colours.to_json(),
         "values": _text(part.values.astype("<f4")),
     }
+    if part.beside:
+        reply["beside"] = {
+            name: _text(values.astype("<f4")) for name, values in part.beside.items()
+        }
+    if part.marked is not None and part.marked.any():
+        reply["marked"] = _text(part.marked.astype(np.uint8))
+    if part.said:
+        reply["said"] = part.said
     if part.top_tokens is not None and part.top_values is not None:
         ids = np.searchsorted(strings, part.top_tokens.astype(str))
         reply["top"] = {

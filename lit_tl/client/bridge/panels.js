@@ -111,6 +111,7 @@ export function makeModule({Base, appState}, panel) {
         otherModels: () => this.otherModels(),
         generateForAll: () => generateForAll(this.model),
         pinned: () => pinnedSelection.selectionService.primarySelectedInputData,
+        configSpec: (/** @type {string} */ name) => appState.metadata.interpreters[name].configSpec,
         interpreters: () => {
           const all = appState.metadata.interpreters;
           return Object.fromEntries(

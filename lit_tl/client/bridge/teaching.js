@@ -33,6 +33,8 @@ const SAYS = {
   Attention:
     'Where each token looks. A cell of the small grid is a head: choose one to see its map, queries down, keys across.',
   Lens: 'What the model would say if it stopped at a layer: the first layer is at the bottom, the output on top.',
+  Causes:
+    'Which part does it: put a part of one run into the run of another prompt, and see how far the answer changes.',
   Salience: 'How much each token of the prompt counts for what is explained, by the chosen method.',
   'Sequence Salience':
     'Choose a piece of text, by words or sentences: the colours before it say what it depends on.',

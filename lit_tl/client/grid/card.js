@@ -11,12 +11,16 @@ import {number, visible} from '../tokens.js';
  * @param {(() => void)|null} release  closes a card that is held
  */
 export function cardOf(part, {row, column}, release) {
-  const {rows, columns, values, colours} = part;
+  const {rows, columns, values, colours, beside, marked, said} = part;
   const named = (/** @type {import('./data.js').Axis} */ axis, /** @type {number} */ at) =>
     axis.tokens
       ? [`${axis.name} ${at} `, el('code', {}, visible(axis.labels[at]))]
       : [`${axis.name} ${axis.labels[at]}`];
-  const value = values[row * columns.labels.length + column];
+  const at = row * columns.labels.length + column;
+  const value = values[at];
+  const more = Object.entries(beside).map(([name, numbers]) =>
+    el('p', {className: 'more'}, `${name}: ${number(numbers[at], 4)}`),
+  );
   const close =
     release &&
     el(
@@ -33,6 +37,12 @@ export function cardOf(part, {row, column}, release) {
       el('b', {}, Number.isNaN(value) ? 'none' : `${number(value, 4)}`),
       Number.isNaN(value) || !colours.unit ? '' : ` ${colours.unit}`,
     ),
+    ...more,
+    marked?.[at] ? el('p', {className: 'more'}, 'Exact value and estimate disagree.') : null,
+    said ? el('p', {className: 'more'}, `${said[0].toUpperCase()}${said.slice(1)}.`) : null,
+    said && rows.upwards && columns.tokens
+      ? el('p', {className: 'more'}, `Reaches later layers at this token, and later tokens.`)
+      : null,
     topOf(part.top(row, column)),
   ];
 }

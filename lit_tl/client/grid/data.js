@@ -8,7 +8,8 @@
  *   table: string, unit: string, name: string}} Colours  `table`: 256 colours of 3 bytes; `low` and
  *   `high`: null where the numbers decide
  * @typedef {{title: string, values: string, rows?: Axis, columns?: Axis, colours?: Colours,
- *   top?: {count: number, ids: string, values: string}}} PartText
+ *   top?: {count: number, ids: string, values: string}, beside?: Record<string, string>,
+ *   marked?: string, said?: string}} PartText
  * @typedef {{title: string, rows: Axis, columns: Axis, parts: PartText[], strings: string[],
  *   colours: Colours, detail: string}} GridText
  *
@@ -19,6 +20,9 @@
  * @property {Colours} colours
  * @property {((row: number, column: number) => string)|null} text  what stands in a cell
  * @property {(row: number, column: number) => {token: string, value: number}[]} top
+ * @property {Record<string, Float32Array>} beside  further numbers, by name
+ * @property {Uint8Array|null} marked  1 for a cell that is to be looked at
+ * @property {string} said  of all cells
  */
 
 /** @param {string} text base64 @returns {ArrayBuffer} */
@@ -59,6 +63,14 @@ export function decode(grid) {
       columns,
       values: new Float32Array(buffer(part.values)),
       colours: part.colours ?? grid.colours,
+      beside: Object.fromEntries(
+        Object.entries(part.beside ?? {}).map(([name, text]) => [
+          name,
+          new Float32Array(buffer(text)),
+        ]),
+      ),
+      marked: part.marked ? new Uint8Array(buffer(part.marked)) : null,
+      said: part.said ?? '',
       text: top ? (row, column) => grid.strings[ids()[at(row, column)]] : null,
       top: (row, column) =>
         Array.from({length: top?.count ?? 0}, (_, i) => ({

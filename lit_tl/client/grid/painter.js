@@ -58,6 +58,7 @@ export class Painter {
     pen.clearRect(0, 0, width, height);
     pen.imageSmoothingEnabled = cellWidth < 1 || cellHeight < 1;
     this.#put(pen, -x, -y, this.columns * cellWidth, this.rows * cellHeight);
+    if (this.part.marked) this.#mark(pen, camera);
     if (this.part.text && cellHeight >= TEXT.height && cellWidth >= TEXT.width)
       this.#write(pen, camera);
   }
@@ -81,6 +82,27 @@ export class Painter {
     const below = this.part.rows.upwards ? 0 : rows;
     pen.imageSmoothingQuality = 'high';
     pen.drawImage(this.#image, columns, below, this.columns, this.rows, left, top, width, height);
+  }
+
+  /**
+   * A corner of the cells that are to be looked at.
+   * @param {CanvasRenderingContext2D} pen @param {import('./camera.js').Camera} camera
+   */
+  #mark(pen, {width, height, cellWidth, cellHeight, x, y}) {
+    const size = Math.min(7, cellWidth / 2, cellHeight / 2);
+    const {columns} = this.part;
+    pen.fillStyle = '#202124';
+    for (const [at, on] of (this.part.marked ?? []).entries()) {
+      if (!on) continue;
+      const left = ((at % columns.labels.length) - this.skipped.columns) * cellWidth - x;
+      const top = this.seenRow(Math.floor(at / columns.labels.length)) * cellHeight - y;
+      if (left < -cellWidth || top < -cellHeight || left > width || top > height) continue;
+      pen.beginPath();
+      pen.moveTo(left + cellWidth - size, top);
+      pen.lineTo(left + cellWidth, top);
+      pen.lineTo(left + cellWidth, top + size);
+      pen.fill();
+    }
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {import('./camera.js').Camera} camera */

@@ -1,0 +1,102 @@
+"""The pair that a causal analysis looks at: the selected prompt and its corrupt one."""
+
+import dataclasses
+from typing import Iterator, Literal, Optional
+
+import numpy as np
+import xarray as xr
+
+from lit_tl.analyses.contract import Example, Subject, analysis
+from lit_tl.causal.metrics import Metric
+from lit_tl.causal.metrics import measure as measure_of
+from lit_tl.causal.model import CausalModel
+from lit_tl.causal.pairs import NONE, PairError, PromptPair, read_pair
+from lit_tl.figures.causal import pair_strip
+from lit_tl.settings import Settings, setting
+
+Against = Literal["corrupt text", "pinned prompt"]
+AGAINST_HELP = "The corrupt prompt: the selected one's corrupted_text, or the pinned prompt."
+
+
+def pair_of(subject: Subject, against: Against) -> PromptPair:
+    """The selected prompt as clean, and what it is set against as corrupt.
+
+    Raises:
+        PairError: there is nothing to set it against.
+    """
+    example = subject.need_example()
+    if against == "pinned prompt":
+        if subject.counterpart is None:
+            raise PairError("no prompt is pinned: pin the corrupt one, or type it in")
+        example = {
+            **example,
+            "corrupted_text": subject.counterpart.get("text"),
+            "foil": example.get("foil") or subject.counterpart.get("answer"),
+        }
+    return PromptPair.of(example)
+
+
+def pairs_in(examples: "tuple[Example, ...] | list[Example]", most: int) -> list[PromptPair]:
+    """The pairs of a data set, of those examples that have a corrupt text.
+
+    Raises:
+        PairError: none has.
+    """
+    with_text = [example for example in examples if example.get("corrupted_text")]
+    if not with_text:
+        raise PairError(
+            "no prompt of this data set has a corrupted_text: choose a data set of pairs, such as "
+            "ioi, or give your prompts that column"
+        )
+    return [PromptPair.of(example) for example in with_text[:most]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairSettings(Settings):
+    """What the prompt is set against."""
+
+    against: Against = setting("corrupt text", AGAINST_HELP)
+
+
+@analysis("Prompt pair", figure=pair_strip, uses=("example", "counterpart"), tab="Details")
+def prompt_pair(subject: Subject, settings: PairSettings) -> Iterator[xr.Dataset]:
+    """Which tokens of a clean and a corrupt prompt stand for each other, and which differ."""
+    model = CausalModel(subject.model.runner, subject.model.prompter)
+    pair = pair_of(subject, settings.against)
+    tokens = read_pair(model, pair)
+    strings = model.prompter.vocabulary.strings
+    differs = [
+        partner == NONE or tokens.clean.ids[partner] != token
+        for token, partner in zip(tokens.corrupt.ids, tokens.partner.tolist(), strict=True)
+    ]
+    unaligned = int((tokens.partner == NONE).sum())
+    lengths = (
+        f"The prompts have {len(tokens.clean)} and {len(tokens.corrupt)} tokens: "
+        f"{unaligned} of the corrupt one have no partner, and get no number."
+        if unaligned
+        else ""
+    )
+    lacks = _lacks(model, pair)
+    yield xr.Dataset(
+        {"differs": ("position", np.array(differs, float))},
+        coords={
+            "position": np.arange(len(tokens.corrupt)),
+            "token": ("position", strings(tokens.corrupt.ids)),
+            "partner": ("position", tokens.partner),
+        },
+        attrs={
+            "value": "differs",
+            "clean_tokens": strings(tokens.clean.ids),
+            "note": " ".join(filter(None, [lengths, lacks or ""])),
+        },
+    )
+
+
+def _lacks(model: CausalModel, pair: PromptPair) -> Optional[str]:
+    """Why the pair's logit difference can't be measured, as a sentence."""
+    metric: Metric = "logit difference"
+    try:
+        note = measure_of(model, pair, read_pair(model, pair), metric).note
+    except PairError as error:
+        return f"{str(error)[:1].upper()}{str(error)[1:]}."
+    return f"Compared: {note}." if note else None

@@ -1,0 +1,74 @@
+// @ts-check
+import {AnalysisPanel} from '../analysis_panel.js';
+import {headTable} from '../head_table.js';
+import {PairEditor} from '../pair_editor.js';
+import {sentenceOf} from '../reach.js';
+import {Latest} from '../request.js';
+
+/** @param {HTMLElement} root @param {import('../bridge.js').Host} host */
+function mount(root, host) {
+  const latest = new Latest();
+  let asked = '';
+  const editor = new PairEditor(() => panel.again());
+  root.append(editor.box);
+
+  /** @param {import('../bridge.js').View} view @param {Record<string, unknown>} now */
+  function asking(view, now) {
+    const {example} = view;
+    const ofPair = 'against' in now;
+    editor.box.hidden = !ofPair || !example;
+    if (!ofPair || !example) return;
+    const pinned = now.against === 'pinned prompt' ? host.pinned() : null;
+    editor.show(example, pinned);
+    const own = editor.with(example);
+    const question = JSON.stringify([view.model, own.data, pinned?.data.text]);
+    if (question === asked) return;
+    asked = question;
+    latest.run(
+      () =>
+        host.analyze(
+          'Prompt pair',
+          {against: now.against},
+          {...view, example: own},
+          {counterpart: pinned},
+        ),
+      {
+        loading: () => {},
+        failed: (sentence) => {
+          asked = '';
+          editor.fail(sentenceOf(sentence));
+        },
+        done: ({grid, note}) => editor.draw(grid, note),
+      },
+    );
+  }
+
+  const panel = new AnalysisPanel(root, 'Causes', host, {
+    asked: (view) => editor.with(/** @type {import('../bridge.js').Example} */ (view.example)),
+    asking,
+    cell: ({row, column}, {parts: [part]}) => ({
+      layer: Number(part.rows?.labels[row]),
+      place: column,
+    }),
+    picture: ({grid}, _, name) => (name === 'Head finder' && grid ? headTable(grid) : null),
+  });
+  return {
+    show: (/** @type {import('../bridge.js').View} */ view) => panel.show(view),
+    othersChanged: () => panel.othersChanged(),
+    close() {
+      latest.drop();
+      panel.close();
+    },
+  };
+}
+
+/** @type {import('../bridge.js').Panel} */
+export const panel = {
+  title: 'Causes',
+  info:
+    'Which part of the model carries the difference between two prompts: the selected one, and a ' +
+    'corrupt one that you give, or pin. A click on a cell shows what the patched run predicts.',
+  interpreter: '',
+  tab: 'Causes',
+  mount,
+};
