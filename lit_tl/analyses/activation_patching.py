@@ -164,7 +164,7 @@ class PatchOverDataSettings(Settings):
     direction: Direction = setting("denoise", "Which run's part is put into the other one.")
     metric: MetricName = setting("normalised logit difference", "What is measured.")
     method: Method = setting("estimate", "Exact values, or an estimate by integrated gradients.")
-    most: int = setting(50, "How many pairs of the data set.", low=1, high=10_000)
+    most: int = setting(20, "How many pairs of the data set.", low=1, high=10_000)
 
 
 @analysis(

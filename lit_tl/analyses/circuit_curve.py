@@ -36,7 +36,7 @@ def circuit_curve(subject: Subject, settings: CircuitSettings) -> Iterator[xr.Da
     cpr, cmd = result.attrs["cpr"], result.attrs["cmd"]
     note = (
         f"Circuits of {result.attrs['of']}: area under the curve (CPR) {cpr:.3f}, from 1 (CMD) "
-        f"{cmd:.3f}."
+        f"{cmd:.3f}. Blue edges: the answer loses when they carry the corrupt run's values."
     )
     yield result.assign_attrs(drawn=settings.edges, note=note, tokens=[])
 

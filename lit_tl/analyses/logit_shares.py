@@ -10,6 +10,7 @@ from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.causal.logit_attribution import By, logit_attribution
 from lit_tl.causal.model import CausalModel
 from lit_tl.figures.causal import share_bars
+from lit_tl.figures.tokens import visible
 from lit_tl.settings import Settings, setting
 
 
@@ -56,7 +57,7 @@ def logit_shares(subject: Subject, settings: LogitSharesSettings) -> Iterator[xr
         attrs={
             "value": "share",
             "unit": "logits",
-            "title": f"{attrs['of']!r}: {attrs['logit']:.3f} logits; not shown: {rest:.3f}",
+            "title": f"{attrs['of']}: {attrs['logit']:.3f} logits; not shown: {rest:.3f}",
             "method": attrs["method"],
             "note": attrs["note"],
             "tokens": [],
@@ -86,6 +87,6 @@ def _listed(shares: xr.Dataset, settings: LogitSharesSettings) -> tuple[list[str
         name = f"L{layers[layer]}H{head}"
         if position:
             token = shares["token"].values[position[0]]
-            name = f"{name} from {position[0]} {token}"
+            name = f"{name} from {position[0]} {visible(str(token))}"
         names.append(name)
     return names, values.ravel()[order]

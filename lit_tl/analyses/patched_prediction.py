@@ -71,8 +71,7 @@ def patched_prediction(
         attrs={
             "value": "probability",
             "unit": "probability",
-            "title": f"What comes next, with {settings.component} of layer {settings.layer} "
-            f"patched {where}",
+            "title": f"Next token: {settings.component} of layer {settings.layer} patched {where}",
         },
     )
 

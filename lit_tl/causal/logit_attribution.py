@@ -352,9 +352,9 @@ def _result(
     remainder: float,
 ) -> xr.Dataset:
     strings = model.prompter.vocabulary.string
-    of = strings(asked.answer)
+    of = repr(strings(asked.answer))
     if asked.foil is not None:
-        of = f"{of} less {strings(asked.foil)}"
+        of = f"{of} less {strings(asked.foil)!r}"
     return xr.Dataset(
         dict(data),
         coords=dict(coords),

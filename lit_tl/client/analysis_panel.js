@@ -264,6 +264,7 @@ export class AnalysisPanel {
           else if (grid.detail) void this.#drawDetail(grid.detail, this.own.cell(cell, grid));
         },
       });
+      this.#grid.box.classList.toggle('with-detail', Boolean(this.own.cell && grid.detail));
       this.#place.done(this.#grid.box);
     } else if (figure) {
       this.#place.done(this.#plot);

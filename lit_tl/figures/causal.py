@@ -1,9 +1,10 @@
 """Grids and figures of causal analyses."""
 
+import html
+
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.subplots import make_subplots
 
 from lit_tl.figures.grid import Axis, Colours, Grid, Part
 from lit_tl.figures.lens import readable
@@ -154,7 +155,10 @@ def prediction_bars(result: xr.Dataset) -> go.Figure:
                 hovertemplate="%{y}: %{x:.4f}<extra>" + run + "</extra>",
             )
         )
-    figure.update_layout(barmode="group", title_text=result.attrs["title"])
+    title = {"text": html.escape(result.attrs["title"], quote=False), "font": {"size": 13}}
+    figure.update_layout(
+        barmode="group", title=title, legend={"orientation": "h", "y": -0.25, "yanchor": "top"}
+    )
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title="probability", rangemode="tozero")
     return figure
@@ -166,28 +170,33 @@ def share_bars(result: xr.Dataset) -> go.Figure:
     Args:
         result: of `logit_shares`.
     """
-    names = [readable(str(name)) for name in result["part"].values]
+    names = [html.escape(str(name), quote=False) for name in result["part"].values]
     shares = result["share"].values
-    bars = go.Bar(
-        x=names,
-        y=shares.tolist(),
-        name="share",
-        marker={"color": [_LESS if share < 0 else _MORE for share in shares]},
-    )
-    figure = make_subplots(specs=[[{"secondary_y": True}]])
-    figure.add_trace(bars, secondary_y=False)
-    if "cumulative" in result:
-        line = go.Scatter(
+    figure = go.Figure(
+        go.Bar(
             x=names,
-            y=result["cumulative"].values.tolist(),
-            name="sum up to there",
-            mode="lines",
-            line={"color": "#202124", "shape": "hv"},
+            y=shares.tolist(),
+            name="share",
+            marker={"color": [_LESS if share < 0 else _MORE for share in shares]},
         )
-        figure.add_trace(line, secondary_y=True)
-        figure.update_yaxes(title="sum, logits", secondary_y=True)
-    figure.update_yaxes(title=result.attrs["unit"], secondary_y=False)
-    figure.update_layout(title_text=result.attrs["title"], showlegend="cumulative" in result)
+    )
+    if "cumulative" in result:
+        figure.add_trace(
+            go.Scatter(
+                x=names,
+                y=result["cumulative"].values.tolist(),
+                name="sum up to there",
+                mode="lines+markers",
+                line={"color": "#202124"},
+            )
+        )
+    figure.update_xaxes(type="category", tickangle=-60 if len(names) > 12 else 0)
+    figure.update_yaxes(title=result.attrs["unit"])
+    figure.update_layout(
+        title_text=html.escape(result.attrs["title"], quote=False),
+        showlegend="cumulative" in result,
+        legend={"orientation": "h", "y": 1.05, "x": 1, "xanchor": "right"},
+    )
     return figure
 
 

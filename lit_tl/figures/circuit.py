@@ -58,8 +58,9 @@ def circuit_figure(result: xr.Dataset) -> go.Figure:
         row=1,
         col=1,
     )
-    figure.update_xaxes(visible=False, row=1, col=1)
-    figure.update_yaxes(title="layer", row=1, col=1)
+    figure.update_xaxes(visible=False, range=[-0.02, 1.14], row=1, col=1)
+    layers = sorted({int(y) for _, y in places.values() if y >= 0 and y == int(y)})
+    figure.update_yaxes(title="layer", tickvals=layers, row=1, col=1)
     _curve(figure, result)
     figure.update_layout(legend={"orientation": "h"})
     return figure

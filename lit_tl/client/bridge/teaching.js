@@ -14,6 +14,10 @@ const STYLE = `
 @media (max-height: 700px) {
   #outer-container { --right-column-min-section-content-height: 84px; }
 }
+@media (max-width: 1560px) {
+  #center-bar .tab { padding-left: 5px !important; padding-right: 5px !important; font-size: 12.5px; }
+  #center-bar #drag-container { flex: 0 1 24px; }
+}
 @media (max-width: 1100px) {
   #center-bar .tab { padding-left: 5px !important; padding-right: 5px !important; font-size: 12px; }
 }

@@ -72,7 +72,9 @@ function topOf(top) {
 export function place(card, box, cell) {
   card.hidden = false;
   const own = box.getBoundingClientRect();
-  const panel = (box.closest('.panel') ?? box).getBoundingClientRect();
+  // A detail stands beside the grid: the card leaves it free.
+  const around = box.classList.contains('with-detail') ? box : (box.closest('.panel') ?? box);
+  const panel = around.getBoundingClientRect();
   const {offsetWidth, offsetHeight} = card;
   const right = cell.right + 8;
   const left = right + offsetWidth <= panel.right ? right : cell.left - 8 - offsetWidth;
