@@ -92,7 +92,7 @@ def test_the_patched_prediction_of_the_last_residual_is_the_clean_one(
     assert np.abs(corrupt - clean).max() > 0.1
     assert (result["probability"].values.max(0)[:-1] + 1e-9 >= 0).all()
     for ask in ({"place": 90}, {"component": "z", "place": 9}, {"layer": 40}):
-        with pytest.raises(ValueError, match="out of range|has no"):
+        with pytest.raises(ValueError, match=r"out of range|has no"):
             analyze("Patched prediction", bundled, EXAMPLE, **ask)
 
 

@@ -14,6 +14,7 @@ READY = {
     "Predictions": "lit-tl-predictions-module .token",
     "Attention": "lit-tl-attention-module .text-view .token",
     "Lens": "lit-tl-lens-module .figure[aria-busy=false] .view",
+    "Causes": "lit-tl-causes-module .figure[aria-busy=false] .view",
     "Salience": "lit-tl-salience-module .explained",
     "Figures": "lit-tl-figure-module .figure[aria-busy=false] .view",
     "Sequence Salience": "sequence-salience-module .salient-token",

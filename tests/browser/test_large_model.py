@@ -11,6 +11,8 @@ import pytest
 import lit_tl
 from lit_tl import HookedTransformerLIT
 from lit_tl.analyses.lens_reading import read
+from lit_tl.causal.pairs import PromptPair
+from lit_tl.causal.patching import patch
 from lit_tl.data.tasks import read_task
 from tests.browser.conftest import (
     Watched,
@@ -21,6 +23,7 @@ from tests.browser.conftest import (
     save,
     select_first,
     tab,
+    until,
 )
 from tests.large_model import D_VOCAB
 from tests.live_server import LitServer
@@ -143,6 +146,38 @@ def test_lens(page: Any, large: HookedTransformerLIT) -> None:
     assert grid["height"] > 350, "30 layers of at least 10 px"
     page.keyboard.press("Escape")  # the held card
     controls(panel, at_least=8)
+
+
+def test_causes(page: Any, large: HookedTransformerLIT) -> None:
+    tab(page, "Causes")
+    panel = page.locator("lit-tl-causes-module").first
+    grid = panel.locator(".figure[aria-busy=false] .grid .view")
+    grid.wait_for()
+    assert grid.bounding_box()["height"] > 220, "30 layers"
+    expected = patch(large, PromptPair.of(EXAMPLE))["effect"].values
+    for up in (0, 15, 29):
+        card = card_at(grid, 40, up)
+        said = float(card.locator("b").first.inner_text().replace(",", ""))
+        assert said == pytest.approx(expected[up, -1], abs=5e-3)
+    controls(panel, at_least=10)
+
+
+def test_causes_over_data_is_a_job_that_a_reload_survives_and_that_can_be_cancelled(
+    page: Any,
+) -> None:
+    tab(page, "Causes")
+    panel = page.locator("lit-tl-causes-module").first
+    panel.locator(".figure[aria-busy=false] .grid .view").wait_for()
+    panel.get_by_label("Figure", exact=True).select_option("Patching over data")
+    strip = page.get_by_role("region", name="Work in progress")
+    row = strip.locator(".job").filter(has_text="Patching over data")
+    row.wait_for()
+    until(page, lambda: row.get_by_role("progressbar").evaluate("bar => bar.value") > 0.05)
+    page.reload()
+    row.wait_for()
+    assert row.count() == 1
+    page.get_by_role("button", name="Cancel Patching over data").click()
+    row.wait_for(state="detached")
 
 
 @pytest.mark.parametrize("name", ["Salience", "Figures"])
