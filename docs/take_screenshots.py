@@ -59,6 +59,8 @@ def take(page: sync_api.Page) -> None:
     picture("attention")
     lens(page)
     picture("lens")
+    causes(page)
+    picture("causes")
     tab(page, "Salience")
     page.locator("lit-tl-salience-module .salience .token").first.wait_for()
     picture("salience")
@@ -108,6 +110,23 @@ def lens(page: sync_api.Page) -> None:
     tab(page, "Lens")
     panel = page.locator("lit-tl-lens-module")
     panel.locator(".figure[aria-busy=false] .grid .view").click(position={"x": 420, "y": 60})
+    panel.locator(".detail .main-svg").first.wait_for()
+
+
+def causes(page: sync_api.Page) -> None:
+    """The Causes tab with a cell that was clicked."""
+    tab(page, "Causes")
+    panel = page.locator("lit-tl-causes-module")
+    panel.locator(".figure[aria-busy=false] .grid .view").wait_for()
+    settled(page)
+    view = panel.locator(".grid .view")
+    box = view.bounding_box()
+    assert box is not None
+    differing = panel.locator(".pair-column.differs code").last.inner_text()
+    across = panel.locator(".frame .across span", has_text=differing).last.bounding_box()
+    assert across is not None
+    right = across["x"] + across["width"] - box["x"]
+    view.click(position={"x": right, "y": box["height"] * 0.4})
     panel.locator(".detail .main-svg").first.wait_for()
 
 

@@ -9,6 +9,10 @@ import transformers
 from transformer_lens import HookedTransformer
 
 from lit_tl import HookedTransformerLIT
+from lit_tl.causal.estimates import estimate
+from lit_tl.causal.model import CausalModel
+from lit_tl.causal.pairs import PromptPair
+from lit_tl.causal.patching import patch
 from lit_tl.models.errors import BUNDLED_MODELS
 
 TEXTS = [
@@ -73,3 +77,33 @@ def test_a_hooked_transformer_gives_what_hugging_face_gives(hooked: HookedTransf
         assert np.allclose(pattern.sum(-1), 1, atol=1e-5)
         assert output["token_gradients"].shape == output["token_embeddings"].shape
         assert np.abs(output["token_gradients"]).max() > 0
+
+
+def test_a_patch_is_the_loop_of_a_hooked_transformer(hooked: HookedTransformer) -> None:
+    pair = PromptPair(
+        "When Mary and John went to the store, John gave a drink to",
+        "When Mary and John went to the store, Mary gave a drink to",
+        " Mary",
+        " John",
+    )
+    model = CausalModel.of(hooked)
+    clean, corrupt = (
+        torch.tensor([model.prompter.prompt({"text": text}).ids])
+        for text in (pair.clean, pair.corrupt)
+    )
+    answer, foil = (model.prompter.answer(text)[0] for text in (" Mary", " John"))
+    _, cache = hooked.run_with_cache(clean)
+    for component in ("resid_pre", "mlp_out"):
+        result = patch(model, pair, component, metric="logit difference")
+        for layer, position in ((0, 9), (2, 11), (3, clean.shape[1] - 1)):
+
+            def put(value: torch.Tensor, hook: object, p: int = position) -> torch.Tensor:
+                value[:, p] = cache[hook.name][:, p]  # type: ignore[attr-defined]
+                return value
+
+            name = f"blocks.{layer}.hook_{component}"
+            logits = hooked.run_with_hooks(corrupt, fwd_hooks=[(name, put)])[0, -1]
+            expected = float(logits[answer] - logits[foil])
+            assert float(result["effect"][layer, position]) == pytest.approx(expected, abs=1e-3)
+    guessed, exact = (each(model, pair, "z")["effect"].values.ravel() for each in (estimate, patch))
+    assert np.corrcoef(guessed, exact)[0, 1] > 0.9
