@@ -1,7 +1,7 @@
 """What each part of a model writes into the logit of an answer."""
 
 import dataclasses
-from typing import Iterator, Literal
+from typing import Iterator, Literal, Union
 
 import numpy as np
 import xarray as xr
@@ -33,7 +33,8 @@ def logit_shares(subject: Subject, settings: LogitSharesSettings) -> Iterator[xr
     run's own; parts and the remainder add up to the logit."""
     example = subject.need_example()
     model = CausalModel(subject.model.runner, subject.model.prompter)
-    text, answer = str(example.get("text") or ""), str(example.get("answer") or "")
+    text = str(example.get("text") or "")
+    answer: Union[str, int] = str(example.get("answer") or "")
     foil = str(example.get("foil") or "")
     if settings.of == "likeliest token":
         answer, foil = _likeliest(model, text), ""
@@ -65,11 +66,11 @@ def logit_shares(subject: Subject, settings: LogitSharesSettings) -> Iterator[xr
     )
 
 
-def _likeliest(model: CausalModel, text: str) -> str:
+def _likeliest(model: CausalModel, text: str) -> int:
     if not text:
         raise ValueError("the prompt is empty: give a text")
     (batch,) = model.runner.run([model.prompter.prompt({"text": text})])
-    return model.prompter.vocabulary.string(int(batch.last_logits()[0].argmax()))
+    return int(batch.last_logits()[0].argmax())
 
 
 def _listed(shares: xr.Dataset, settings: LogitSharesSettings) -> tuple[list[str], "np.ndarray"]:

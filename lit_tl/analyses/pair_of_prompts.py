@@ -72,7 +72,7 @@ def prompt_pair(subject: Subject, settings: PairSettings) -> Iterator[xr.Dataset
     unaligned = int((tokens.partner == NONE).sum())
     lengths = (
         f"The prompts have {len(tokens.clean)} and {len(tokens.corrupt)} tokens: "
-        f"{unaligned} of the corrupt one have no partner, and get no number."
+        f"{unaligned} of the corrupt one without a partner, and without a number."
         if unaligned
         else ""
     )

@@ -11,6 +11,7 @@ from lit_tl.analyses.activation_patching import Patched
 from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.analyses.pair_of_prompts import AGAINST_HELP, Against, pair_of
 from lit_tl.causal.maps import Cell, interventions_of
+from lit_tl.causal.metrics import MetricName
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.pairs import NONE, Direction
 from lit_tl.causal.patching import Setup, run_source, set_up, values_of
@@ -26,6 +27,9 @@ class PatchedPredictionSettings(Settings):
     against: Against = setting("corrupt text", AGAINST_HELP)
     component: Patched = setting("resid_pre", "What is patched.")
     direction: Direction = setting("denoise", "Which run's part is put into the other one.")
+    metric: MetricName = setting(
+        "normalised logit difference", "Of the map: it says behind which tokens is read."
+    )
     layer: int = setting(0, "The patched layer.", low=0, high=10_000)
     place: int = setting(0, "The patched position, or the head of a component of heads.", low=0)
     top_k: int = setting(10, "How many next tokens to show.", low=1, high=30)
@@ -48,7 +52,7 @@ def patched_prediction(
         pair,
         settings.component,
         direction=settings.direction,
-        metric="KL divergence",
+        metric=settings.metric,
         dims=None,
         layers=[settings.layer],
     )
@@ -56,11 +60,11 @@ def patched_prediction(
     source = run_source(setup)
     changes = [[], interventions_of(setup.plan, cell, values_of(source))]
     runs = {1: torch.empty(0), 0: torch.empty(0)}
-    for part in variations(model.runner, setup.sides.base, changes):
+    for part in variations(model.runner, setup.sides.base, changes, read=setup.measure.read):
         for index, logits in zip(part.index, part.logits, strict=True):
-            runs[index] = logits[-1]
+            runs[index] = logits[0]
     base, other = ("corrupt", "clean") if settings.direction == "denoise" else ("clean", "corrupt")
-    named = {base: runs[0], other: source.need_logits()[0, -1], "patched": runs[1]}
+    named = {base: runs[0], other: source.need_logits()[0, 0], "patched": runs[1]}
     order = ("clean", "corrupt", "patched")
     log_probs = torch.stack([named[name].float().log_softmax(-1).cpu() for name in order])
     ids = _likeliest(log_probs, settings.top_k)

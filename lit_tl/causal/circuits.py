@@ -19,7 +19,7 @@ import xarray as xr
 from lit_tl.causal.edges import Method, edges, sides_of_one_length
 from lit_tl.causal.metrics import Metric, measure
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.pairs import PairError, Pairs, PromptPair, read_pair
+from lit_tl.causal.pairs import PairError, Pairs, PromptPair, listed, read_pair
 from lit_tl.engine import jobs
 from lit_tl.engine.circuit_runs import CircuitRuns, graph_of
 from lit_tl.engine.graph import Graph
@@ -55,7 +55,8 @@ def circuit(
         seed: of these.
 
     Returns:
-        `faithfulness` and `random_faithfulness` by `size`, the latter by `sample` too; `order` by
+        `faithfulness`, `random_mean` and `random_faithfulness` by `size`, the last by `sample` too;
+        `edges`: how many they have; `order` by
         `reader` and `writer`: the size at which an edge enters, as a count of edges (0 for the
         first), NaN where there is none; `score`. Attributes `cpr` and `cmd`.
 
@@ -65,11 +66,13 @@ def circuit(
         ValueError: there is no pair, a size is not between 0 and 1, or the model's edges can't be
             told apart.
     """
-    chosen = [pairs] if isinstance(pairs, PromptPair) else list(pairs)
-    if not chosen:
-        raise ValueError("no pair is given: give at least one")
-    if any(not 0 <= size <= 1 for size in sizes):
+    chosen = listed(pairs)
+    if not len(sizes) or any(not 0 <= size <= 1 for size in sizes):
         raise ValueError("sizes are shares of all edges: give numbers between 0 and 1")
+    if of not in ("edges", "nodes"):
+        raise ValueError(f"of is {of!r}: choose from edges and nodes")
+    if random < 0:
+        raise ValueError(f"random is {random}: give 0 or more circuits")
     read = CausalModel.of(model)
     graph = graph_of(read.runner)
     score = np.zeros(graph.edges.shape)
@@ -91,6 +94,7 @@ def circuit(
         {
             "faithfulness": ("size", curves[0]),
             "random_faithfulness": (("sample", "size"), curves[1:]),
+            "random_mean": ("size", curves[1:].mean(0) if random else np.full(len(sizes), np.nan)),
             "edges": ("size", counts),
             "order": (("reader", "writer"), _edge_order(graph, order, of)),
             "score": (("reader", "writer"), np.where(graph.edges, score, np.nan)),
@@ -102,8 +106,10 @@ def circuit(
         },
         attrs={
             "value": "faithfulness",
+            "also": "score",
+            "skip_missing": True,
             "of": of,
-            "metric": str(metric if isinstance(metric, str) else metric.__name__),
+            "metric": metric if isinstance(metric, str) else getattr(metric, "__name__", "yours"),
             "method": method,
             "pairs": len(chosen),
             "cpr": areas[0],
@@ -217,9 +223,7 @@ def _areas(
     """CPR and CMD."""
     order = np.argsort(sizes)
     x, y = sizes[order], curve[order]
-    return float(np.trapezoid(y, x) if hasattr(np, "trapezoid") else np.trapz(y, x)), float(
-        np.trapz(np.abs(1 - y), x)
-    )
+    return float(np.trapz(y, x)), float(np.trapz(np.abs(1 - y), x))
 
 
 @dataclasses.dataclass(frozen=True)

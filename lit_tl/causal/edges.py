@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 import xarray as xr
 
-from lit_tl.causal.estimates import nodes_between, objective_of, prompts_between
+from lit_tl.causal.estimates import check_steps, nodes_between, objective_of, prompts_between
 from lit_tl.causal.metrics import Measure, Metric, Scale, measure, scale_between
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.pairs import Direction, PairError, PromptPair, Sides, read_pair
+from lit_tl.causal.pairs import Direction, PairError, PromptPair, Sides, check_direction, read_pair
 from lit_tl.engine.circuit_runs import graph_of
 from lit_tl.engine.graph import Graph
 from lit_tl.engine.one_pass import LastLogits
@@ -79,6 +79,12 @@ def edges(
         PairError: the prompts have not one length, or the pair does not suit the metric.
         ValueError: the model's edges can't be told apart.
     """
+    check_direction(direction)
+    check_steps(steps)
+    if method not in ("attribution patching", "integrated gradients"):
+        raise ValueError(
+            f"method is {method!r}: choose from attribution patching and integrated gradients"
+        )
     of = CausalModel.of(model)
     graph = graph_of(of.runner)
     measured = measure(of, pair, read_pair(of, pair), metric)
@@ -139,9 +145,14 @@ def sides_of_one_length(measured: Measure, direction: Direction) -> Sides:
     """
     sides = measured.pair.sides(direction)
     if not np.array_equal(sides.partner, np.arange(len(sides.source))):
+        why = (
+            "the alignment sets other positions against each other"
+            if len(sides.base) == len(sides.source)
+            else f"these prompts have {len(sides.base)} and {len(sides.source)} tokens"
+        )
         raise PairError(
-            f"edges are compared position by position, and these prompts have {len(sides.base)} "
-            f"and {len(sides.source)} tokens: choose prompts of one length"
+            f"edges are compared position by position, and {why}: choose prompts of one length, "
+            "without an alignment"
         )
     return sides
 

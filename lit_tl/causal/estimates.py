@@ -121,8 +121,7 @@ def estimate_steps(
         )
     if path not in ("embeddings", "activations"):
         raise ValueError(f"path is {path!r}: choose from embeddings and activations")
-    if steps < 1:
-        raise ValueError(f"steps is {steps}: give at least 1")
+    check_steps(steps)
     setup = set_up(
         model, pair, component, direction=direction, metric=metric, dims=dims, layers=layers
     )
@@ -271,7 +270,8 @@ class _Estimate:
         position = axes[_position_axis(plan.component)]
         unit = next((axis for axis in axes if axis in ("head", "neuron")), None)
         kept = [axis for axis in axes if axis == position or (plan.units and axis == unit)]
-        summed = product.sum([i for i, axis in enumerate(axes) if axis not in kept])
+        others = [i for i, axis in enumerate(axes) if axis not in kept]
+        summed = product.sum(others) if others else product  # no axes would mean all of them
         if len(kept) == 1:
             return summed.double().numpy()[None]
         return summed.double().numpy() if kept[1] == position else summed.double().numpy().T
@@ -324,7 +324,13 @@ def objective_of(measure: Measure, batch: Batch) -> Objective:
     last = batch.lengths[0]
 
     def value(logits: torch.Tensor) -> torch.Tensor:
-        return measure.value(logits.reshape(rows, read, -1)).sum()
+        total = measure.value(logits.reshape(rows, read, -1)).sum()
+        if not total.requires_grad:
+            raise ValueError(
+                f"{measure.name} has no gradient, so that nothing can be estimated from it: keep "
+                "the graph of the logits, or take the exact map"
+            )
+        return total
 
     return Objective(
         example=[row for row in range(rows) for _ in range(read)],
@@ -344,6 +350,16 @@ def _weighted(gradient: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
     """The weighted sum over runs."""
     of_runs = torch.tensor(weights, device=gradient.device, dtype=torch.float32)
     return torch.tensordot(of_runs, gradient.float(), 1)
+
+
+def check_steps(steps: int) -> None:
+    """See that there is a number of steps.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps is {steps}: give a whole number of at least 1")
 
 
 def nodes_between(steps: int) -> tuple[list[float], list[float]]:

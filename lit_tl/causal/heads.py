@@ -11,8 +11,10 @@ from jaxtyping import Float
 
 from lit_tl.causal.attention_patterns import head_scores
 from lit_tl.causal.final_norm import final_norm
+from lit_tl.causal.logit_attribution import check_heads, observed_of_heads
 from lit_tl.causal.model import CausalModel
 from lit_tl.engine import jobs
+from lit_tl.engine.agreement import near
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.reductions import grouped_to_heads
 from lit_tl.engine.requests import Observe, Seen
@@ -39,7 +41,8 @@ def find_heads(
     `previous token`, `duplicate token` and `induction` are attention: to the token before, to
     earlier copies of the token itself, and to what followed them (see
     `lit_tl.causal.attention_patterns`). `copying` is in logits: how much a head raises the logits
-    of the tokens that it attends to, over all tokens' mean, weighted by its attention.
+    of the tokens that it attends to, over all tokens' mean, weighted by its attention; NaN where
+    what heads write is not added to the residual as it is.
 
     Args:
         model: of ours, of TransformerLens, or a `Runner`.
@@ -58,6 +61,8 @@ def find_heads(
         ValueError: the model shows no attention, or a number is out of range.
     """
     of = CausalModel.of(model)
+    if isinstance(texts, str):
+        raise ValueError("texts are a list of texts, and not one: give [text]")
     for name, number in (("sequences", sequences), ("length", length), ("top", top)):
         if number < 1:
             raise ValueError(f"{name} is {number}: give at least 1")
@@ -67,8 +72,7 @@ def find_heads(
     generated = repeated_sequences(of, sequences, length, seed)
     with job.part(0.0, 0.5 if texts else 1.0):
         scores = np.stack(list(_scores(of, generated)))
-    with np.errstate(invalid="ignore"):
-        data: dict[str, Any] = {"score": (("score_name", "layer", "head"), np.nanmean(scores, 0))}
+    data: dict[str, Any] = {"score": (("score_name", "layer", "head"), _mean(scores))}
     layers = of.runner.layers("pattern")
     coords: dict[str, Any] = {
         "score_name": list(SCORES),
@@ -113,15 +117,19 @@ def _of_texts(scores: "npt.NDArray[np.float64]", top: int) -> dict[str, Any]:
     known = np.where(np.isnan(scores), -np.inf, scores)
     best = np.argsort(-known, axis=0, kind="stable")[:count]
     values = np.take_along_axis(scores, best, 0)
-    with np.errstate(invalid="ignore"):
-        total = np.nansum(scores, 0) / np.maximum(np.isfinite(scores).sum(0), 1)
-    mean = np.where(np.isfinite(scores).any(0), total, np.nan)
     dims = ("rank", "score_name", "layer", "head")
     return {
-        "text_score": (dims[1:], mean),
+        "text_score": (dims[1:], _mean(scores)),
         "top_text": (dims, np.where(np.isnan(values), -1, best)),
         "top_score": (dims, values),
     }
+
+
+def _mean(scores: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
+    """Over the first axis, of what there is; NaN for nothing."""
+    there = np.isfinite(scores)
+    total = np.where(there, scores, 0.0).sum(0) / np.maximum(there.sum(0), 1)
+    return np.where(there.any(0), total, np.nan)
 
 
 def _scores(model: CausalModel, prompts: Sequence[Prompt]) -> Iterator["npt.NDArray[np.float64]"]:
@@ -162,9 +170,18 @@ def _copying(model: CausalModel, prompt: Prompt) -> Mapping[int, list[Optional[f
     """Of each head, in logits; None where its output is not read from the residual as it is."""
     runner = model.runner
     last = Site("resid_post", runner.shape.n_layers - 1)
-    observe = {"pattern": Observe(Site("pattern")), "v": Observe(Site("v"))}
-    (batch,) = runner.run([prompt], observe={**observe, "last": Observe(last)}, logits="none")
-    readers = _readers(model, prompt, batch.observed["last"][0])
+    observe = {
+        "pattern": Observe(Site("pattern")),
+        "v": Observe(Site("v")),
+        "last": Observe(last),
+    }
+    try:
+        observe |= observed_of_heads(model)
+        (batch,) = runner.run([prompt], observe=observe, logits="none")
+        check_heads(model, batch.observed)
+        readers = _readers(model, prompt, batch.observed["last"][0])
+    except ValueError:  # nothing that heads write is read from the residual as it is
+        return {layer: [None] * runner.shape.n_heads for layer in runner.layers("pattern")}
     found: dict[int, list[Optional[float]]] = {}
     for layer, patterns in batch.observed["pattern"].items():
         pattern = patterns[0].float()[:, 1:]  # head query key; the first token has no choice
@@ -175,6 +192,10 @@ def _copying(model: CausalModel, prompt: Prompt) -> Mapping[int, list[Optional[f
             found[layer] = [None] * len(pattern)
             continue
         moved = torch.einsum("khd,hdm->hkm", values, weights)  # what each key writes
+        own = torch.einsum("hk,hkm->hm", pattern[:, -1], moved)
+        if not near(own, batch.observed["result"][layer][0]):
+            found[layer] = [None] * len(pattern)
+            continue
         raised = torch.einsum("hkm,km->hk", moved, readers.directions.to(moved))
         per_query = torch.einsum("hqk,hk->hq", pattern, raised)
         found[layer] = (per_query * readers.scales[1:].to(per_query)).mean(-1).tolist()

@@ -9,7 +9,7 @@ sum to the logit.
 """
 
 import dataclasses
-from typing import Any, Literal, Mapping, Optional
+from typing import Any, Literal, Mapping, Optional, Union
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ _SUM = 1e-3
 def logit_attribution(
     model: Any,
     text: str,
-    answer: str,
+    answer: Union[str, int],
     foil: Optional[str] = None,
     *,
     by: By = "component",
@@ -45,14 +45,14 @@ def logit_attribution(
     Args:
         model: of ours, of TransformerLens, or a `Runner`.
         text: the prompt.
-        answer: what comes after it, with its leading space. Of several tokens the first is meant;
-            with a foil, the first at which they differ.
+        answer: what comes after it, with its leading space, or a token's id. Of several tokens the
+            first is meant; with a foil, the first at which they differ.
         foil: what it is set against: shares are then of the difference of two logits.
         by: `component` for the embedding and each layer's attention and MLP; `head` by layer and
             head; `source` by layer, head and the position that is attended to; `neuron` for the
             neurons that count most.
         top: how many neurons.
-        layer: of neurons; None for all layers.
+        layer: of neurons, the only one; None for all layers.
 
     Returns:
         `share` in logits, `remainder` as an attribute, and by component also `cumulative`, the sum
@@ -62,6 +62,8 @@ def logit_attribution(
         ValueError: the prompt or the answer is empty, or the model can't be split so.
     """
     of = CausalModel.of(model)
+    if layer is not None and by != "neuron":
+        raise ValueError(f"layer is {layer}: it is that of neurons, and by is {by!r}")
     asked = _asked(of, text, answer, foil)
     names = {"component": _by_component, "head": _by_head, "source": _by_source}
     if by == "neuron":
@@ -88,10 +90,10 @@ class _Asked:
     note: str
 
 
-def _asked(model: CausalModel, text: str, answer: str, foil: Optional[str]) -> _Asked:
+def _asked(model: CausalModel, text: str, answer: Union[str, int], foil: Optional[str]) -> _Asked:
     if not text:
         raise ValueError("the prompt is empty: give a text")
-    if not answer:
+    if answer == "":
         raise ValueError("no answer is given: name the token whose logit is explained")
     prompt = model.prompter.prompt({"text": text})
     if prompt.truncated:
@@ -99,7 +101,9 @@ def _asked(model: CausalModel, text: str, answer: str, foil: Optional[str]) -> _
             f"the prompt is longer than the {len(prompt)} tokens that are read of "
             f"{model.runner.shape.name}: shorten it"
         )
-    ids = tuple(model.prompter.answer(answer))
+    ids = (answer,) if isinstance(answer, int) else tuple(model.prompter.answer(answer))
+    if not 0 <= ids[0] < model.runner.shape.d_vocab:
+        raise ValueError(f"token {ids[0]} is out of range: {model.runner.shape.d_vocab} are known")
     strings = model.prompter.vocabulary.string
     if not foil:
         note = f"{strings(ids[0])!r}, the first of {len(ids)} tokens" if len(ids) > 1 else ""
@@ -160,16 +164,25 @@ def _split(model: CausalModel, asked: _Asked, observe: Mapping[str, Observe]) ->
         row = row - matrix[asked.foil]
         shift -= _bias(readout, asked.foil)
         logit -= float(logits[asked.foil])
+    scale, is_linear = _scale(readout, logits)
+    row, shift = row * scale, shift * scale
     direction = norm.direction(row, residual)
     linear = float(residual @ direction) + float(row @ offset) + shift
     constant = float(row @ offset) + shift + (logit - linear)
-    plain = readout.finish(logits.new_tensor([1.0])).item() == 1.0
-    if plain and abs(logit - linear) > _SUM * float(logits.abs().max()):
+    bound = _SUM if batch.observed["last"].dtype == torch.float32 else 5e-2
+    if is_linear and abs(logit - linear) > bound * float(logits.abs().max()):
         raise ValueError(
             f"the logits of {runner.shape.name} are not the product of its final norm and "
             "unembedding, so that they can't be split among its parts"
         )
     return _Split(batch=batch, direction=direction, logit=logit, constant=constant)
+
+
+def _scale(readout: Readout, logits: torch.Tensor) -> tuple[float, bool]:
+    """What a model multiplies its logits by, and whether that is all that it does to them."""
+    small, large = logits.new_tensor([1e-2]), logits.new_tensor([1e2])
+    scale = float(readout.finish(small) / small)
+    return scale, abs(float(readout.finish(large) / large) - scale) < 1e-3 * abs(scale)
 
 
 def _bias(readout: Readout, token: int) -> float:
@@ -209,7 +222,7 @@ def _by_component(model: CausalModel, asked: _Asked) -> xr.Dataset:
     )
 
 
-def _of_heads(model: CausalModel) -> dict[str, Observe]:
+def observed_of_heads(model: CausalModel) -> dict[str, Observe]:
     """What shows that heads add up to what attention writes."""
     written = ("attn_out",) if model.runner.shape.parallel_blocks else ("resid_pre", "resid_mid")
     return {
@@ -219,7 +232,7 @@ def _of_heads(model: CausalModel) -> dict[str, Observe]:
     }
 
 
-def _check_heads(model: CausalModel, seen: Mapping[str, Any]) -> None:
+def check_heads(model: CausalModel, seen: Mapping[str, Any]) -> None:
     """See that heads add up to what attention writes, but for a bias, the same everywhere.
 
     Raises:
@@ -241,8 +254,8 @@ def _check_heads(model: CausalModel, seen: Mapping[str, Any]) -> None:
 
 
 def _by_head(model: CausalModel, asked: _Asked) -> xr.Dataset:
-    split = _split(model, asked, _of_heads(model))
-    _check_heads(model, split.batch.observed)
+    split = _split(model, asked, observed_of_heads(model))
+    check_heads(model, split.batch.observed)
     layers = sorted(split.batch.observed["result"])
     values = torch.stack([split.batch.observed["result"][layer][0] for layer in layers])
     share = split.share(values).double().cpu().numpy()  # layer head
@@ -260,10 +273,10 @@ def _by_source(model: CausalModel, asked: _Asked) -> xr.Dataset:
     observe = {
         "pattern": Observe(Site("pattern", positions=-1)),
         "v": Observe(Site("v")),
-        **_of_heads(model),
+        **observed_of_heads(model),
     }
     split = _split(model, asked, observe)
-    _check_heads(model, split.batch.observed)
+    check_heads(model, split.batch.observed)
     seen, runner = split.batch.observed, model.runner
     layers = sorted(seen["pattern"])
     shares = []
@@ -303,24 +316,21 @@ def _by_neuron(model: CausalModel, asked: _Asked, top: int, layer: Optional[int]
     there = runner.layers("mlp_post")
     layers = list(there) if layer is None else [layer]
     if not layers or not set(layers) <= set(there):
-        raise ValueError(f"{runner.shape.name} shows no neurons in layer {layer}")
-    observe = {
-        "post": Observe(Site("mlp_post", positions=-1), layers=layers),
-        "out": Observe(Site("mlp_out", positions=-1), layers=layers),
-    }
-    split = _split(model, asked, observe)
+        where = "" if layer is None else f" in layer {layer}"
+        raise ValueError(f"{runner.shape.name} shows no neurons{where}")
+    split = _split(model, asked, _of_neurons(model, layers))
     found, total = [], 0.0
     for at in layers:
         out = runner.weights(at, "W_out").float()
-        post = split.batch.observed["post"][at][0].float()
-        rest = split.batch.observed["out"][at][0].float() - post @ out
-        if at == layers[0] and float(rest.abs().max()) > 10 * float(
-            split.batch.observed["out"][at].abs().max()
-        ):
+        every = split.batch.observed["post"][at][0].float()  # pos neuron
+        rest = _written_by_mlp(model, split.batch.observed, at) - every @ out
+        bound = _SUM if split.batch.observed["post"][at].dtype == torch.float32 else 5e-2
+        if float((rest - rest[:1]).abs().max()) > bound * float((every @ out).abs().max()):
             raise ValueError(
-                f"the MLPs of {runner.shape.name} are not its neurons times `W_out`, so that a "
-                "share can't be told by neuron"
+                f"the MLPs of {runner.shape.name} do not write its neurons times `W_out`, as where "
+                "a norm comes behind them: a share can't be told by neuron"
             )
+        post = every[-1]
         share = post * split.share(out)
         total += float(share.sum())
         best = share.abs().topk(min(top, len(share))).indices.tolist()
@@ -341,6 +351,25 @@ def _by_neuron(model: CausalModel, asked: _Asked, top: int, layer: Optional[int]
     )
     result.attrs["other_neurons"] = total - kept
     return result
+
+
+def _of_neurons(model: CausalModel, layers: list[int]) -> dict[str, Observe]:
+    observe = {"post": Observe(Site("mlp_post"), layers=layers)}
+    if model.runner.shape.parallel_blocks:
+        return observe | {"out": Observe(Site("mlp_out"), layers=layers)}
+    return observe | {
+        "mid": Observe(Site("resid_mid"), layers=layers),
+        "after": Observe(Site("resid_post"), layers=layers),
+    }
+
+
+def _written_by_mlp(model: CausalModel, seen: Mapping[str, Any], layer: int) -> torch.Tensor:
+    """What an MLP adds to the residual, `[pos, d_model]`."""
+    if model.runner.shape.parallel_blocks:
+        out: torch.Tensor = seen["out"][layer][0].float()
+        return out
+    written: torch.Tensor = seen["after"][layer][0].float() - seen["mid"][layer][0].float()
+    return written
 
 
 def _result(

@@ -8,6 +8,7 @@ import torch
 
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.pairs import Sides
+from lit_tl.engine import selfchecks
 from lit_tl.engine.interventions import Intervention, Numbers, Replace
 from lit_tl.engine.requests import Observe
 from lit_tl.engine.runner import Runner
@@ -125,19 +126,24 @@ def plan(
     if component not in _ALLOWED:
         raise ValueError(f"{component!r} can't be patched: choose from {', '.join(_ALLOWED)}")
     allowed = _ALLOWED[component]
-    wanted = allowed[0] if dims is None else tuple(dims)
+    wanted = allowed[0] if dims is None else (dims,) if isinstance(dims, str) else tuple(dims)
     if wanted not in allowed:
         ways = " or ".join(" x ".join(each) for each in allowed)
         raise ValueError(f"a map of {component} is by {ways}, and not by {' x '.join(wanted)}")
     there = model.runner.layers(component)  # type: ignore[arg-type]  # checked above
     if not there:
         raise ValueError(f"{model.runner.shape.name} has no {component}")
+    if layers is not None and (isinstance(layers, (int, str)) or not len(layers)):
+        raise ValueError(f"layers is {layers!r}: give a list of at least one layer")
+    if layers is not None and len(set(layers)) < len(layers):
+        raise ValueError(f"layers is {list(layers)}: name each layer once")
     missing = [layer for layer in layers or () if layer not in there]
     if missing:
         raise ValueError(
-            f"layer {missing[0]} of {model.runner.shape.name} has no {component}: choose from "
-            f"{there[0]} to {there[-1]}"
+            f"layer {missing[0]!r} of {model.runner.shape.name} has no {component}: choose numbers "
+            f"from {there[0]} to {there[-1]}"
         )
+    selfchecks.require_carried(model.runner, component)  # type: ignore[arg-type]
     chosen = there if layers is None else tuple(layers)
     if "neuron" in wanted and len(chosen) != 1:
         raise ValueError("a map of neurons is of one layer: name it")
@@ -166,6 +172,28 @@ def _width(runner: Runner, layer: int) -> int:
 def observation(chosen: Plan) -> Observe:
     """What is looked at in the source run."""
     return Observe(Site(chosen.component), layers=chosen.layers)
+
+
+def check_units(chosen: Plan, values: Mapping[int, torch.Tensor], name: str) -> None:
+    """See that a value has as many heads as the model is said to have.
+
+    Args:
+        chosen: the plan.
+        values: of one prompt, by layer.
+        name: of the model.
+
+    Raises:
+        ValueError: it has others.
+    """
+    if chosen.component not in _OF_HEADS:
+        return
+    axis = AXES[chosen.component].index("head")
+    for layer, value in values.items():
+        if value.shape[axis] != chosen.units:
+            raise ValueError(
+                f"{chosen.component} of {name} has {value.shape[axis]} parts in layer {layer}, and "
+                f"not one for each of its {chosen.units} heads: it can't be patched by head"
+            )
 
 
 def interventions_of(

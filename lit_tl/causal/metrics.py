@@ -182,6 +182,10 @@ def checked(numbers: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: it is not one number for each run.
     """
+    if not isinstance(numbers, torch.Tensor):
+        raise ValueError(
+            f"a metric gives a tensor of one number for each run, and not {type(numbers).__name__}"
+        )
     if numbers.shape != logits.shape[:1]:
         raise ValueError(
             f"a metric gives one number for each run, a tensor of shape {list(logits.shape[:1])}, "

@@ -11,7 +11,7 @@ import xarray as xr
 
 from lit_tl.causal.metrics import Metric, measure
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.pairs import Direction, PairError, PromptPair, read_pair
+from lit_tl.causal.pairs import Direction, PairError, PromptPair, listed, read_pair
 from lit_tl.engine import jobs
 
 Floats = npt.NDArray[np.float64]
@@ -118,8 +118,7 @@ def _fitting(
     by_position: bool,
 ) -> tuple[list[int], list[str]]:
     """Pairs that can be read, and why others can't, as sentences."""
-    if not pairs:
-        raise PairError("no pair is given: give at least one")
+    pairs = listed(pairs)
     lengths: dict[int, int] = {}
     left_out: list[str] = []
     for index, pair in enumerate(pairs):

@@ -64,6 +64,33 @@ class PromptPair:
 Pairs = Union[PromptPair, Sequence[PromptPair]]
 
 
+def listed(pairs: Pairs) -> list[PromptPair]:
+    """Pairs as a list.
+
+    Raises:
+        PairError: there is none, or something else.
+    """
+    every = [pairs] if isinstance(pairs, PromptPair) else list(pairs)
+    if not every:
+        raise PairError("no pair is given: give at least one")
+    for pair in every:
+        if not isinstance(pair, PromptPair):
+            raise PairError(
+                f"a pair is a PromptPair(clean, corrupt, answer, foil), and not {pair!r}"
+            )
+    return every
+
+
+def check_direction(direction: str) -> None:
+    """See that there is such a direction.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if direction not in ("denoise", "noise"):
+        raise ValueError(f"direction is {direction!r}: choose from denoise and noise")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Sides:
     """A pair in one direction.
@@ -144,6 +171,7 @@ def read_pair(model: CausalModel, pair: PromptPair) -> TokenPair:
         PairError: a prompt is empty or too long, both are the same, or the alignment names
             positions that they do not have.
     """
+    (pair,) = listed(pair)
     prompts = []
     for name, text in (("clean", pair.clean), ("corrupt", pair.corrupt)):
         if not text:
@@ -168,7 +196,13 @@ def read_pair(model: CausalModel, pair: PromptPair) -> TokenPair:
 def _given(alignment: Sequence[tuple[int, int]], clean: Prompt, corrupt: Prompt) -> Positions:
     partner = np.full(len(corrupt), NONE)
     taken = set()
-    for of_corrupt, of_clean in alignment:
+    for each in alignment:
+        if len(each) != 2 or not all(isinstance(p, (int, np.integer)) for p in each):
+            raise PairError(
+                f"the alignment has {each!r}: give pairs of positions, of the corrupt prompt and "
+                "of the clean one"
+            )
+        of_corrupt, of_clean = each
         if not (0 <= of_corrupt < len(corrupt) and 0 <= of_clean < len(clean)):
             raise PairError(
                 f"the alignment sets position {of_corrupt} against {of_clean}, but the corrupt "

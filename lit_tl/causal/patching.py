@@ -18,7 +18,14 @@ import numpy as np
 import torch
 import xarray as xr
 
-from lit_tl.causal.maps import Plan, has_positions, interventions_of, observation, plan
+from lit_tl.causal.maps import (
+    Plan,
+    check_units,
+    has_positions,
+    interventions_of,
+    observation,
+    plan,
+)
 from lit_tl.causal.metrics import Measure, Metric, Scale, measure, scale_between
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.over_pairs import over_pairs
@@ -29,6 +36,7 @@ from lit_tl.causal.pairs import (
     Pairs,
     PromptPair,
     Sides,
+    check_direction,
     read_pair,
 )
 from lit_tl.engine.one_pass import LastLogits
@@ -85,12 +93,16 @@ def set_up(
         PairError: the pair does not suit the metric or the component.
         ValueError: there is no such component, map, layer, direction or metric.
     """
-    if direction not in ("denoise", "noise"):
-        raise ValueError(f"direction is {direction!r}: choose from denoise and noise")
+    check_direction(direction)
     of = CausalModel.of(model)
     chosen = plan(of, component, dims, layers)
     measured = measure(of, pair, read_pair(of, pair), metric)
     sides = measured.pair.sides(direction)
+    if not sides.positions():
+        raise PairError(
+            "no token behind the first difference has a partner in the other prompt, so that "
+            "nothing can be patched: choose prompts that differ in a word, or give an alignment"
+        )
     if component == "pattern" and not np.array_equal(sides.partner, np.arange(len(sides.source))):
         raise PairError(
             "attention patterns say which positions are looked at, and can't be put into a prompt "
@@ -223,12 +235,20 @@ def run_source(setup: Setup, more: Mapping[str, Observe] = {}) -> Batch:
         observe={"value": observation(setup.plan), **more},
         logits=LastLogits(setup.measure.read),
     )
+    check_units(setup.plan, values_of(batch), setup.model.runner.shape.name)
     return batch
 
 
 def values_of(batch: Batch) -> dict[int, torch.Tensor]:
     """The component's values of a run of one prompt, by layer."""
     return {layer: value[0] for layer, value in batch.observed["value"].items()}
+
+
+def without_partner(count: int) -> str:
+    """How many tokens have no partner, as a sentence; empty for none."""
+    if not count:
+        return ""
+    return f"{count} token{'s have' if count > 1 else ' has'} no partner, and no number."
 
 
 def as_result(setup: Setup, values: Any, scale: Scale, method: str) -> xr.Dataset:
@@ -242,7 +262,7 @@ def as_result(setup: Setup, values: Any, scale: Scale, method: str) -> xr.Datase
     unaligned = int((sides.partner == NONE).sum())
     notes = [
         f"{setup.measure.note[:1].upper()}{setup.measure.note[1:]}." if setup.measure.note else "",
-        f"{unaligned} tokens have no partner, and no number." if unaligned else "",
+        without_partner(unaligned),
     ]
     heads = "key-value head" if chosen.component in ("k", "v") else "head"
     return xr.Dataset(

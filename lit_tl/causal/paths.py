@@ -8,7 +8,8 @@ import xarray as xr
 from lit_tl.causal.edges import sides_of_one_length
 from lit_tl.causal.metrics import Metric, measure, scale_between
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.pairs import Direction, PromptPair, read_pair
+from lit_tl.causal.pairs import Direction, PromptPair, check_direction, read_pair
+from lit_tl.engine import selfchecks
 from lit_tl.engine.interventions import Intervention, Numbers, Replace
 from lit_tl.engine.one_pass import LastLogits
 from lit_tl.engine.requests import Observe
@@ -45,11 +46,15 @@ def patch_paths(
         PairError: the prompts have not one length, or the pair does not suit the metric.
         ValueError: there is no such head, or the model's edges can't be told apart.
     """
+    check_direction(direction)
     of = CausalModel.of(model)
     layer, head = sender
     if into not in ("q", "k", "v"):
         raise ValueError(f"into is {into!r}: choose from q, k and v")
+    selfchecks.require_edges(of.runner)
     shape = of.runner.shape
+    if layer == shape.n_layers - 1:
+        raise ValueError(f"no head comes behind layer {layer}: choose an earlier sender")
     heads = shape.n_heads if into == "q" else shape.n_key_value_heads
     site = Site("result", layer, head=head)
     measured = measure(of, pair, read_pair(of, pair), metric)

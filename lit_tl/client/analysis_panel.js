@@ -141,6 +141,11 @@ export class AnalysisPanel {
         ...(this.host.pinned() ? {} : {'pinned prompt': 'no prompt is pinned'}),
         ...unavailable[setting],
       };
+    if (this.own.cell && this.#kept.against === 'pinned prompt')
+      unavailable.minus = {
+        ...unavailable.minus,
+        'pinned prompt': 'it is the corrupt one',
+      };
     const {configSpec, description, onlyWith} = all[name];
     const settings = settingsOf(configSpec, onlyWith, this.#kept, unavailable);
     return {name, names, configSpec, description, onlyWith, unavailable, settings};

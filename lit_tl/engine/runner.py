@@ -21,7 +21,7 @@ from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point, WeightName
 from lit_tl.engine.readout import Readout
 from lit_tl.engine.requests import Batch, Gradients, Observe
-from lit_tl.engine.sites import Component, Site
+from lit_tl.engine.sites import INSIDE_ATTENTION, Component, Site
 from lit_tl.engine.token_readings import ReadTokens
 from lit_tl.engine.transformer_lens_models import TransformerLensAdapter
 from lit_tl.engine.tree_state import TreeWalk, hooks_of_users, state_of, tree_state
@@ -345,6 +345,10 @@ class Runner:
 
     def place(self, interventions: Sequence[Intervention]) -> dict[Point, list[Placed]]:
         """Interventions by point, with the values of other runs that they need."""
+        carried = tree_state(self.model).carried
+        for component in {each.site.component for each in interventions} & INSIDE_ATTENTION:
+            if carried.get(component) != "":
+                selfchecks.require_carried(Runner(self._adapter), component)
         from_runs = self._values_of_runs(interventions)
         return place(self._adapter, interventions, lambda run, site: from_runs[run, site])
 

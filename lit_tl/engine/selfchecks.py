@@ -6,6 +6,7 @@ number, or refuses in a sentence.
 """
 
 import contextlib
+import warnings
 from typing import TYPE_CHECKING, Iterator, Optional
 
 import torch
@@ -17,7 +18,7 @@ from lit_tl.engine.protocol import ModelAdapter, Point
 from lit_tl.engine.readout import Readout, variants
 from lit_tl.engine.reductions import grouped_to_heads
 from lit_tl.engine.requests import Gradients, Observe, Targets
-from lit_tl.engine.sites import Site
+from lit_tl.engine.sites import Component, Site
 from lit_tl.engine.tree_state import tree_state
 
 if TYPE_CHECKING:
@@ -159,6 +160,74 @@ def _reads_linearly(runner: "Runner", layer: int, v: torch.Tensor, z: torch.Tens
         results.append(batch.observed[out][0].float().reshape(z.shape))
     doubled, cut = results
     return near(doubled, 2 * z) and near(cut[:-1], z[:-1]) and not near(cut[-1], z[-1])
+
+
+def require_carried(runner: "Runner", component: Component) -> None:
+    """Refuse to change a component with whose value the model does not go on: some architectures
+    show a copy. A change in every layer has to move the logits.
+
+    Raises:
+        ValueError: the model does not have the component, or does not go on with it.
+    """
+    known = tree_state(runner.model).carried
+    if component not in known:
+        known[component] = ""  # the check itself changes the component
+        known[component] = _why_not_carried(runner, component)
+    if known[component]:
+        raise ValueError(known[component])
+
+
+def _why_not_carried(runner: "Runner", component: Component) -> str:
+    name, prompt = runner.shape.name, probe_prompt(runner.shape.d_vocab)
+    change = Replace(Site(component), Array(0.0))
+    try:
+        (plain,) = runner.run([prompt])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TransformerLens warns of what it discards
+            (changed,) = runner.run([prompt], interventions=[change])
+    except (ValueError, RuntimeError, TypeError, LookupError, AttributeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"{component} of {name} can't be changed: {first}"
+    before, after = plain.need_logits().float(), changed.need_logits().float()
+    if not apart(after, before) > 1e-6:
+        return (
+            f"{component} of {name} can be looked at, and not changed: the model does not go on "
+            "with the value that it shows"
+        )
+    return ""
+
+
+def require_edges(runner: "Runner") -> None:
+    """Refuse a model that does not show what each part writes to the residual, and reads of it.
+
+    Raises:
+        ValueError: it does not.
+    """
+    state = tree_state(runner.model)
+    if state.edges is None:
+        state.edges = _why_no_edges(runner)
+    if state.edges:
+        raise ValueError(state.edges)
+
+
+def _why_no_edges(runner: "Runner") -> str:
+    refusal = f"the edges of {runner.shape.name} can't be told apart"
+    names: tuple[Component, ...] = ("result", "mlp_out", "q_input", "k_input", "v_input", "mlp_in")
+    observe: dict[str, Observe] = {}
+    for component in names:
+        if len(runner.layers(component)) < runner.shape.n_layers:
+            return f"{refusal}: it does not show {component} in every layer"
+        observe[component] = Observe(Site(component), lambda value, _: value.shape[2])
+    try:
+        (batch,) = runner.run([probe_prompt(runner.shape.d_vocab)], observe=observe, logits="none")
+    except (ValueError, RuntimeError, TypeError, LookupError, AttributeError):
+        return f"{refusal}: TransformerLens does not compute what its heads write, or read"
+    heads = {name: set(batch.observed[name].values()) for name in ("result", "q_input", "k_input")}
+    wanted = (runner.shape.n_heads, runner.shape.n_heads, runner.shape.n_key_value_heads)
+    for (name, counts), count in zip(heads.items(), wanted, strict=True):
+        if counts != {count}:
+            return f"{refusal}: {name} has not {count} heads in every layer"
+    return ""
 
 
 def require_streams(runner: "Runner") -> None:

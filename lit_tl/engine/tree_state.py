@@ -37,6 +37,8 @@ class TreeState:
         values: why attention can't be weighted by values, empty where it can; None before it was
             tried.
         gradients: why the model has none, likewise.
+        carried: why a component can't be changed, empty where it can, of those that were tried.
+        edges: why edges can't be told apart, empty where they can; None before it was tried.
         users_hooks: those on the tree's HookPoints, while the engine's are there too; else None.
         passes: how often the engine has put hooks on HookPoints.
     """
@@ -52,6 +54,8 @@ class TreeState:
     reads_tokens: Optional[bool] = None
     values: Optional[str] = None
     gradients: Optional[str] = None
+    carried: dict[str, str] = dataclasses.field(default_factory=dict)
+    edges: Optional[str] = None
     users_hooks: Optional[tuple[Any, ...]] = None
     passes: int = 0
 

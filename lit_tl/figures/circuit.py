@@ -59,7 +59,7 @@ def circuit_figure(result: xr.Dataset) -> go.Figure:
         col=1,
     )
     figure.update_xaxes(visible=False, range=[-0.02, 1.14], row=1, col=1)
-    layers = sorted({int(y) for _, y in places.values() if y >= 0 and y == int(y)})
+    layers = sorted({int(_layer(name)) for name in places if 0 <= _layer(name) < 1e6})
     figure.update_yaxes(title="layer", tickvals=layers, row=1, col=1)
     _curve(figure, result)
     figure.update_layout(legend={"orientation": "h"})

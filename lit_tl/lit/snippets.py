@@ -6,7 +6,7 @@ from lit_tl.analyses.contract import Analysis, Example, Subject
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.settings import Settings
 
-_READ = ("text", "answer", "foil", "target")
+_READ = ("text", "answer", "foil", "target", "corrupted_text")
 
 
 def snippet(
@@ -39,7 +39,8 @@ def snippet(
         lines.append(f"other_model = {_load(other_model, other_model.config.changed())}")
         arguments.append("other_model=other_model")
     if "examples" in analysis.uses:
-        most = getattr(settings, "max_prompts", len(subject.examples))
+        counts = [getattr(settings, name, None) for name in ("max_prompts", "most", "prompts")]
+        most = next((count for count in counts if count is not None), len(subject.examples))
         arguments.append(f"examples={[_read(example) for example in subject.examples[:most]]!r}")
     arguments.append(_keywords(changed))
     drawn = ", ".join(filter(None, arguments))

@@ -5,12 +5,13 @@ import pytest
 
 from lit_tl import HookedTransformerLIT, analyze, draw
 from lit_tl.analyses.activation_patching import PatchSettings, activation_patching
-from lit_tl.analyses.contract import Subject
+from lit_tl.analyses.contract import LoadedModel, Subject
 from lit_tl.causal.heads import find_heads
 from lit_tl.causal.logit_attribution import logit_attribution
 from lit_tl.causal.pairs import PairError, PromptPair
 from lit_tl.causal.patching import patch
 from lit_tl.data.tasks import read_task
+from lit_tl.engine.runner import Runner
 from lit_tl.figures.grid import Grid
 
 EXAMPLES = [dict(example) for example in read_task("ioi").examples[:8]]
@@ -20,7 +21,8 @@ EXAMPLE = EXAMPLES[1]
 def test_an_estimate_comes_first_and_exact_values_take_its_place(
     bundled: HookedTransformerLIT,
 ) -> None:
-    subject = Subject(model=bundled.loaded, example=EXAMPLE)
+    fresh = LoadedModel(Runner(bundled.model))  # that keeps no answer yet
+    subject = Subject(model=fresh, example=EXAMPLE)
     results = list(activation_patching.results(subject, PatchSettings()))
     methods = [result.attrs["method"] for result in results]
     assert methods[0] == "attribution patching"
@@ -76,7 +78,7 @@ def test_what_a_pair_lacks_is_said_beside_its_tokens(bundled: HookedTransformerL
     assert result["differs"].values.sum() == 1
     longer = {**EXAMPLE, "corrupted_text": f"Well, {EXAMPLE['corrupted_text']}"}
     said = analyze("Prompt pair", bundled, longer).attrs["note"]
-    assert "have no partner" in said
+    assert "without a partner" in said
     assert f"and {len(bundled.loaded.tokens({'text': longer['corrupted_text']}))} tokens" in said
 
 

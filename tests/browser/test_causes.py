@@ -78,7 +78,7 @@ def test_a_corrupt_prompt_is_typed_in_and_unequal_lengths_are_aligned(
     field.fill(corrupt)
     field.press("Enter")
     panel.locator(".pair-column[title='not aligned']").first.wait_for()
-    assert "no partner" in panel.locator(".pair .said").inner_text()
+    assert "without a partner" in panel.locator(".pair .said").inner_text()
     settle(panel)
     pair = PromptPair.of({**EXAMPLE, "corrupted_text": corrupt})
     compare(panel, patch(bundled, pair)["effect"].values)
