@@ -25,6 +25,16 @@ EXAMPLE = {
 }
 
 
+PAIR = {
+    "text": "The king saw the",
+    "corrupted_text": "The queen saw the",
+    "answer": " queen",
+    "foil": " dog",
+}
+"""For what sets two prompts against each other, which are not cut."""
+SETTINGS = {"Head finder": {"length": 3}}
+
+
 @pytest.fixture(scope="module")
 def loaded() -> HookedTransformerLIT:
     config = HookedTransformerLITConfig(max_seq_length=7, prepend_bos=False)
@@ -36,7 +46,9 @@ def test_the_snippet_makes_the_figure_of_the_page(
     name: str, loaded: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pinned = {"text": "The queen sat on the throne in"}
-    reply = FIGURES[name].draw([EXAMPLE, pinned], loaded, Prompts([EXAMPLE]), {})
+    example = PAIR if FIGURES[name].analysis.tab in ("Causes", "Details") else EXAMPLE
+    config = SETTINGS.get(name, {})
+    reply = FIGURES[name].draw([example, pinned], loaded, Prompts([example]), config)
     shown: list[Any] = []
     for kind in (go.Figure, Grid):
         monkeypatch.setattr(kind, "show", lambda figure: shown.append(figure))
