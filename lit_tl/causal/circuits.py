@@ -67,17 +67,11 @@ def circuit(
             told apart.
     """
     chosen = listed(pairs)
-    if not len(sizes) or any(not 0 <= size <= 1 for size in sizes):
-        raise ValueError("sizes are shares of all edges: give numbers between 0 and 1")
-    if of not in ("edges", "nodes"):
-        raise ValueError(f"of is {of!r}: choose from edges and nodes")
-    if random < 0:
-        raise ValueError(f"random is {random}: give 0 or more circuits")
+    _check(of, sizes, random)
     read = CausalModel.of(model)
     graph = graph_of(read.runner)
     score = np.zeros(graph.edges.shape)
-    job = jobs.current()
-    with job.part(0.0, 0.4):
+    with jobs.current().part(0.0, 0.4):
         for pair in jobs.each(chosen):
             scored = edges(read, pair, metric=metric, method=method, steps=steps)
             score += np.nan_to_num(scored["effect"].values) / len(chosen)
@@ -85,17 +79,16 @@ def circuit(
     rng = np.random.default_rng(seed)
     shuffled = [_random_order(graph, of, rng) for _ in range(random)]
     masks = [_mask(graph, each, size, of) for each in (order, *shuffled) for size in sizes]
-    with job.part(0.4, 1.0):
+    with jobs.current().part(0.4, 1.0):
         recovered = _faithfulness(read, chosen, metric, masks)
     curves = recovered.reshape(1 + random, len(sizes))
-    counts = [int(mask.sum()) for mask in masks[: len(sizes)]]
     areas = _areas(np.array(sizes), curves[0])
     return xr.Dataset(
         {
             "faithfulness": ("size", curves[0]),
             "random_faithfulness": (("sample", "size"), curves[1:]),
             "random_mean": ("size", curves[1:].mean(0) if random else np.full(len(sizes), np.nan)),
-            "edges": ("size", counts),
+            "edges": ("size", [int(mask.sum()) for mask in masks[: len(sizes)]]),
             "order": (("reader", "writer"), _edge_order(graph, order, of)),
             "score": (("reader", "writer"), np.where(graph.edges, score, np.nan)),
         },
@@ -116,6 +109,15 @@ def circuit(
             "cmd": areas[1],
         },
     )
+
+
+def _check(of: str, sizes: Sequence[float], random: int) -> None:
+    if not len(sizes) or any(not 0 <= size <= 1 for size in sizes):
+        raise ValueError("sizes are shares of all edges: give numbers between 0 and 1")
+    if of not in ("edges", "nodes"):
+        raise ValueError(f"of is {of!r}: choose from edges and nodes")
+    if random < 0:
+        raise ValueError(f"random is {random}: give 0 or more circuits")
 
 
 Order = list[tuple[int, int]]

@@ -100,13 +100,11 @@ def edges(
         bound.append(scale_between(measured, direction, own, source_logits))
         return objective_of(bound[0][0], batch)
 
-    at = [Site("q_input"), Site("k_input"), Site("v_input"), Site("mlp_in")]
-    at.append(Site("resid_post", graph.n_layers - 1))
     base = _observed(graph)
     plain = of.runner.run(
         [sides.base],
         observe=base,
-        gradients=Gradients(first, at=at),
+        gradients=Gradients(first, at=_read_at(graph)),
         logits=LastLogits(measured.read),
     )
     (batch,) = plain
@@ -115,16 +113,8 @@ def edges(
     differences = _written(graph, source) - _written(graph, written)  # writer pos d_model
     scores = _scores(graph, batch, [1.0], differences)
     if method == "integrated gradients":
-        shares, weights = nodes_between(steps)
-        prompts = prompts_between(sides.base, (written["embed"][0], source["embed"][0]), shares)
-        scores = np.zeros_like(scores)
-        for batch in of.runner.run(
-            prompts,
-            gradients=Gradients(lambda batch: objective_of(bound[0][0], batch), at=at),
-            logits=LastLogits(measured.read),
-            batch_size=len(prompts),
-        ):
-            scores += _scores(graph, batch, [weights[i] for i in batch.index], differences)
+        embeddings = (written["embed"][0], source["embed"][0])
+        scores = _integrated(of, graph, sides, bound[0][0], embeddings, differences, steps)
     setup = EdgeSetup(
         model=of,
         sides=sides,
@@ -135,6 +125,34 @@ def edges(
     )
     said = f"integrated gradients, {steps} steps" if method == "integrated gradients" else method
     return _as_result(setup, scores / bound[0][1].size, said)
+
+
+def _read_at(graph: Graph) -> list[Site]:
+    """Where the residual is read."""
+    at = [Site("q_input"), Site("k_input"), Site("v_input"), Site("mlp_in")]
+    return [*at, Site("resid_post", graph.n_layers - 1)]
+
+
+def _integrated(
+    model: CausalModel,
+    graph: Graph,
+    sides: Sides,
+    measured: Measure,
+    embeddings: tuple[torch.Tensor, torch.Tensor],
+    differences: torch.Tensor,
+    steps: int,
+) -> "npt.NDArray[np.float64]":
+    """Scores `[reader, writer]` with gradients averaged on the way between two embeddings."""
+    shares, weights = nodes_between(steps)
+    scores = np.zeros(graph.edges.shape)
+    for batch in model.runner.run(
+        prompts_between(sides.base, embeddings, shares),
+        gradients=Gradients(lambda batch: objective_of(measured, batch), at=_read_at(graph)),
+        logits=LastLogits(measured.read),
+        batch_size=steps,
+    ):
+        scores += _scores(graph, batch, [weights[i] for i in batch.index], differences)
+    return scores
 
 
 def sides_of_one_length(measured: Measure, direction: Direction) -> Sides:

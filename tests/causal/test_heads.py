@@ -8,6 +8,7 @@ import torch
 from transformer_lens import patching
 
 from lit_tl import HookedTransformerLIT
+from lit_tl.causal.composition import composition_scores, strongest
 from lit_tl.causal.edges import edges
 from lit_tl.causal.final_norm import final_norm
 from lit_tl.causal.heads import SCORES, find_heads, repeated_sequences
@@ -130,3 +131,30 @@ def test_a_sender_that_there_is_not_is_refused(bundled: HookedTransformerLIT) ->
         patch_paths(bundled, SAME_LENGTH, (1, 9))
     with pytest.raises(ValueError, match="choose from q, k and v"):
         patch_paths(bundled, SAME_LENGTH, (1, 1), "z")  # type: ignore[arg-type]
+
+
+def test_composition_is_that_of_transformer_lens(bundled: HookedTransformerLIT) -> None:
+    ours = composition_scores(bundled)
+    for kind in ("Q", "K", "V"):
+        theirs = bundled.model.all_composition_scores(kind)
+        theirs = getattr(theirs, "scores", theirs).detach().cpu().numpy()
+        own = ours["score"].sel(kind=kind).values
+        for sender in range(3):
+            np.testing.assert_allclose(
+                own[sender, :, sender + 1 :], theirs[sender, :, sender + 1 :], atol=1e-4
+            )
+            assert np.isnan(own[sender, :, : sender + 1]).all()
+    sender, reader, score = strongest(ours, "K", 1)[0]
+    assert score == pytest.approx(float(np.nanmax(ours["score"].sel(kind="K").values)))
+    assert (sender[0], reader[0]) == ("L", "L")
+
+
+def test_heads_that_share_keys_compose_alike(
+    models: dict[str, HookedTransformerLIT],
+) -> None:
+    """The Llama's two query heads of a key-value head read through their own queries, and write
+    the same values."""
+    scores = composition_scores(models["llama"])["score"]
+    own = scores.sel(kind="V").values[0, :, 1]
+    assert np.isfinite(own).all()
+    assert scores.sel(kind="Q").values[0, 0, 1, 0] != scores.sel(kind="Q").values[0, 0, 1, 1]
