@@ -97,8 +97,10 @@ def test_a_card_is_held_by_a_click_and_let_go_by_escape(panel: Any) -> None:
     page.mouse.move(box["x"] + 300, box["y"] + 8)
     held = panel.locator(".card.held")
     assert held.locator(".where").inner_text().strip("×\n") in first
+    panel.locator(".detail .main-svg").first.wait_for()  # the grid makes room for it
     page.keyboard.press("Escape")
     held.wait_for(state="hidden")
+    box = view.bounding_box()
     page.mouse.move(box["x"] + 301, box["y"] + 8)
     panel.locator(".card:not(.held)").wait_for()
     assert card.inner_text() != first
