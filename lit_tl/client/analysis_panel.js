@@ -59,6 +59,7 @@ export class AnalysisPanel {
    *   Record<string, unknown>} [own.cell]  what the
    *   detail of a cell is asked with, where it is not the column's position
    * @param {() => Node[]} [own.controls]  before those of the analysis
+   * @param {string[]} [own.sliders]  settings that are drawn, and not typed in
    * @param {(view: View, settings: Record<string, unknown>) => void} [own.asking]  hears what is
    *   asked for
    */
@@ -163,9 +164,15 @@ export class AnalysisPanel {
       this.#toolbar.replaceChildren(
         ...(this.own.controls?.() ?? []),
         ...choices,
-        ...controls(configSpec, onlyWith, settings, unavailable, change, {
-          'other model': `other model: ${this.host.otherModels()[0]}`,
-        }),
+        ...controls(
+          configSpec,
+          onlyWith,
+          settings,
+          unavailable,
+          change,
+          {'other model': `other model: ${this.host.otherModels()[0]}`},
+          this.own.sliders,
+        ),
         ...this.#buttons,
       ),
     );

@@ -73,11 +73,14 @@ function idle(onlyWith, now, key) {
  * @param {Unavailable} unavailable
  * @param {(key: string, value: unknown) => void} change
  * @param {Record<string, string>} names  of values that say more
+ * @param {string[]} sliders  numbers that are drawn, and not typed in
  * @returns {HTMLElement[]}
  */
-export function controls(spec, onlyWith, now, unavailable, change, names = {}) {
+export function controls(spec, onlyWith, now, unavailable, change, names = {}, sliders = []) {
   return Object.entries(spec).map(([key, field]) => {
-    const control = one(key, field, now[key], change);
+    const control = sliders.includes(key)
+      ? slider(key, field, now[key], change)
+      : one(key, field, now[key], change);
     const why = idle(onlyWith, now, key);
     const input = /** @type {HTMLInputElement|HTMLSelectElement} */ (
       control.querySelector('select, input')
@@ -96,6 +99,28 @@ export function controls(spec, onlyWith, now, unavailable, change, names = {}) {
     }
     return control;
   });
+}
+
+/**
+ * A number between two bounds, which stands beside the slider.
+ * @param {string} key @param {any} field @param {unknown} value
+ * @param {(key: string, value: unknown) => void} change
+ * @returns {HTMLElement}
+ */
+function slider(key, field, value, change) {
+  const label = key.replace(/_/g, ' ');
+  const shown = el('output', {}, String(value));
+  const input = el('input', {
+    type: 'range',
+    'aria-label': label,
+    min: field.min_val,
+    max: field.max_val,
+    step: 1,
+    value: String(value),
+    oninput: () => (shown.textContent = input.value),
+    onchange: () => change(key, Number(input.value)),
+  });
+  return el('label', {className: 'control'}, label, input, shown);
 }
 
 /**

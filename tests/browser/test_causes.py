@@ -149,6 +149,21 @@ def test_the_other_views_are_drawn(panel: Any) -> None:
     assert panel.locator("th[aria-sort=descending]").inner_text().startswith("induction")
 
 
+def test_a_slider_sets_the_size_of_the_circuit(panel: Any) -> None:
+    panel.get_by_label("Figure", exact=True).select_option("Circuit")
+    drawn = panel.locator(".figure[aria-busy=false] .plot .main-svg").first
+    drawn.wait_for()
+    edges = "plot => plot.data.filter(({xaxis, mode}) => mode === 'lines' && xaxis !== 'x2').length"
+    plot = panel.locator(".figure .plot").first
+    before = plot.evaluate(edges)
+    slider = panel.get_by_label("edges", exact=True)
+    assert slider.get_attribute("type") == "range"
+    slider.focus()
+    panel.page.keyboard.press("PageUp")
+    until(panel.page, lambda: plot.evaluate(edges) > before)
+    assert int(panel.locator("output").inner_text()) > 40
+
+
 def test_a_mean_over_data_is_drawn_and_saved(panel: Any) -> None:
     panel.get_by_label("Figure", exact=True).select_option("Patching over data")
     panel.get_by_label("most", exact=True).fill("3")

@@ -46,6 +46,7 @@ function mount(root, host) {
   const panel = new AnalysisPanel(root, 'Causes', host, {
     asked: (view) => editor.with(/** @type {import('../bridge.js').Example} */ (view.example)),
     asking,
+    sliders: ['edges'],
     cell: ({row, column}, {parts: [part]}) => ({
       layer: Number(part.rows?.labels[row]),
       place: column,
