@@ -10,6 +10,7 @@ import xarray as xr
 from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.analyses.pair_of_prompts import AGAINST_HELP, Against, pair_of, pairs_in
 from lit_tl.causal.estimates import estimate_steps
+from lit_tl.causal.maps import OF_HEADS, MapComponent
 from lit_tl.causal.metrics import MetricName
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.over_pairs import over_pairs
@@ -19,23 +20,10 @@ from lit_tl.engine import jobs
 from lit_tl.figures.causal import over_data_grid, patch_grid
 from lit_tl.settings import Settings, setting
 
-Patched = Literal[
-    "resid_pre",
-    "resid_mid",
-    "resid_post",
-    "attn_out",
-    "mlp_out",
-    "z",
-    "q",
-    "k",
-    "v",
-    "pattern",
-]
 Method = Literal["exact", "estimate"]
 _APART = 0.2
 """Exact value and estimate disagree where they differ by more than this share of the largest
 change."""
-_OF_HEADS = ("z", "q", "k", "v", "pattern")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +31,7 @@ class PatchSettings(Settings):
     """What is patched, how, and what is measured."""
 
     against: Against = setting("corrupt text", AGAINST_HELP)
-    component: Patched = setting(
+    component: MapComponent = setting(
         "resid_pre", "What is patched: the residual and what is added to it by token, heads whole."
     )
     direction: Direction = setting(
@@ -57,7 +45,7 @@ class PatchSettings(Settings):
 
 def _cells(subject: Subject, settings: PatchSettings) -> tuple[int, int]:
     shape = subject.model.runner.shape
-    if settings.component in _OF_HEADS:
+    if settings.component in OF_HEADS:
         return shape.n_layers * shape.n_heads, 0
     longest = max(len(subject.model.prompt(subject.need_example())), 1)
     return shape.n_layers * longest, 0
@@ -160,7 +148,7 @@ def _said(own: xr.Dataset) -> str:
 class PatchOverDataSettings(Settings):
     """What is patched, over how many pairs."""
 
-    component: Patched = setting("z", "What is patched.")
+    component: MapComponent = setting("z", "What is patched.")
     direction: Direction = setting("denoise", "Which run's part is put into the other one.")
     metric: MetricName = setting("normalised logit difference", "What is measured.")
     method: Method = setting("estimate", "Exact values, or an estimate by integrated gradients.")
@@ -202,7 +190,7 @@ def patching_over_data(subject: Subject, settings: PatchOverDataSettings) -> Ite
         make,
         direction=settings.direction,
         metric=settings.metric,
-        by_position=settings.component not in _OF_HEADS,
+        by_position=settings.component not in OF_HEADS,
     ):
         unchanged = result.attrs["corrupt" if settings.direction == "denoise" else "clean"]
         result = result.drop_vars("effect")

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from lit_tl.analyses.activation_patching import Patched
 from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.analyses.pair_of_prompts import AGAINST_HELP, Against, pair_of
-from lit_tl.causal.maps import Cell, interventions_of
+from lit_tl.causal.maps import Cell, MapComponent, interventions_of
 from lit_tl.causal.metrics import MetricName
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.pairs import NONE, Direction
@@ -25,7 +24,7 @@ class PatchedPredictionSettings(Settings):
     """Which cell of a map is patched."""
 
     against: Against = setting("corrupt text", AGAINST_HELP)
-    component: Patched = setting("resid_pre", "What is patched.")
+    component: MapComponent = setting("resid_pre", "What is patched.")
     direction: Direction = setting("denoise", "Which run's part is put into the other one.")
     metric: MetricName = setting(
         "normalised logit difference", "Of the map: it says behind which tokens is read."

@@ -22,7 +22,7 @@ import xarray as xr
 
 from lit_tl.causal.maps import has_positions
 from lit_tl.causal.metrics import Measure, Metric, Scale, scale_between
-from lit_tl.causal.over_pairs import over_pairs
+from lit_tl.causal.over_pairs import one_or_many
 from lit_tl.causal.pairs import NONE, Direction, PairError, Pairs, PromptPair, Sides
 from lit_tl.causal.patching import Setup, as_result, run_source, set_up, values_of
 from lit_tl.engine import jobs
@@ -88,17 +88,10 @@ def estimate(
         *_, result = estimate_steps(model, pair, component, **ask)
         return result
 
-    if isinstance(pairs, PromptPair):
-        return make(pairs)
-    *_, result = over_pairs(
-        model,
-        pairs,
-        make,
-        direction=direction,
-        metric=metric,
-        by_position=has_positions(component, dims),
+    by_position = has_positions(component, dims)
+    return one_or_many(
+        model, pairs, make, direction=direction, metric=metric, by_position=by_position
     )
-    return result
 
 
 def estimate_steps(

@@ -28,10 +28,11 @@ MapComponent = Literal[
     "mlp_post",
 ]
 Dim = Literal["layer", "head", "neuron", "position"]
-_OF_HEADS = ("z", "q", "k", "v", "pattern")
+OF_HEADS = ("z", "q", "k", "v", "pattern")
+"""Components that are patched head by head."""
 _ALLOWED: Mapping[str, tuple[tuple[Dim, ...], ...]] = {
-    **{name: (("layer", "position"),) for name in get_args(MapComponent) if name not in _OF_HEADS},
-    **{name: (("layer", "head"), ("layer", "head", "position")) for name in _OF_HEADS},
+    **{name: (("layer", "position"),) for name in get_args(MapComponent) if name not in OF_HEADS},
+    **{name: (("layer", "head"), ("layer", "head", "position")) for name in OF_HEADS},
     "mlp_post": (("layer", "position"), ("neuron",), ("neuron", "position")),
 }
 """The axes that a map of each component can have, the usual ones first."""
@@ -148,7 +149,7 @@ def plan(
     if "neuron" in wanted and len(chosen) != 1:
         raise ValueError("a map of neurons is of one layer: name it")
     units = None
-    if component in _OF_HEADS:
+    if component in OF_HEADS:
         shape = model.runner.shape
         units = shape.n_key_value_heads if component in ("k", "v") else shape.n_heads
     elif "neuron" in wanted:
@@ -185,7 +186,7 @@ def check_units(chosen: Plan, values: Mapping[int, torch.Tensor], name: str) -> 
     Raises:
         ValueError: it has others.
     """
-    if chosen.component not in _OF_HEADS:
+    if chosen.component not in OF_HEADS:
         return
     axis = AXES[chosen.component].index("head")
     for layer, value in values.items():
@@ -212,7 +213,7 @@ def interventions_of(
         site = Site(
             chosen.component,
             cell.layer,
-            head=cell.unit if chosen.component in _OF_HEADS else None,
+            head=cell.unit if chosen.component in OF_HEADS else None,
             neuron=cell.unit if "neuron" in chosen.dims else None,
             positions=(start, stop),
         )

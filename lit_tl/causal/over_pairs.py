@@ -11,7 +11,7 @@ import xarray as xr
 
 from lit_tl.causal.metrics import Metric, measure
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.pairs import Direction, PairError, PromptPair, listed, read_pair
+from lit_tl.causal.pairs import Direction, PairError, Pairs, PromptPair, listed, read_pair
 from lit_tl.engine import jobs
 
 Floats = npt.NDArray[np.float64]
@@ -54,6 +54,24 @@ class Bootstrap:
             )
         low, high = bounds.reshape(2, *values.shape[1:])
         return low, high
+
+
+def one_or_many(
+    model: Any,
+    pairs: Pairs,
+    make: Callable[[PromptPair], xr.Dataset],
+    *,
+    direction: Direction,
+    metric: Metric,
+    by_position: bool,
+) -> xr.Dataset:
+    """The map of one pair, or what those of several have in common; see `over_pairs`."""
+    if isinstance(pairs, PromptPair):
+        return make(pairs)
+    *_, result = over_pairs(
+        model, pairs, make, direction=direction, metric=metric, by_position=by_position
+    )
+    return result
 
 
 def over_pairs(

@@ -28,7 +28,7 @@ from lit_tl.causal.maps import (
 )
 from lit_tl.causal.metrics import Measure, Metric, Scale, measure, scale_between
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.over_pairs import over_pairs
+from lit_tl.causal.over_pairs import one_or_many
 from lit_tl.causal.pairs import (
     NONE,
     Direction,
@@ -153,17 +153,10 @@ def patch(
         *_, result = patch_steps(model, pair, component, **ask)
         return result
 
-    if isinstance(pairs, PromptPair):
-        return make(pairs)
-    *_, result = over_pairs(
-        model,
-        pairs,
-        make,
-        direction=direction,
-        metric=metric,
-        by_position=has_positions(component, dims),
+    by_position = has_positions(component, dims)
+    return one_or_many(
+        model, pairs, make, direction=direction, metric=metric, by_position=by_position
     )
-    return result
 
 
 def patch_steps(
