@@ -78,10 +78,7 @@ def final_norm(readout: Readout) -> FinalNorm:
 
 
 def _normed(readout: Readout, rows: torch.Tensor) -> torch.Tensor:
-    given = rows.to(readout.weight.device, readout.weight.dtype)
-    with torch.no_grad(), readout.lock:
-        normed: torch.Tensor = readout.norm(given[None])[0]
-    return normed.double()
+    return readout.norm_alone(rows).double()
 
 
 def _signs(x: torch.Tensor, zero: int) -> torch.Tensor:

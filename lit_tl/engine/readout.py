@@ -65,6 +65,15 @@ class Readout:
             normed: torch.Tensor = self.project(self.norm(whole))
         return normed.reshape(*h.shape[:-1], -1)
 
+    def norm_alone(
+        self, h: Float[torch.Tensor, "*batch d_model"]
+    ) -> Float[torch.Tensor, "*batch d_model"]:
+        """What the final norm gives, in the weights' dtype, without a graph."""
+        whole = self._whole(h)
+        with self.lock, torch.no_grad():
+            normed: torch.Tensor = self.norm(whole)
+        return normed.reshape(h.shape)
+
     def logits(
         self, h: Float[torch.Tensor, "*batch d_model"]
     ) -> Float[torch.Tensor, "*batch d_vocab"]:
