@@ -8,47 +8,45 @@ import numpy.typing as npt
 import xarray as xr
 
 from lit_tl.analyses.contract import Subject, analysis
-from lit_tl.analyses.pair_of_prompts import AGAINST_HELP, Against, pair_of, pairs_in
+from lit_tl.analyses.pair_of_prompts import (
+    AGAINST_HELP,
+    Against,
+    MapSettings,
+    pair_of,
+    pairs_in,
+)
 from lit_tl.causal.estimates import estimate_steps
 from lit_tl.causal.maps import OF_HEADS, MapComponent
-from lit_tl.causal.metrics import MetricName
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.over_pairs import over_pairs
-from lit_tl.causal.pairs import Direction, PairError, PromptPair
+from lit_tl.causal.pairs import PairError, PromptPair
 from lit_tl.causal.patching import patch_steps
 from lit_tl.engine import jobs
 from lit_tl.figures.causal import over_data_grid, patch_grid
-from lit_tl.settings import Settings, setting
+from lit_tl.settings import setting
 
 Method = Literal["exact", "estimate"]
 _APART = 0.2
 """Exact value and estimate disagree where they differ by more than this share of the largest
 change."""
+_NAMED = 5
+"""Neurons that are named beside their map."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PatchSettings(Settings):
-    """What is patched, how, and what is measured."""
+class PatchSettings(MapSettings):
+    """What is patched of a pair, and how."""
 
     against: Against = setting("corrupt text", AGAINST_HELP)
-    component: MapComponent = setting(
-        "resid_pre", "What is patched: the residual and what is added to it by token, heads whole."
-    )
-    direction: Direction = setting(
-        "denoise", "Put the clean run's part into the corrupt run, or the other way round (noise)."
-    )
-    metric: MetricName = setting(
-        "normalised logit difference", "What is measured; normalised: 0 corrupt, 1 clean."
-    )
     method: Method = setting("exact", "Exact values, or an estimate by integrated gradients.")
 
 
 def _cells(subject: Subject, settings: PatchSettings) -> tuple[int, int]:
     shape = subject.model.runner.shape
-    if settings.component in OF_HEADS:
-        return shape.n_layers * shape.n_heads, 0
-    longest = max(len(subject.model.prompt(subject.need_example())), 1)
-    return shape.n_layers * longest, 0
+    tokens = max(len(subject.model.prompt(subject.need_example())), 1)
+    if settings.layers == "all":
+        return shape.n_layers * (shape.n_heads if settings.component in OF_HEADS else tokens), 0
+    return shape.n_heads * tokens if settings.has_positions else 4 * shape.d_model, 0
 
 
 @analysis(
@@ -66,13 +64,12 @@ def activation_patching(subject: Subject, settings: PatchSettings) -> Iterator[x
     """
     pair = pair_of(subject, settings.against)
     model = CausalModel(subject.model.runner, subject.model.prompter)
-    ask: dict[str, Any] = {"direction": settings.direction, "metric": settings.metric}
     job = jobs.current()
     estimate: Optional[xr.Dataset] = None
     missing = ""
     with job.part(0.0, 1.0 if settings.method == "estimate" else 0.1):
         try:
-            for estimate in _estimates(model, pair, settings, ask):
+            for estimate in _estimates(model, pair, settings):
                 yield _combined(estimate, None)
         except ValueError as error:
             if settings.method == "estimate" or isinstance(error, PairError):
@@ -81,25 +78,27 @@ def activation_patching(subject: Subject, settings: PatchSettings) -> Iterator[x
     if settings.method == "estimate":
         return
     with job.part(0.1, 1.0):
-        for exact in patch_steps(model, pair, settings.component, **ask):
+        for exact in patch_steps(model, pair, settings.component, **settings.asked):
             yield _combined(exact, estimate, missing)
 
 
 def _estimates(
-    model: CausalModel, pair: PromptPair, settings: PatchSettings, ask: dict[str, Any]
+    model: CausalModel, pair: PromptPair, settings: PatchSettings
 ) -> Iterator[xr.Dataset]:
     """Attribution patching, and then integrated gradients where a path leads through the
     embeddings; along the activations where none does and nothing exact follows."""
     try:
-        yield from estimate_steps(model, pair, settings.component, **ask)
+        yield from estimate_steps(model, pair, settings.component, **settings.asked)
     except PairError as error:
         if "no path" not in str(error):
             raise
         if settings.method == "estimate":
-            yield from estimate_steps(model, pair, settings.component, path="activations", **ask)
+            yield from estimate_steps(
+                model, pair, settings.component, path="activations", **settings.asked
+            )
         else:
             yield from estimate_steps(
-                model, pair, settings.component, method="attribution patching", **ask
+                model, pair, settings.component, method="attribution patching", **settings.asked
             )
 
 
@@ -122,7 +121,9 @@ def _combined(own: xr.Dataset, estimate: Optional[xr.Dataset], missing: str = ""
         "value": "change",
         "unchanged": unchanged,
         "estimated_by": estimate.attrs["method"] if estimate is not None else "",
-        "note": " ".join(filter(None, [_said(own), own.attrs["note"], missing])),
+        "note": " ".join(
+            filter(None, [_said(own), _largest(dims, change), own.attrs["note"], missing])
+        ),
     }
     return xr.Dataset(
         {
@@ -137,6 +138,15 @@ def _combined(own: xr.Dataset, estimate: Optional[xr.Dataset], missing: str = ""
     )
 
 
+def _largest(dims: tuple[Any, ...], change: npt.NDArray[np.float64]) -> str:
+    """The neurons that change most, as a sentence; of other maps none."""
+    if dims != ("neuron",):
+        return ""
+    order = np.argsort(-np.abs(np.nan_to_num(change)))[:_NAMED]
+    named = ", ".join(f"{neuron} ({change[neuron]:+.3g})" for neuron in order)
+    return f"Largest neurons: {named}."
+
+
 def _said(own: xr.Dataset) -> str:
     """What was measured of the two runs, and how."""
     clean, corrupt = own.attrs["clean_metric"], own.attrs["corrupt_metric"]
@@ -145,12 +155,10 @@ def _said(own: xr.Dataset) -> str:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PatchOverDataSettings(Settings):
+class PatchOverDataSettings(MapSettings):
     """What is patched, over how many pairs."""
 
     component: MapComponent = setting("z", "What is patched.")
-    direction: Direction = setting("denoise", "Which run's part is put into the other one.")
-    metric: MetricName = setting("normalised logit difference", "What is measured.")
     method: Method = setting("estimate", "Exact values, or an estimate by integrated gradients.")
     most: int = setting(20, "How many pairs of the data set.", low=1, high=10_000)
 
@@ -166,12 +174,10 @@ def patching_over_data(subject: Subject, settings: PatchOverDataSettings) -> Ite
     bootstrap, and the share of pairs that agree in sign."""
     model = CausalModel(subject.model.runner, subject.model.prompter)
     pairs = pairs_in(list(subject.examples), settings.most)
-    of_pair = PatchSettings(
-        component=settings.component,
-        direction=settings.direction,
-        metric=settings.metric,
-        method=settings.method,
-    )
+    of_map = {
+        field.name: getattr(settings, field.name) for field in dataclasses.fields(MapSettings)
+    }
+    of_pair = PatchSettings(**of_map, method=settings.method)
 
     def make(pair: PromptPair) -> xr.Dataset:
         # Kept one by one, so that work that was stopped goes on where it was.
@@ -190,7 +196,7 @@ def patching_over_data(subject: Subject, settings: PatchOverDataSettings) -> Ite
         make,
         direction=settings.direction,
         metric=settings.metric,
-        by_position=settings.component not in OF_HEADS,
+        by_position=settings.has_positions,
     ):
         unchanged = result.attrs["corrupt" if settings.direction == "denoise" else "clean"]
         result = result.drop_vars("effect")
@@ -209,9 +215,8 @@ def _one_pair(subject: Subject, settings: PatchSettings) -> Iterator[xr.Dataset]
     """One pair's part of a mean."""
     pair = pair_of(subject, "corrupt text")
     model = CausalModel(subject.model.runner, subject.model.prompter)
-    ask: dict[str, Any] = {"direction": settings.direction, "metric": settings.metric}
     if settings.method == "estimate":
-        *_, result = _estimates(model, pair, settings, ask)
+        *_, result = _estimates(model, pair, settings)
     else:
-        *_, result = patch_steps(model, pair, settings.component, **ask)
+        *_, result = patch_steps(model, pair, settings.component, **settings.asked)
     yield result

@@ -1,21 +1,59 @@
 """The pair that a causal analysis looks at: the selected prompt and its corrupt one."""
 
 import dataclasses
-from typing import Iterator, Literal, Optional
+from typing import Any, Iterator, Literal, Optional
 
 import numpy as np
 import xarray as xr
 
 from lit_tl.analyses.contract import Example, Subject, analysis
-from lit_tl.causal.metrics import Metric
+from lit_tl.causal.maps import MapComponent, dims_of_one_layer, has_positions
+from lit_tl.causal.metrics import Metric, MetricName
 from lit_tl.causal.metrics import measure as measure_of
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.pairs import NONE, PairError, PromptPair, read_pair
+from lit_tl.causal.pairs import NONE, Direction, PairError, PromptPair, read_pair
 from lit_tl.figures.causal import pair_strip
 from lit_tl.settings import Settings, setting
 
 Against = Literal["corrupt text", "pinned prompt"]
 AGAINST_HELP = "The corrupt prompt: the selected one's corrupted_text, or the pinned prompt."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MapSettings(Settings):
+    """What is patched, where, and what is measured."""
+
+    component: MapComponent = setting(
+        "resid_pre", "What is patched: the residual and what is added to it by token, heads whole."
+    )
+    layers: Literal["all", "one"] = setting(
+        "all", "All layers; or one, and in it heads by token, or the single neurons of mlp_post."
+    )
+    layer: int = setting(
+        0, "The one that is looked into.", low=0, high=10_000, only_with=("layers", ("one",))
+    )
+    direction: Direction = setting(
+        "denoise", "Put the clean run's part into the corrupt run, or the other way round (noise)."
+    )
+    metric: MetricName = setting(
+        "normalised logit difference", "What is measured; normalised: 0 corrupt, 1 clean."
+    )
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether the map has an axis of positions."""
+        return has_positions(self.component, self.asked["dims"])
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What `patch` and `estimate` are asked with beside pair and component."""
+        one = self.layers == "one"
+        return {
+            "direction": self.direction,
+            "metric": self.metric,
+            "dims": dims_of_one_layer(self.component) if one else None,
+            "layers": [self.layer] if one else None,
+        }
 
 
 def pair_of(subject: Subject, against: Against) -> PromptPair:

@@ -1,7 +1,7 @@
 """What a patched run predicts, beside the clean and the corrupt one."""
 
 import dataclasses
-from typing import Iterator
+from typing import Iterator, Optional
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ import xarray as xr
 
 from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.analyses.pair_of_prompts import AGAINST_HELP, Against, pair_of
-from lit_tl.causal.maps import Cell, MapComponent, interventions_of
+from lit_tl.causal.maps import OF_HEADS, Cell, Dim, MapComponent, interventions_of
 from lit_tl.causal.metrics import MetricName
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.pairs import NONE, Direction
@@ -30,7 +30,10 @@ class PatchedPredictionSettings(Settings):
         "normalised logit difference", "Of the map: it says behind which tokens is read."
     )
     layer: int = setting(0, "The patched layer.", low=0, high=10_000)
-    place: int = setting(0, "The patched position, or the head of a component of heads.", low=0)
+    unit: Optional[int] = setting(None, "The patched head, or neuron of mlp_post.", low=0)
+    position: Optional[int] = setting(
+        None, "The patched position; without it, a head or neuron is patched at all.", low=0
+    )
     top_k: int = setting(10, "How many next tokens to show.", low=1, high=30)
 
 
@@ -52,7 +55,7 @@ def patched_prediction(
         settings.component,
         direction=settings.direction,
         metric=settings.metric,
-        dims=None,
+        dims=_dims(settings),
         layers=[settings.layer],
     )
     cell, where = _cell(setup, settings)
@@ -79,28 +82,38 @@ def patched_prediction(
     )
 
 
+def _dims(settings: PatchedPredictionSettings) -> Optional[tuple[Dim, ...]]:
+    """The axes of the map that has such a cell; None for the usual ones."""
+    if settings.unit is None:
+        if settings.component in OF_HEADS:
+            raise ValueError(f"{settings.component} is patched by head: give the head as unit")
+        if settings.position is None:
+            raise ValueError("give the position that is patched")
+        return None
+    dim: Dim = "head" if settings.component in OF_HEADS else "neuron"
+    layer: tuple[Dim, ...] = ("layer",) if dim == "head" else ()
+    return (*layer, dim) if settings.position is None else (*layer, dim, "position")
+
+
 def _cell(setup: Setup, settings: PatchedPredictionSettings) -> tuple[Cell, str]:
     """The cell, and where it is, in words."""
-    sides, plan = setup.sides, setup.plan
-    if plan.units is not None:
-        if settings.place >= plan.units:
-            raise ValueError(
-                f"head {settings.place} is out of range: {settings.component} has {plan.units}"
-            )
-        spans = tuple(sides.spans())
-        return Cell((0, settings.place), settings.layer, settings.place, spans), (
-            f"in head {settings.place}"
-        )
-    if settings.place >= len(sides.base):
+    sides, plan, unit = setup.sides, setup.plan, settings.unit
+    kind = "head" if plan.component in OF_HEADS else "neuron"
+    if unit is not None and unit >= int(plan.units or 0):
+        raise ValueError(f"{kind} {unit} is out of range: {plan.component} has {plan.units}")
+    of_unit = "" if unit is None else f"in {kind} {unit}"
+    if settings.position is None:
+        return Cell((), settings.layer, unit, tuple(sides.spans())), of_unit
+    if settings.position >= len(sides.base):
         raise ValueError(
-            f"position {settings.place} is out of range: the prompt has {len(sides.base)} tokens"
+            f"position {settings.position} is out of range: the prompt has {len(sides.base)} tokens"
         )
-    partner = int(sides.partner[settings.place])
+    partner = int(sides.partner[settings.position])
     if partner == NONE:
         raise ValueError("this token has no partner in the other prompt, and can't be patched")
-    span = (settings.place, settings.place + 1, partner)
-    token = setup.model.prompter.vocabulary.string(sides.base.ids[settings.place])
-    return Cell((0, settings.place), settings.layer, None, (span,)), f"at {token!r}"
+    span = (settings.position, settings.position + 1, partner)
+    token = setup.model.prompter.vocabulary.string(sides.base.ids[settings.position])
+    return Cell((), settings.layer, unit, (span,)), f"{of_unit} at {token!r}".strip()
 
 
 def _likeliest(log_probs: torch.Tensor, count: int) -> list[int]:

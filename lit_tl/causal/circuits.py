@@ -44,7 +44,7 @@ def circuit(
     """How faithful circuits of several sizes are, and which edges are in them.
 
     Args:
-        model: of ours, of TransformerLens, or a `Runner`.
+        model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
         pairs: one pair of prompts or several, each of one length in tokens.
         of: `edges`, or `nodes`: heads and MLPs with all edges between them.
         sizes: shares of all edges or nodes.

@@ -23,7 +23,7 @@ def composition_scores(model: Any) -> xr.Dataset:
     Weights are the model's own: gains of the norms between are not folded in.
 
     Args:
-        model: of ours, of TransformerLens, or a `Runner`.
+        model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
 
     Returns:
         `score` by `kind` (Q, K, V), `sender_layer`, `sender_head`, `layer` and `head`; NaN where

@@ -63,7 +63,7 @@ def edges(
     """Scores of all edges.
 
     Args:
-        model: of ours, of TransformerLens, or a `Runner`.
+        model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
         pair: clean and corrupt, of one length in tokens.
         direction: `noise` asks what is lost when an edge carries the corrupt run's values,
             `denoise` what is won when it carries the clean run's.

@@ -7,7 +7,8 @@
   input embeddings (EAP-IG, Hanna et al. 2024), each run's embeddings lie between those of the two
   prompts: as many forward and backward passes as steps. On the site's own path the activation
   itself moves, a layer at a time, which costs as many passes a layer; the estimates of a layer then
-  add up to what patching all of it does.
+  add up to what patching all of it does, where the model is smooth on the way. A mixture of experts
+  is not: its router jumps from one expert to another, and more steps need not come nearer.
 
 Steps are nodes of Gauss and Legendre.
 """
@@ -21,7 +22,7 @@ import torch
 import xarray as xr
 
 from lit_tl.causal.maps import has_positions
-from lit_tl.causal.metrics import Measure, Metric, Scale, scale_between
+from lit_tl.causal.metrics import Measure, Metric, Scale, require_numbers, scale_between
 from lit_tl.causal.over_pairs import one_or_many
 from lit_tl.causal.pairs import NONE, Direction, PairError, Pairs, PromptPair, Sides
 from lit_tl.causal.patching import Setup, as_result, run_source, set_up, values_of
@@ -55,7 +56,7 @@ def estimate(
     """What `patch` would give, estimated from gradients.
 
     Args:
-        model: of ours, of TransformerLens, or a `Runner`.
+        model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
         pairs: one or several, as in `patch`; and the next four, too.
         component: what is patched.
         direction: of the patch.
@@ -341,6 +342,7 @@ def _by_layer(setup: Setup, batch: Batch, weights: Sequence[float]) -> dict[int,
 
 def _weighted(gradient: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
     """The weighted sum over runs."""
+    require_numbers("the metric's gradient", gradient)
     of_runs = torch.tensor(weights, device=gradient.device, dtype=torch.float32)
     return torch.tensordot(of_runs, gradient.float(), 1)
 

@@ -45,7 +45,7 @@ def find_heads(
     what heads write is not added to the residual as it is.
 
     Args:
-        model: of ours, of TransformerLens, or a `Runner`.
+        model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
         texts: your own.
         sequences: how many are generated.
         length: of their first half, in tokens.

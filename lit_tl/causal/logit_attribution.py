@@ -43,7 +43,7 @@ def logit_attribution(
     """What each part writes into the logit of an answer, after a prompt.
 
     Args:
-        model: of ours, of TransformerLens, or a `Runner`.
+        model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
         text: the prompt.
         answer: what comes after it, with its leading space, or a token's id. Of several tokens the
             first is meant; with a foil, the first at which they differ.

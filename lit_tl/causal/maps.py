@@ -157,6 +157,14 @@ def plan(
     return Plan(component=component, dims=wanted, layers=chosen, units=units)  # type: ignore[arg-type]
 
 
+def dims_of_one_layer(component: str) -> Optional[tuple[Dim, ...]]:
+    """The axes of a map that looks into one layer: its heads by position, or its neurons; None, for
+    the usual ones, where a component is patched whole."""
+    if component == "mlp_post":
+        return ("neuron",)
+    return ("layer", "head", "position") if component in OF_HEADS else None
+
+
 def has_positions(component: str, dims: Optional[Sequence[str]]) -> bool:
     """Whether a map has an axis of positions; False for a component that there is not."""
     wanted = dims if dims is not None else _ALLOWED.get(component, ((),))[0]

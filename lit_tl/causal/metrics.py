@@ -131,10 +131,12 @@ def scale_between(
 
     Raises:
         PairError: there is nothing to normalise by.
+        ValueError: the metric is no number.
     """
     clean, corrupt = (source, base) if direction == "denoise" else (base, source)
     bound = measured.against(clean)
-    numbers = bound.value(torch.stack([clean, corrupt.to(clean.device)])).tolist()
+    of_both = bound.value(torch.stack([clean, corrupt.to(clean.device)]))
+    numbers = require_numbers(bound.name, of_both).tolist()
     return bound, Scale(clean=numbers[0], corrupt=numbers[1], normalised=measured.is_normalised)
 
 
@@ -174,6 +176,25 @@ def measure(model: CausalModel, pair: PromptPair, tokens: TokenPair, metric: Met
 
 def _unknown(logits: torch.Tensor) -> torch.Tensor:
     raise ValueError("the KL divergence is known when the clean run is")
+
+
+def require_numbers(name: str, numbers: torch.Tensor) -> torch.Tensor:
+    """See that a metric, or its gradient, is a number in every run.
+
+    Args:
+        name: of the metric.
+        numbers: of it.
+
+    Raises:
+        ValueError: it is infinite or NaN.
+    """
+    wrong = numbers.detach()[~numbers.detach().isfinite()]
+    if wrong.numel():
+        raise ValueError(
+            f"{name} is {float(wrong.flatten()[0])} in a run, so that nothing can be compared with "
+            "it: choose a metric that is a finite number for all logits"
+        )
+    return numbers
 
 
 def checked(numbers: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

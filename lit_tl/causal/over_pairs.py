@@ -191,7 +191,15 @@ def _summary(
         attrs={
             **{
                 name: first.attrs[name]
-                for name in ("component", "direction", "metric", "unit", "method", "heads")
+                for name in (
+                    "component",
+                    "layers",
+                    "direction",
+                    "metric",
+                    "unit",
+                    "method",
+                    "heads",
+                )
             },
             "value": "mean",
             "interval": bootstrap.share,

@@ -26,7 +26,14 @@ from lit_tl.causal.maps import (
     observation,
     plan,
 )
-from lit_tl.causal.metrics import Measure, Metric, Scale, measure, scale_between
+from lit_tl.causal.metrics import (
+    Measure,
+    Metric,
+    Scale,
+    measure,
+    require_numbers,
+    scale_between,
+)
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.over_pairs import one_or_many
 from lit_tl.causal.pairs import (
@@ -124,7 +131,7 @@ def patch(
     """Exact activation patching: the metric of a run in which one part is another run's.
 
     Args:
-        model: of ours, of TransformerLens, or a `Runner`.
+        model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
         pairs: a pair, clean and corrupt, with answer and foil where the metric needs them; or
             several, whose mean is asked for.
         component: what is patched: `resid_pre`, `resid_mid`, `resid_post`, `attn_out`, `mlp_out`
@@ -199,7 +206,7 @@ def patch_steps(
             base = scale.corrupt if direction == "denoise" else scale.clean
             filled = setup.empty_map(scale.of(base))
         for index, logits in waiting:
-            numbers = bound.value(logits).float().cpu().numpy()
+            numbers = require_numbers(bound.name, bound.value(logits)).float().cpu().numpy()
             for place, number in zip(index, numbers, strict=True):
                 if place:
                     filled[cells[place - 1].index] = scale.of(float(number))
@@ -264,6 +271,7 @@ def as_result(setup: Setup, values: Any, scale: Scale, method: str) -> xr.Datase
         attrs={
             "value": "effect",
             "component": chosen.component,
+            "layers": list(chosen.layers),
             "direction": setup.direction,
             "metric": setup.measure.name,
             "unit": setup.measure.unit,

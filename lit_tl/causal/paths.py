@@ -32,7 +32,7 @@ def patch_paths(
     only that one's queries, keys or values (Wang et al. 2022). Exact; a pass for each later head.
 
     Args:
-        model: of ours, of TransformerLens, or a `Runner`.
+        model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
         pair: clean and corrupt, of one length in tokens.
         sender: layer and head whose output is patched.
         into: what of a later head reads it. Keys and values are those of key-value heads.

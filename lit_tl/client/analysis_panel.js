@@ -55,9 +55,9 @@ export class AnalysisPanel {
    * @param {(view: View) => Example} [own.asked]  the example that is sent
    * @param {(drawing: Drawing, choose: (pos: number) => void, name: string) => Node|null}
    *   [own.picture]  in place of the grid
-   * @param {(cell: import("./grid/card.js").Cell, grid: import("./grid/data.js").GridText) =>
-   *   Record<string, unknown>} [own.cell]  what the
-   *   detail of a cell is asked with, where it is not the column's position
+   * @param {(cell: import("./grid/card.js").Cell, grid: import("./grid/data.js").GridText,
+   *   settings: Record<string, unknown>) => Record<string, unknown>} [own.cell]  what the detail of
+   *   a cell is asked with, where it is not the column's position
    * @param {() => Node[]} [own.controls]  before those of the analysis
    * @param {string[]} [own.sliders]  settings that are drawn, and not typed in
    * @param {(view: View, settings: Record<string, unknown>) => void} [own.asking]  hears what is
@@ -273,7 +273,8 @@ export class AnalysisPanel {
         keep: (first) => address.keep(this.#key, {first}),
         choose: (cell) => {
           if (!this.own.cell) this.#choose(drawing, example, cell.column);
-          else if (grid.detail) void this.#drawDetail(grid.detail, this.own.cell(cell, grid));
+          else if (grid.detail)
+            void this.#drawDetail(grid.detail, this.own.cell(cell, grid, this.#chosen.settings));
         },
       });
       this.#grid.box.classList.toggle('with-detail', Boolean(this.own.cell && grid.detail));

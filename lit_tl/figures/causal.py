@@ -3,6 +3,7 @@
 import html
 
 import numpy as np
+import numpy.typing as npt
 import plotly.graph_objects as go
 import xarray as xr
 
@@ -12,32 +13,34 @@ from lit_tl.figures.lens import readable
 _CLEAN, _CORRUPT, _PATCHED = "#00777b", "#e65100", "#5f6368"
 _MORE, _LESS = "#b2182b", "#2166ac"
 """As grids colour differences."""
+_ABREAST = 64
+"""Neurons in a row of their map."""
 
 
 def patch_grid(result: xr.Dataset) -> Grid:
-    """A cell for each layer and token, or each layer and head, layer 0 at the bottom. A click asks
-    for the "Patched prediction" of a cell.
+    """A cell for each layer and token, or each layer and head, layer 0 at the bottom; of one layer,
+    each head and token, or its neurons in rows of 64. A click asks for the "Patched prediction" of
+    a cell.
 
     Args:
         result: of `activation_patching`.
     """
     attrs = result.attrs
     part = Part(
-        values=result["change"].values.astype(float),
+        values=_matrix(result["change"]),
         rows=_rows(result),
         columns=_columns(result),
         colours=_colours(attrs["metric"], attrs["unit"]),
         beside={
-            attrs["metric"]: result["effect"].values.astype(float),
-            "estimate": (result["estimate"] - attrs["unchanged"]).values.astype(float),
+            attrs["metric"]: _matrix(result["effect"]),
+            "estimate": _matrix(result["estimate"] - attrs["unchanged"]),
         }
         if attrs.get("estimated_by")
-        else {attrs["metric"]: result["effect"].values.astype(float)},
-        marked=result["apart"].values,
+        else {attrs["metric"]: _matrix(result["effect"])},
+        marked=_matrix(result["apart"]) == 1.0,
         said=_method_of_cells(result),
     )
-    title = f"{attrs['component']}, {attrs['direction']}"
-    return Grid(title=title, parts=(part,), detail="Patched prediction")
+    return Grid(title=_title(result), parts=(part,), detail="Patched prediction")
 
 
 def _method_of_cells(result: xr.Dataset) -> str:
@@ -58,18 +61,18 @@ def over_data_grid(result: xr.Dataset) -> Grid:
     attrs = result.attrs
     unchanged = attrs["unchanged"]
     part = Part(
-        values=result["change"].values.astype(float),
+        values=_matrix(result["change"]),
         rows=_rows(result),
         columns=_columns(result),
         colours=_colours(attrs["metric"], attrs["unit"]),
         beside={
-            "from": (result["low"] - unchanged).values.astype(float),
-            "to": (result["high"] - unchanged).values.astype(float),
-            "share of pairs of its sign": result["agreement"].values.astype(float),
+            "from": _matrix(result["low"] - unchanged),
+            "to": _matrix(result["high"] - unchanged),
+            "share of pairs of its sign": _matrix(result["agreement"]),
         },
         said=f"{attrs['method']}, the mean of {attrs['pairs']} pairs",
     )
-    return Grid(title=f"{attrs['component']}, {attrs['direction']}", parts=(part,))
+    return Grid(title=_title(result), parts=(part,))
 
 
 def pair_strip(result: xr.Dataset) -> Grid:
@@ -200,19 +203,46 @@ def share_bars(result: xr.Dataset) -> go.Figure:
     return figure
 
 
+def _title(result: xr.Dataset) -> str:
+    attrs = result.attrs
+    of = f" of layer {attrs['layers'][0]}" if len(attrs["layers"]) == 1 else ""
+    return f"{attrs['component']}{of}, {attrs['direction']}"
+
+
+def _matrix(values: xr.DataArray) -> npt.NDArray[np.float64]:
+    """Numbers as rows and columns; see `patch_grid`."""
+    numbers = values.values.astype(float)
+    if values.dims == ("neuron",):
+        rows = -(-len(numbers) // _ABREAST)
+        full = np.full(rows * _ABREAST, np.nan)
+        full[: len(numbers)] = numbers
+        return full.reshape(rows, _ABREAST)
+    return numbers[0] if numbers.ndim == 3 else numbers  # a layer's heads by position
+
+
 def _rows(result: xr.Dataset) -> Axis:
+    if "neuron" in result.dims:
+        return Axis(name="neuron", labels=[str(n) for n in result["neuron"].values[::_ABREAST]])
+    if "head" in result.dims and "position" in result.dims:
+        return _heads(result)
     labels = [str(layer) for layer in result["layer"].values]
     return Axis(name="layer", labels=labels, upwards=True)
 
 
 def _columns(result: xr.Dataset) -> Axis:
-    if "head" in result.dims:
-        name = str(result.attrs.get("heads", "head"))
-        return Axis(name=name, labels=[str(head) for head in result["head"].values])
+    if "neuron" in result.dims:
+        return Axis(name="and", labels=[f"+{n}" for n in range(_ABREAST)])
+    if "position" not in result.dims:
+        return _heads(result)
     if "token" in result.coords:
         labels = [str(token) for token in result["token"].values]
         return Axis(name="position", labels=labels, tokens=True)
     return Axis(name="position", labels=[str(p) for p in result["position"].values])
+
+
+def _heads(result: xr.Dataset) -> Axis:
+    name = str(result.attrs.get("heads", "head"))
+    return Axis(name=name, labels=[str(head) for head in result["head"].values])
 
 
 def _colours(metric: str, unit: str) -> Colours:

@@ -1,6 +1,7 @@
 """From the name of a model to TransformerLens' model."""
 
 import contextlib
+import copy
 from typing import Any, Callable, Iterator, Literal, get_args
 
 from lit_tl.engine import jobs
@@ -68,6 +69,36 @@ def load_model(name: str, **model_kwargs: Any) -> Any:
     if model.tokenizer is None:
         raise LoadingError(f"{name} has no tokenizer: put its tokenizer files beside the weights")
     return model
+
+
+def with_hooks(model: Any, tokenizer: Any = None) -> Any:
+    """TransformerLens' model over the weights of a Hugging Face one, which stays as it is.
+
+    The two share their parameters, but for those that TransformerLens splits (the fused queries,
+    keys and values of GPT-2 and others).
+
+    Args:
+        model: a causal language model of Hugging Face, in any attention implementation.
+        tokenizer: its own; None for the one that lies where the model came from.
+
+    Raises:
+        LoadingError: no tokenizer lies there, or TransformerLens does not know the architecture.
+    """
+    name = str(model.name_or_path or model.config.model_type)
+    if tokenizer is None:
+        try:
+            found = find_checkpoint(name)
+            with with_the_hub_if_it_answers(not found.local):
+                tokenizer = load_tokenizer(found)
+        except (LoadingError, *LOADING_ERRORS) as error:
+            raise LoadingError(
+                f"no tokenizer is found for this model of Hugging Face ({name}): give "
+                "lit_tl.models.loading.with_hooks(model, tokenizer)"
+            ) from error
+    shared = {id(own): own for own in (*model.parameters(), *model.buffers())}
+    tree = copy.deepcopy(model, shared)
+    tree.set_attn_implementation("eager")  # the bridge hooks what it writes out
+    return load_model(name, hf_model=tree, tokenizer=tokenizer)
 
 
 class _Reported:

@@ -87,15 +87,72 @@ def test_the_patched_prediction_of_the_last_residual_is_the_clean_one(
 ) -> None:
     last = len(bundled.loaded.tokens({"text": EXAMPLE["corrupted_text"]})) - 1
     result = analyze(
-        "Patched prediction", bundled, EXAMPLE, component="resid_post", layer=3, place=last
+        "Patched prediction", bundled, EXAMPLE, component="resid_post", layer=3, position=last
     )
     clean, corrupt, patched = result["probability"].values
     np.testing.assert_allclose(patched, clean, atol=1e-5)
     assert np.abs(corrupt - clean).max() > 0.1
     assert (result["probability"].values.max(0)[:-1] + 1e-9 >= 0).all()
-    for ask in ({"place": 90}, {"component": "z", "place": 9}, {"layer": 40}):
+    for ask in ({"position": 90}, {"component": "z", "unit": 9}, {"layer": 40, "position": 1}):
         with pytest.raises(ValueError, match=r"out of range|has no"):
             analyze("Patched prediction", bundled, EXAMPLE, **ask)
+    for ask in ({}, {"component": "z"}):
+        with pytest.raises(ValueError, match=r"give the (position|head)"):
+            analyze("Patched prediction", bundled, EXAMPLE, **ask)
+
+
+def test_one_layer_is_looked_into_by_head_and_token(bundled: HookedTransformerLIT) -> None:
+    ask = {"component": "z", "layers": "one", "layer": 1}
+    result = analyze("Activation patching", bundled, EXAMPLE, **ask)
+    pair, dims = PromptPair.of(EXAMPLE), ("layer", "head", "position")
+    expected = patch(bundled, pair, "z", dims=dims, layers=[1])
+    assert result["change"].dims == dims
+    np.testing.assert_allclose(result["change"].values, expected["effect"].values, atol=1e-6)
+    grid = draw("Activation patching", bundled, EXAMPLE, **ask)
+    assert isinstance(grid, Grid)
+    (part,) = grid.parts
+    assert grid.title.startswith("z of layer 1")
+    assert (part.rows.name, part.columns.name) == ("head", "position")
+    np.testing.assert_allclose(part.values, expected["effect"].values[0], atol=1e-6)
+    mean = analyze("Patching over data", bundled, examples=EXAMPLES, most=2, method="exact", **ask)
+    assert mean["mean"].dims == dims
+    drawn = draw("Patching over data", bundled, examples=EXAMPLES, most=2, method="exact", **ask)
+    assert isinstance(drawn, Grid)
+    assert drawn.parts[0].values.shape == part.values.shape
+
+
+def test_the_neurons_of_a_layer_are_drawn_and_the_largest_named(
+    bundled: HookedTransformerLIT,
+) -> None:
+    ask = {"component": "mlp_post", "layers": "one", "layer": 3}
+    result = analyze("Activation patching", bundled, EXAMPLE, **ask)
+    change = result["change"].values
+    expected = patch(bundled, PromptPair.of(EXAMPLE), "mlp_post", dims=("neuron",), layers=[3])
+    np.testing.assert_allclose(change, expected["effect"].values, atol=1e-6)
+    most = int(np.abs(change).argmax())
+    assert f"Largest neurons: {most} ({change[most]:+.3g})," in result.attrs["note"]
+    grid = draw("Activation patching", bundled, EXAMPLE, **ask)
+    assert isinstance(grid, Grid)
+    (part,) = grid.parts
+    row, column = divmod(most, 64)
+    assert part.values[row, column] == pytest.approx(change[most])
+    assert int(part.rows.labels[row]) + int(part.columns.labels[column]) == most
+    patched = {"component": "mlp_post", "layer": 3, "unit": most}
+    shown = analyze("Patched prediction", bundled, EXAMPLE, **patched)
+    assert f"in neuron {most}" in shown.attrs["title"]
+    probabilities = shown["probability"].values
+    assert np.abs(probabilities[2] - probabilities[1]).max() > 1e-6
+
+
+def test_every_position_of_a_head_moves_what_the_head_moves(bundled: HookedTransformerLIT) -> None:
+    ask = {"component": "z", "layer": 1, "unit": 3}
+    whole = analyze("Patched prediction", bundled, EXAMPLE, **ask)["probability"]
+    last = len(bundled.loaded.tokens({"text": EXAMPLE["corrupted_text"]})) - 1
+    at_last = analyze("Patched prediction", bundled, EXAMPLE, position=last, **ask)["probability"]
+    before = analyze("Patched prediction", bundled, EXAMPLE, position=1, **ask)["probability"]
+    moved = [np.abs(part.values[2] - part.values[1]).max() for part in (whole, at_last, before)]
+    assert moved[0] == pytest.approx(moved[1], rel=0.3)
+    assert moved[2] < 1e-6, "a token before the first difference"
 
 
 def test_a_mean_over_data_is_that_of_its_pairs(bundled: HookedTransformerLIT) -> None:

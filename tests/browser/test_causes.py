@@ -121,13 +121,47 @@ def test_a_click_on_a_cell_shows_what_the_patched_run_predicts(
     panel.locator(".detail .main-svg").first.wait_for()
     place = len(bundled.loaded.tokens({"text": EXAMPLE["corrupted_text"]})) - 1
     result = analyze(
-        "Patched prediction", bundled, EXAMPLE, component="resid_post", layer=3, place=place
+        "Patched prediction", bundled, EXAMPLE, component="resid_post", layer=3, position=place
     )
     shown = panel.locator(".detail").evaluate(
         "plot => plot.data.map(({name, x}) => [name, Array.from(x)])"
     )
     assert [name for name, _ in shown] == ["clean", "corrupt", "patched"]
     np.testing.assert_allclose([x for _, x in shown], result["probability"].values, atol=1e-4)
+
+
+def test_one_layer_is_looked_into_by_head_and_by_neuron(
+    panel: Any, bundled: HookedTransformerLIT
+) -> None:
+    settle(panel)
+    layer = panel.get_by_label("layer", exact=True)
+    assert layer.is_disabled()
+    panel.get_by_label("component", exact=True).select_option("z")
+    panel.get_by_label("layers", exact=True).select_option("one")
+    layer.fill("1")
+    layer.press("Enter")
+    panel.locator(".view[aria-label^='z of layer 1']").wait_for()
+    settle(panel)
+    pair, dims = PromptPair.of(EXAMPLE), ("layer", "head", "position")
+    expected = patch(bundled, pair, "z", dims=dims, layers=[1])["effect"].values[0]
+    card = card_at(panel.locator(".view"), 30, 0)  # the last head, at the last token
+    assert card.locator(".where").inner_text().startswith("head 3, position")
+    assert float(card.locator("b").inner_text()) == pytest.approx(expected[3, -1], abs=2e-3)
+    panel.page.keyboard.press("Enter")
+    panel.locator(".detail .main-svg").first.wait_for()
+    title = "plot => plot.layout.title.text"
+    assert "z of layer 1 patched in head 3 at" in panel.locator(".detail").evaluate(title)
+    panel.page.keyboard.press("Escape")
+    panel.get_by_label("component", exact=True).select_option("mlp_post")
+    panel.locator(".view[aria-label^='mlp_post of layer 1']").wait_for()
+    settle(panel)
+    assert "Largest neurons: " in panel.locator(".said").last.inner_text()
+    card_at(panel.locator(".view"), 5, 0)
+    panel.page.keyboard.press("Enter")
+    until(
+        panel.page,
+        lambda: "patched in neuron" in (panel.locator(".detail").evaluate(title) or ""),
+    )
 
 
 def test_the_other_views_are_drawn(panel: Any) -> None:

@@ -1,15 +1,18 @@
 """Truths about exact patching, and that no shortcut changes a number."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformer_lens import patching
 
 from lit_tl import HookedTransformerLIT
 from lit_tl.causal import maps
+from lit_tl.causal.estimates import estimate
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.pairs import PairError, PromptPair, Sides
 from lit_tl.causal.patching import patch, patch_steps
@@ -17,6 +20,7 @@ from lit_tl.engine.interventions import Numbers, Replace
 from lit_tl.engine.requests import Observe
 from lit_tl.engine.sites import Site
 from lit_tl.engine.variations import variations
+from lit_tl.models.errors import BUNDLED_MODELS
 from tests.causal.conftest import OTHER_LENGTH, SAME_LENGTH
 
 COMPONENTS = (
@@ -261,3 +265,33 @@ def test_a_metric_of_ones_own_is_measured(bundled: HookedTransformerLIT) -> None
     result = patch(bundled, SAME_LENGTH, "resid_post", metric=spread)
     assert result.attrs["metric"] == "spread"
     assert result["effect"].values[-1, -1] == pytest.approx(result.attrs["clean"], abs=1e-4)
+
+
+def test_a_metric_that_is_no_number_is_refused_in_a_sentence(bundled: HookedTransformerLIT) -> None:
+    def nothing(logits: torch.Tensor) -> torch.Tensor:
+        return logits[:, 0] * float("nan")
+
+    def steep(logits: torch.Tensor) -> torch.Tensor:
+        return (logits[:, 0] - logits[:, 0]).sqrt()  # 0, with an infinite gradient
+
+    for work in (patch, estimate):
+        with pytest.raises(ValueError, match="nothing is nan in a run"):
+            work(bundled, SAME_LENGTH, metric=nothing)
+    with pytest.raises(ValueError, match="the metric's gradient is nan"):
+        estimate(bundled, SAME_LENGTH, metric=steep)
+
+
+def test_a_model_of_hugging_face_is_patched_as_it_is(
+    bundled: HookedTransformerLIT, tmp_path: pathlib.Path
+) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(next(iter(BUNDLED_MODELS.values())))
+    before = {name: type(module) for name, module in model.named_modules()}
+    result = patch(model, SAME_LENGTH, "z")
+    expected = patch(bundled, SAME_LENGTH, "z")
+    np.testing.assert_allclose(result["effect"].values, expected["effect"].values, atol=1e-4)
+    assert {name: type(module) for name, module in model.named_modules()} == before
+    assert model.config._attn_implementation == "sdpa"
+    model.name_or_path = str(tmp_path)
+    with pytest.raises(ValueError, match="no tokenizer is found for this model") as refused:
+        patch(model, SAME_LENGTH, "z")
+    assert "\n" not in str(refused.value)

@@ -40,8 +40,14 @@ export function cardOf(part, {row, column}, release) {
     ...more,
     marked?.[at] ? el('p', {className: 'more'}, 'Exact value and estimate disagree.') : null,
     said ? el('p', {className: 'more'}, `${said[0].toUpperCase()}${said.slice(1)}.`) : null,
-    said && rows.upwards && columns.tokens
-      ? el('p', {className: 'more'}, `Reaches later layers at this token, and later tokens.`)
+    said && rows.upwards
+      ? el(
+          'p',
+          {className: 'more'},
+          columns.tokens
+            ? 'Reaches later layers at this token, and later tokens.'
+            : 'Reaches later layers.',
+        )
       : null,
     topOf(part.top(row, column)),
   ];

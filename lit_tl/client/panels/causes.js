@@ -5,6 +5,19 @@ import {PairEditor} from '../pair_editor.js';
 import {sentenceOf} from '../reach.js';
 import {Latest} from '../request.js';
 
+/**
+ * Which part of the model a cell of a map is.
+ * @param {import('../grid/card.js').Cell} cell @param {import('../grid/data.js').GridText} grid
+ * @param {Record<string, unknown>} settings  of the map
+ */
+function partAt({row, column}, {parts: [part]}, settings) {
+  const {rows, columns} = /** @type {Required<typeof part>} */ (part);
+  const first = Number(rows.labels[row]);
+  if (rows.name === 'neuron') return {layer: settings.layer, unit: first + column};
+  if (rows.name !== 'layer') return {layer: settings.layer, unit: row, position: column};
+  return columns.tokens ? {layer: first, position: column} : {layer: first, unit: column};
+}
+
 /** @param {HTMLElement} root @param {import('../bridge.js').Host} host */
 function mount(root, host) {
   const latest = new Latest();
@@ -47,10 +60,7 @@ function mount(root, host) {
     asked: (view) => editor.with(/** @type {import('../bridge.js').Example} */ (view.example)),
     asking,
     sliders: ['edges'],
-    cell: ({row, column}, {parts: [part]}) => ({
-      layer: Number(part.rows?.labels[row]),
-      place: column,
-    }),
+    cell: partAt,
     picture: ({grid}, _, name) => (name === 'Head finder' && grid ? headTable(grid) : null),
   });
   return {
