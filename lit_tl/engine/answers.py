@@ -9,7 +9,7 @@ import torch
 
 from lit_tl.engine import generation
 from lit_tl.engine.passes import Pass
-from lit_tl.engine.placing import ByPoint
+from lit_tl.engine.placing import ByPoint, with_tokens_behind
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter
 from lit_tl.engine.requests import Batch, at_least_float32
@@ -162,7 +162,8 @@ def _again(
 ) -> Optional[Reading]:
     if prompt.token_embeddings is not None:
         return None  # what the embeddings of its own say, no token says
-    run = Pass(tree, [prompt], observe={}, placed=placed)
+    behind = with_tokens_behind(placed, prompt, answer.ids[:-1])
+    run = Pass(tree, [prompt], observe={}, placed=behind)
     ids = torch.tensor([[*prompt.ids, *answer.ids[:-1]]], device=tree.device)
     with tree.hooked(run.handlers()):
         logits, _ = tree.forward(ids, keep_cache=False, last=None)

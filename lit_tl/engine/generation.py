@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 from typing import Any, Callable, Iterator, Sequence
 
 import torch
@@ -10,7 +11,7 @@ import transformers
 from lit_tl.engine import jobs
 from lit_tl.engine.agreement import near, probe_ids
 from lit_tl.engine.passes import Pass
-from lit_tl.engine.placing import ByPoint, Placed
+from lit_tl.engine.placing import ByPoint, Placed, with_tokens_behind
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, Point
 from lit_tl.engine.requests import Batch
@@ -54,8 +55,7 @@ def continue_greedily(
     Args:
         tree: holds its lock.
         batch: with logits, and a cache where there is one.
-        placed: interventions. Those at all positions also hold for generated tokens; others only
-            in the prompt.
+        placed: interventions; see `Placed.goes_on` for which hold in generated tokens too.
         max_new_tokens: of each continuation.
         batch_size: most prompts that run again together.
     """
@@ -65,7 +65,12 @@ def continue_greedily(
     ]
     if not any(room):
         return [""] * len(batch.prompts)
-    if can_resume(tree, batch, max(room)):
+    by_place = any(
+        each.goes_on and each.intervention.counts_positions
+        for here in placed.values()
+        for each in here
+    )
+    if not by_place and can_resume(tree, batch, max(room)):
         rows = _resume(tree, batch, max(room), placed)
     elif placed:
         rows = [
@@ -122,32 +127,39 @@ def _resume(tree: ModelAdapter, batch: Batch, steps: int, placed: ByPoint) -> li
     return torch.stack(tokens, dim=1).tolist()
 
 
-def _everywhere(placed: ByPoint) -> dict[Point, list[Placed]]:
-    """The interventions that hold at all positions."""
+def _in_steps(placed: ByPoint) -> dict[Point, list[Placed]]:
+    """The interventions that hold in generated tokens, for passes of one of them."""
+
+    def of_a_step(each: Placed) -> Placed:
+        whole = dataclasses.replace(each.intervention.site, positions=None)
+        return dataclasses.replace(
+            each, intervention=dataclasses.replace(each.intervention, site=whole)
+        )
+
     held = {
-        point: [each for each in here if each.intervention.site.positions is None]
-        for point, here in placed.items()
+        point: [of_a_step(each) for each in here if each.goes_on] for point, here in placed.items()
     }
     return {point: here for point, here in held.items() if here}
 
 
 @contextlib.contextmanager
 def _changes_in_steps(tree: ModelAdapter, rows: int, placed: ByPoint) -> Iterator[None]:
-    everywhere = _everywhere(placed)
-    if not everywhere:
+    in_steps = _in_steps(placed)
+    if not in_steps:
         yield
         return
-    step = Pass(tree, [Prompt(ids=(0,))] * rows, observe={}, placed=everywhere)
+    step = Pass(tree, [Prompt(ids=(0,))] * rows, observe={}, placed=in_steps)
     with tree.hooked(step.handlers()):
         yield
 
 
 def _changed_loop(tree: ModelAdapter, prompt: Prompt, steps: int, placed: ByPoint) -> list[int]:
-    """One prompt, a whole pass for each token: positions are counted in the prompt alone."""
-    ids, generated = list(prompt.ids), []
+    """One prompt, a whole pass for each token: positions are counted in the prompt alone, and what
+    goes on behind it reaches each new token."""
+    ids, generated = list(prompt.ids), list[int]()
     for _ in range(steps):
         jobs.current().check()
-        run = Pass(tree, [prompt], observe={}, placed=placed)
+        run = Pass(tree, [prompt], observe={}, placed=with_tokens_behind(placed, prompt, generated))
         with tree.hooked(run.handlers()):
             logits, _ = tree.forward(
                 torch.tensor([ids], device=tree.device), keep_cache=False, last=1

@@ -4,8 +4,7 @@ import abc
 import dataclasses
 import hashlib
 import math
-import re
-from typing import Any, Mapping, Optional, Union
+from typing import Any, ClassVar, Optional, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,9 @@ WRITERS = frozenset({"embed", "result", "attn_out", "mlp_out"})
 READERS = frozenset({"attn_in", "q_input", "k_input", "v_input", "mlp_in", "resid_post"})
 """Components that read the residual. `resid_post` of the last layer is what the final norm
 reads."""
+
+IN_PROMPT = " in prompt"
+"""Ends the text of a change that leaves generated tokens alone."""
 
 
 class Array:
@@ -90,6 +92,8 @@ class Intervention(abc.ABC):
             of the residual (`attn_in`, `q_input`, `k_input`, `v_input`, `mlp_in`, or `resid_post`
             of the last layer for the final norm) sees the changed value of `site`, which must be
             a summand of the residual (`embed`, `result` of one head, `attn_out`, `mlp_out`).
+        prompt_only: leave generated tokens alone. Otherwise a change at all positions, or from a
+            position on, holds in them too.
 
     Raises:
         ValueError: site and reader make no edge.
@@ -97,6 +101,9 @@ class Intervention(abc.ABC):
 
     site: Site
     reader: Optional[Site] = dataclasses.field(default=None, kw_only=True)
+    prompt_only: bool = dataclasses.field(default=False, kw_only=True)
+    counts_positions: ClassVar[bool] = False
+    """Whether what is done at a position depends on where it is among the selected ones."""
 
     def __post_init__(self) -> None:
         if self.reader is None:
@@ -147,7 +154,7 @@ class Intervention(abc.ABC):
 
     def __str__(self) -> str:
         where = str(self.site) if self.reader is None else f"{self.site} -> {self.reader}"
-        return f"{where} {self._right_hand_side()}"
+        return f"{where} {self._right_hand_side()}{IN_PROMPT if self.prompt_only else ''}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +214,68 @@ class Add(Intervention):
 
 
 @dataclasses.dataclass(frozen=True)
+class Steer(Intervention):
+    """Add a direction, as long as a share of the value's own norm: `x + strength |x| d`, `d` of
+    length 1 and `|x|` that of each position (and head)."""
+
+    direction: Value = dataclasses.field(default_factory=lambda: Array(0.0))
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_direction(self.site, self.direction)
+        if not math.isfinite(self.strength):
+            raise ValueError(f"{self.site}: the strength is {self.strength}, but must be finite")
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """See `Intervention`."""
+        return (self.direction,)
+
+    def change(self, value: torch.Tensor, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """See `Intervention`."""
+        direction = given[0].float() / given[0].float().norm(dim=-1, keepdim=True)
+        length = value.float().norm(dim=-1, keepdim=True)
+        return value + (self.strength * length * direction).to(value.dtype)
+
+    def _right_hand_side(self) -> str:
+        return f"+= {self.strength!r} * |x| * {self.direction!r}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw(Intervention):
+    """Replace each position's value by one of several, in an order that the seed says.
+
+    Args:
+        values_to_draw: `[choice, ...]`, of one position each.
+        seed: of the order.
+    """
+
+    values_to_draw: Value = dataclasses.field(default_factory=lambda: Array([0.0]))
+    seed: int = 0
+    counts_positions: ClassVar[bool] = True
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """See `Intervention`."""
+        return (self.values_to_draw,)
+
+    def change(self, value: torch.Tensor, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """See `Intervention`."""
+        (choices,) = given
+        order = torch.randperm(len(choices), generator=torch.Generator().manual_seed(self.seed))
+        axes = self.site.selected_axes
+        if "pos" not in axes:
+            return choices[order[0].to(choices.device)].expand_as(value)
+        axis = value.ndim - len(axes) + axes.index("pos")
+        places = order[torch.arange(value.shape[axis]) % len(order)].to(choices.device)
+        return choices[places].movedim(0, axes.index("pos")).expand_as(value)
+
+    def _right_hand_side(self) -> str:
+        return f"= draw({self.values_to_draw!r}, {self.seed})"
+
+
+@dataclasses.dataclass(frozen=True)
 class ProjectOut(Intervention):
     """Remove the component along a direction of the last axis: `x - (x . d) d`, `d` of length 1."""
 
@@ -214,8 +283,7 @@ class ProjectOut(Intervention):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.direction, Array) and not self.direction.values.any():
-            raise ValueError(f"{self.site}: a direction of zeros can't be projected out")
+        _check_direction(self.site, self.direction)
 
     @property
     def values(self) -> tuple[Value, ...]:
@@ -231,62 +299,6 @@ class ProjectOut(Intervention):
         return f"without {self.direction!r}"
 
 
-_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
-_VALUE = r"(?:array\((?P<digest>[0-9a-f]+)\)|run\((?P<ids>[\d, ]*)\))"
-_FORMS: dict[str, str] = {
-    "zero": r"= 0",
-    "replace": rf"= {_VALUE}",
-    "add": rf"\+= (?P<scale>{_NUMBER}) \* {_VALUE}",
-    "project": rf"without {_VALUE}",
-}
-
-
-def parse_intervention(text: str, arrays: Mapping[str, Array] = {}) -> Intervention:
-    """Read the text form of an intervention.
-
-    Args:
-        text: such as `L9H6 = 0`, `attn_out[3] -> mlp_in[5] = 0`, `resid_post[4]@-1 = run(0, 17)`,
-            `resid_post[12] += 0.5 * array(9f3a...)`, `resid_post[12] without array(9f3a...)`.
-        arrays: the arrays that the text names, by digest.
-
-    Returns:
-        The intervention, equal to the one that the text was made from.
-
-    Raises:
-        ValueError: the text is not of that form, or names an array that is not given.
-    """
-    match = re.fullmatch(
-        r"(?P<site>\S+)(?: -> (?P<reader>\S+))? (?P<rest>(=|\+=|without) .*)", text.strip()
-    )
-    if match is None:
-        raise ValueError(f"{text!r} is not an intervention: write L9H6 = 0, for example")
-    site = Site.parse(match["site"])
-    reader = None if match["reader"] is None else Site.parse(match["reader"])
-    for kind, form in _FORMS.items():
-        if change := re.fullmatch(form, match["rest"]):
-            return _make(kind, site, reader, change.groupdict(), arrays)
-    raise ValueError(f"{text!r}: {match['rest']!r} is not a change that can be made at a site")
-
-
-def _make(
-    kind: str,
-    site: Site,
-    reader: Optional[Site],
-    parts: Mapping[str, Any],
-    arrays: Mapping[str, Array],
-) -> Intervention:
-    if kind == "zero":
-        return Zero(site, reader=reader)
-    if parts["digest"] is not None:
-        if parts["digest"] not in arrays:
-            raise ValueError(
-                f"array({parts['digest']}) is not among the {len(arrays)} arrays given"
-            )
-        value: Value = arrays[parts["digest"]]
-    else:
-        value = FromRun(tuple(int(i) for i in parts["ids"].split(",") if i.strip()))
-    if kind == "replace":
-        return Replace(site, value, reader=reader)
-    if kind == "add":
-        return Add(site, value, float(parts["scale"]), reader=reader)
-    return ProjectOut(site, value, reader=reader)
+def _check_direction(site: Site, direction: Value) -> None:
+    if isinstance(direction, Array) and not direction.values.any():
+        raise ValueError(f"{site}: a vector of zeros is no direction")

@@ -7,6 +7,7 @@ from typing import Callable, Mapping, Optional, Sequence
 import torch
 
 from lit_tl.engine.interventions import FromRun, Intervention, Numbers, Value
+from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import ModelAdapter, ModelShape, Point
 from lit_tl.engine.selection import changed, checked, part, row_index
 from lit_tl.engine.sites import POSITION_AXES, WITHOUT_LAYER, Site
@@ -82,16 +83,22 @@ class Placed:
         intervention: whose site is of the point's layer.
         given: its `values`, without a batch axis.
         row: of the batch, the only one that is changed; None for all of them.
+        behind: tokens behind the prompt that are changed too.
     """
 
     intervention: Intervention
     given: tuple[torch.Tensor, ...]
     row: Optional[int] = None
+    behind: int = 0
 
     def __post_init__(self) -> None:
         site = self.intervention.site
+        spare = 1 if self.intervention.counts_positions else 0  # the choices of a draw
         for numbers in self.given:
-            if numbers.ndim > len(site.selected_axes):
+            if (
+                numbers.ndim
+                > len(_without_positions(site) if spare else site.selected_axes) + spare
+            ):
                 raise ValueError(
                     f"{site}: an array of shape {list(numbers.shape)} was given, but the value of "
                     f"one prompt has the axes {', '.join(site.selected_axes) or 'of a number'}"
@@ -100,12 +107,43 @@ class Placed:
     @property
     def by_prompt(self) -> bool:
         """Whether the numbers differ by position, so that they fit prompts of one length alone."""
+        if self.intervention.counts_positions:
+            return False
         axes = self.intervention.site.selected_axes
         from_run = any(isinstance(value, FromRun) for value in self.intervention.values)
         return any(
             axis in POSITION_AXES and (size > 1 or from_run)
             for numbers in self.given
             for axis, size in zip(reversed(axes), reversed(numbers.shape))
+        )
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether tokens behind the prompt are changed too."""
+        positions = self.intervention.site.positions
+        is_open = positions is None or (isinstance(positions, tuple) and positions[1] is None)
+        return is_open and not self.intervention.prompt_only and not self.by_prompt
+
+    def with_tokens_behind(self, length: int, count: int) -> "Placed":
+        """The same for a run of one prompt with tokens behind it.
+
+        Args:
+            length: of the prompt, from whose end negative positions count.
+            count: of the tokens.
+        """
+        site = self.intervention.site
+        if site.positions is None:
+            start = 0
+        elif isinstance(site.positions, tuple):
+            start, _, _ = slice(*site.positions).indices(length)
+        else:
+            return self
+        if not self.goes_on and site.positions is not None:
+            return self
+        here = dataclasses.replace(site, positions=(start, None))
+        changed_at = dataclasses.replace(self.intervention, site=here)
+        return dataclasses.replace(
+            self, intervention=changed_at, behind=count if self.goes_on else 0
         )
 
     def changed(self, value: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
@@ -117,6 +155,8 @@ class Placed:
         site = self.intervention.site
         if self.row is not None:
             return rows_changed(value, [self], lengths)
+        if self.behind:
+            lengths = [length + self.behind for length in lengths]
         return changed(value, site, lengths, self.change, by_prompt=self.by_prompt)
 
     def change(self, value: torch.Tensor) -> torch.Tensor:
@@ -129,6 +169,10 @@ class Placed:
                     f"{list(value.shape)}: the other run's has {list(numbers.shape)}"
                 )
         return self.intervention.change(value, given)
+
+
+def _without_positions(site: Site) -> list[str]:
+    return [axis for axis in site.selected_axes if axis not in POSITION_AXES]
 
 
 def rows_changed(
@@ -218,3 +262,13 @@ def with_rows(placed: ByPoint, of_rows: Sequence[ByPoint]) -> dict[Point, list[P
         for point, here in own.items():
             joined.setdefault(point, []).extend(dataclasses.replace(each, row=row) for each in here)
     return joined
+
+
+def with_tokens_behind(
+    placed: ByPoint, prompt: Prompt, ids: Sequence[int]
+) -> dict[Point, list[Placed]]:
+    """Changes of one prompt, for a run with tokens behind it; see `Placed.with_tokens_behind`."""
+    return {
+        point: [each.with_tokens_behind(len(prompt), len(ids)) for each in here]
+        for point, here in placed.items()
+    }

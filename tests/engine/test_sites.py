@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from lit_tl.engine import sites
+from lit_tl.engine.intervention_text import parse_intervention
 from lit_tl.engine.interventions import (
     Add,
     Array,
+    Draw,
     FromRun,
     Intervention,
     ProjectOut,
     Replace,
+    Steer,
     Zero,
-    parse_intervention,
 )
 from lit_tl.engine.sites import AXES, WITHOUT_LAYER, Site
 
@@ -79,6 +81,10 @@ CHANGES: list[Intervention] = [
     Zero(Site("attn_out", 3), reader=Site("mlp_in", 5)),
     Replace(Site("result", 3, 1), ARRAY, reader=Site("q_input", 7, 2)),
     Zero(Site("embed"), reader=Site("resid_post", 11)),
+    Steer(Site("resid_post", 12, positions=(1, None)), ARRAY, 0.25),
+    Steer(Site("resid_post", 12), ARRAY, -3.0, prompt_only=True),
+    Draw(Site("z", 9, 6), ARRAY, 17),
+    Zero(Site("z", 9, 6), prompt_only=True),
 ]
 
 
@@ -119,7 +125,7 @@ def test_what_is_no_intervention_is_refused(text: str, message: str) -> None:
 
 
 def test_a_direction_of_zeros_is_refused() -> None:
-    with pytest.raises(ValueError, match="a direction of zeros can't be projected out"):
+    with pytest.raises(ValueError, match="a vector of zeros is no direction"):
         ProjectOut(Site("resid_post", 0), Array([0.0, 0.0]))
 
 

@@ -6,7 +6,7 @@ import torch
 
 from lit_tl import HookedTransformerLIT
 from lit_tl.engine import one_pass, token_readings
-from lit_tl.engine.interventions import parse_intervention
+from lit_tl.engine.intervention_text import parse_intervention
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Batch
 from lit_tl.engine.token_readings import ReadTokens
