@@ -32,17 +32,23 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from lit_tl.engine import jobs
+from lit_tl.engine.interventions import Intervention
 from lit_tl.engine.prompts import Prompt, Prompter
 from lit_tl.engine.runner import Runner
 from lit_tl.figures.grid import Grid
 from lit_tl.lens.choice import LensChoice, choose_lenses
 from lit_tl.settings import Settings
+from lit_tl.variants.ground import KnownVectors
 
 Example = Mapping[str, Any]
 """A prompt as `text`, and where there are any: `answer`, `foil`, `target`, `tokens`, ..."""
 RESULT_CACHE_BYTES = 64 * 2**20
 _OF_LIT = frozenset({"_id", "_meta"})
 """What LIT's page adds to an example."""
+
+
+def _new_results() -> "cachetools.LRUCache[Any, xr.Dataset]":
+    return cachetools.LRUCache(RESULT_CACHE_BYTES, getsizeof=lambda result: result.nbytes)
 
 
 class LoadedModel:
@@ -68,13 +74,14 @@ class LoadedModel:
     ):
         self.runner = runner
         self.prompter = Prompter(runner, max_length=max_seq_length, prepend_bos=prepend_bos)
-        self.results: "cachetools.LRUCache[Any, xr.Dataset]" = cachetools.LRUCache(
-            RESULT_CACHE_BYTES, getsizeof=lambda result: result.nbytes
-        )
+        self.results = _new_results()
         """Finished analyses, for whoever holds `results_lock`."""
         self.results_lock = threading.Lock()
         self._lens = lens
+        self.vectors = KnownVectors()
+        """What stands at sites over data sets, for changes of the model."""
         self._settings = (max_seq_length, prepend_bos, lens)
+        self._original: Optional[LoadedModel] = None
 
     @functools.cached_property
     def lenses(self) -> LensChoice:
@@ -83,7 +90,23 @@ class LoadedModel:
         Raises:
             LensError: a lens that is named can't be loaded.
         """
+        if self._original is not None:
+            return self._original.lenses
         return choose_lenses(self.runner.model, self._lens)
+
+    def with_interventions(self, interventions: Sequence[Intervention]) -> "LoadedModel":
+        """The model under further changes: the same weights, prompter and lenses, and results of
+        its own.
+
+        Raises:
+            ValueError: an intervention is at a site that the model does not have.
+        """
+        changed = copy.copy(self)
+        changed.runner = self.runner.with_interventions(interventions)
+        changed.results = _new_results()
+        changed.results_lock = threading.Lock()
+        changed._original = self
+        return changed
 
     def prompt(self, example: Example) -> Prompt:
         """What the model reads of an example; see `Prompter.prompt`."""

@@ -67,9 +67,31 @@ class Runner:
         """Hugging Face's tokenizer, or None."""
         self.batch_size, self.token_budget = batch_size, token_budget
         self.interventions = tuple(interventions)
-        for intervention in self.interventions:
+        self.require(self.interventions)
+
+    def require(self, interventions: Sequence[Intervention]) -> None:
+        """See that changes are possible: their sites exist, and edges end where the model reads.
+
+        Raises:
+            ValueError: one is not; the message says what there is.
+        """
+        for intervention in interventions:
             points_of(self._adapter, intervention.site, read_only=False)
             check_reader(self._adapter, intervention)
+
+    def with_interventions(self, interventions: Sequence[Intervention]) -> "Runner":
+        """The same model with further changes, behind those of this runner, in every run. It shares
+        the weights, and what is known of the model.
+
+        Raises:
+            ValueError: an intervention is at a site that the model does not have.
+        """
+        return Runner(
+            self._adapter,
+            batch_size=self.batch_size,
+            token_budget=self.token_budget,
+            interventions=(*self.interventions, *interventions),
+        )
 
     @property
     def device(self) -> torch.device:

@@ -121,7 +121,7 @@ class Site:
         return dataclasses.replace(self, layer=layer)
 
     def __str__(self) -> str:
-        positions = "" if self.positions is None else f"@{_positions_text(self.positions)}"
+        positions = "" if self.positions is None else f"@{positions_text(self.positions)}"
         if self.component == "z" and self.layer is not None and self.head is not None:
             return f"L{self.layer}H{self.head}{positions}"
         layer = "" if self.layer is None else f"[{self.layer}]"
@@ -190,7 +190,7 @@ def _check_component(name: str) -> None:
         raise ValueError(f"component {name!r} does not exist: choose from {names}")
 
 
-def _positions_text(positions: Positions) -> str:
+def positions_text(positions: Positions) -> str:
     if isinstance(positions, tuple):
         start, stop = ("" if bound is None else str(bound) for bound in positions)
         return f"{start}:{stop}"

@@ -1,8 +1,9 @@
 """A TransformerLens model as a LIT model."""
 
+import copy
 import dataclasses
 import itertools
-from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,9 @@ from lit_tl.models.loading import DTYPES, load_model
 from lit_tl.models.sources import ModelSource
 from lit_tl.names import without_markup
 from lit_tl.settings import known
+from lit_tl.variants.changes import Change
+from lit_tl.variants.ground import Ground, Prompts, prompts_of
+from lit_tl.variants.making import Given, interventions_of, read_changes
 
 _WINDOW_BATCHES = 8
 """Prompts of so many batches are sorted by length together."""
@@ -95,6 +99,60 @@ class HookedTransformerLIT(lit_model.Model):
         if self.no_gradients:
             computed = dataclasses.replace(computed, compute_gradients=False)
         self._fields: Mapping[str, Field] = output_fields(computed, runner)
+        self.changes: tuple[Union[Change, Intervention], ...] = tuple(interventions)
+        """What tells a variant from the model that was loaded."""
+        self.original: HookedTransformerLIT = self
+        """The model that a variant was made from; the model itself where it is none."""
+
+    def ground(self, **found: Any) -> Ground:
+        """What changes of this model are made on.
+
+        Args:
+            **found: how data sets and files are found; see `Ground`.
+        """
+        loaded = self.loaded
+        return Ground(
+            runner=loaded.runner,
+            prompter=loaded.prompter,
+            lenses=lambda: loaded.lenses,
+            known=loaded.vectors,
+            **found,
+        )
+
+    def with_interventions(
+        self, *changes: Given, data_sets: Mapping[str, Prompts] = {}
+    ) -> "HookedTransformerLIT":
+        """A variant: the same weights under changes that hold in everything that is asked of it.
+        The model itself stays as it is.
+
+        Args:
+            *changes: texts such as `L9H6 = zero` (see `lit_tl.variants.changes`), or changes, or
+                interventions of the engine. They come behind the model's own.
+            data_sets: prompts by the names that changes use, beside the tasks and files of
+                `--datasets`.
+
+        Returns:
+            The variant, which takes no memory for weights.
+
+        Raises:
+            ValueError: a text is no change, the model has no such site, a vector does not fit it,
+                or there is no such data set; the message says what there is.
+        """
+
+        def found(name: str) -> Prompts:
+            return data_sets[name] if name in data_sets else prompts_of(name)
+
+        return self.variant(read_changes(changes), self.ground(prompts_of=found))
+
+    def variant(
+        self, changes: Sequence[Union[Change, Intervention]], ground: Ground
+    ) -> "HookedTransformerLIT":
+        """See `with_interventions`."""
+        changed = copy.copy(self)
+        changed.loaded = self.loaded.with_interventions(interventions_of(changes, ground))
+        changed.changes = (*self.changes, *changes)
+        changed.original = self.original
+        return changed
 
     @classmethod
     def from_pretrained(
@@ -123,8 +181,10 @@ class HookedTransformerLIT(lit_model.Model):
     def description(self) -> str:
         """The model's name and shape."""
         shape = self.loaded.runner.shape
+        changed = "; ".join(map(str, self.changes))
         return without_markup(
-            f"{shape.name} in TransformerLens: {shape.n_layers} layers, {shape.n_heads} heads, "
+            (f"Changed: {changed}. " if changed else "")
+            + f"{shape.name} in TransformerLens: {shape.n_layers} layers, {shape.n_heads} heads, "
             f"d_model {shape.d_model}, d_vocab {shape.d_vocab}, context {shape.context}, on "
             f"{self.loaded.runner.device}. {self.loaded.prompter.describe_opening()}"
         )
