@@ -8,8 +8,11 @@ import xarray as xr
 from lit_tl import versions
 from lit_tl.analyses import drawing
 from lit_tl.analyses.contract import Analysis, Drawn, Example, LoadedModel, Subject
+from lit_tl.engine.hugging_face_models import is_hugging_face
 from lit_tl.engine.runner import Runner
+from lit_tl.engine.transformer_lens_models import is_transformer_lens
 from lit_tl.lit.model import HookedTransformerLIT
+from lit_tl.models.loading import with_hooks
 from lit_tl.server import build
 from lit_tl.server.gate import Gate
 from lit_tl.server.link import announce, is_loopback, token_for
@@ -33,7 +36,7 @@ def analyze(
 
     Args:
         analysis: as the page calls it, or an `Analysis` of your own.
-        model: a `HookedTransformerLIT`, or a TransformerLens model.
+        model: a `HookedTransformerLIT`, or a model of TransformerLens or Hugging Face.
         example: `{"text": ...}`, with `answer` and `foil` where the analysis needs them.
         counterpart: a second prompt, to compare with.
         other_model: a second model, to compare with.
@@ -71,7 +74,7 @@ def draw(
 
     Args:
         analysis: as the page calls it, or an `Analysis` of your own.
-        model: a `HookedTransformerLIT`, or a TransformerLens model.
+        model: a `HookedTransformerLIT`, or a model of TransformerLens or Hugging Face.
         example: `{"text": ...}`, with `answer` and `foil` where the figure needs them.
         counterpart: a second prompt, to compare with.
         other_model: a second model, to compare with.
@@ -106,7 +109,9 @@ def _loaded(model: Any) -> LoadedModel:
     # With the model itself, so that its results go when it does.
     attributes: dict[str, Any] = vars(model)
     if _LOADED not in attributes:
-        attributes[_LOADED] = LoadedModel(Runner(model))
+        plain = is_hugging_face(model) and not is_transformer_lens(model)
+        hooked = with_hooks(model) if plain else model
+        attributes[_LOADED] = LoadedModel(Runner(hooked))
     loaded: LoadedModel = attributes[_LOADED]
     return loaded
 

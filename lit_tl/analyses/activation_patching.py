@@ -201,7 +201,7 @@ def patching_over_data(subject: Subject, settings: PatchOverDataSettings) -> Ite
         unchanged = result.attrs["corrupt" if settings.direction == "denoise" else "clean"]
         result = result.drop_vars("effect")
         result["change"] = result["mean"] - unchanged
-        done = f"{result.attrs['pairs']} pairs."
+        done = f"{result.attrs['pairs']} pair{'s' if result.attrs['pairs'] > 1 else ''}."
         result.attrs |= {
             "value": "change",
             "unchanged": unchanged,

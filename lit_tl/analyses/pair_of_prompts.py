@@ -19,6 +19,11 @@ Against = Literal["corrupt text", "pinned prompt"]
 AGAINST_HELP = "The corrupt prompt: the selected one's corrupted_text, or the pinned prompt."
 
 
+Over = Literal["this pair", "data set"]
+OVER_HELP = "The selected prompt's pair, or the mean over the pairs of the data set."
+MOST_HELP = "How many pairs of the data set."
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MapSettings(Settings):
     """What is patched, where, and what is measured."""
@@ -66,6 +71,8 @@ def pair_of(subject: Subject, against: Against) -> PromptPair:
     if against == "pinned prompt":
         if subject.counterpart is None:
             raise PairError("no prompt is pinned: pin the corrupt one, or type it in")
+        if not subject.counterpart.get("text"):
+            raise PairError("the pinned prompt is empty: pin another one, or type it in")
         example = {
             **example,
             "corrupted_text": subject.counterpart.get("text"),
@@ -75,18 +82,28 @@ def pair_of(subject: Subject, against: Against) -> PromptPair:
 
 
 def pairs_in(examples: "tuple[Example, ...] | list[Example]", most: int) -> list[PromptPair]:
-    """The pairs of a data set, of those examples that have a corrupt text.
+    """The pairs of a data set, up to so many that have a corrupt text; those without one are among
+    them, so that they are counted.
 
     Raises:
-        PairError: none has.
+        PairError: none has a corrupt text.
     """
-    with_text = [example for example in examples if example.get("corrupted_text")]
-    if not with_text:
+    there = [place for place, each in enumerate(examples) if each.get("corrupted_text")]
+    if not there:
         raise PairError(
             "no prompt of this data set has a corrupted_text: choose a data set of pairs, such as "
             "ioi, or give your prompts that column"
         )
-    return [PromptPair.of(example) for example in with_text[:most]]
+    last = there[:most][-1]
+    return [
+        PromptPair(
+            clean=str(example.get("text") or ""),
+            corrupt=str(example.get("corrupted_text") or ""),
+            answer=str(example.get("answer") or ""),
+            foil=str(example.get("foil") or ""),
+        )
+        for example in examples[: last + 1]
+    ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -77,6 +77,7 @@ def patched_prediction(
         attrs={
             "value": "probability",
             "unit": "probability",
+            "method": "exact patching of one part",
             "title": f"Next token: {settings.component} of layer {settings.layer} patched {where}",
         },
     )

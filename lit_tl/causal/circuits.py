@@ -9,7 +9,7 @@ and CMD the area between it and 1 (the MIB benchmark, Mueller et al. 2025).
 
 import dataclasses
 import heapq
-from typing import Any, Iterator, Literal, Sequence
+from typing import Any, Iterator, Literal, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import xarray as xr
 from lit_tl.causal.edges import Method, edges, sides_of_one_length
 from lit_tl.causal.metrics import Metric, measure
 from lit_tl.causal.model import CausalModel
+from lit_tl.causal.over_pairs import Bootstrap, said_of_each, said_of_left_out
 from lit_tl.causal.pairs import PairError, Pairs, PromptPair, listed, read_pair
 from lit_tl.engine import jobs
 from lit_tl.engine.circuit_runs import CircuitRuns, graph_of
@@ -55,37 +56,44 @@ def circuit(
         seed: of these.
 
     Returns:
-        `faithfulness`, `random_mean` and `random_faithfulness` by `size`, the last by `sample` too;
+        `faithfulness`, with `low` and `high` of an interval of 95 % by bootstrap over pairs (NaN
+        for one pair), `random_mean` and `random_faithfulness` by `size`, the last by `sample` too;
         `edges`: how many they have; `order` by
         `reader` and `writer`: the size at which an edge enters, as a count of edges (0 for the
-        first), NaN where there is none; `score`. Attributes `cpr` and `cmd`.
+        first), NaN where there is none; `score`. Attributes `cpr` and `cmd`, and `left_out`: what
+        pairs do not count, as sentences.
 
     Raises:
-        PairError: a pair has not one length, or does not suit the metric, or its two prompts
-            measure alike.
+        PairError: no pair has one length and suits the metric, or clean and corrupt prompts measure
+            alike.
         ValueError: there is no pair, a size is not between 0 and 1, or the model's edges can't be
             told apart.
     """
-    chosen = listed(pairs)
-    _check(of, sizes, random)
+    asked = listed(pairs)
+    sizes = _check(of, sizes, random, seed)
     read = CausalModel.of(model)
     graph = graph_of(read.runner)
-    score = np.zeros(graph.edges.shape)
     with jobs.current().part(0.0, 0.4):
-        for pair in jobs.each(chosen):
-            scored = edges(read, pair, metric=metric, method=method, steps=steps)
-            score += np.nan_to_num(scored["effect"].values) / len(chosen)
+        scored, left_out = _scored(
+            read, asked, {"metric": metric, "method": method, "steps": steps}
+        )
+    chosen = [asked[place] for place in scored]
+    score = np.mean([np.nan_to_num(each["effect"].values) for each in scored.values()], axis=0)
+    first = next(iter(scored.values())).attrs
     order = _order(graph, score, of)
     rng = np.random.default_rng(seed)
     shuffled = [_random_order(graph, of, rng) for _ in range(random)]
     masks = [_mask(graph, each, size, of) for each in (order, *shuffled) for size in sizes]
     with jobs.current().part(0.4, 1.0):
-        recovered = _faithfulness(read, chosen, metric, masks)
-    curves = recovered.reshape(1 + random, len(sizes))
+        measured = _measured(read, chosen, metric, masks)
+    curves = _faithfulness(measured.mean(0)).reshape(1 + random, len(sizes))
+    low, high = _interval(measured[:, : 2 + len(sizes)])
     areas = _areas(np.array(sizes), curves[0])
     return xr.Dataset(
         {
             "faithfulness": ("size", curves[0]),
+            "low": ("size", low),
+            "high": ("size", high),
             "random_faithfulness": (("sample", "size"), curves[1:]),
             "random_mean": ("size", curves[1:].mean(0) if random else np.full(len(sizes), np.nan)),
             "edges": ("size", [int(mask.sum()) for mask in masks[: len(sizes)]]),
@@ -102,22 +110,58 @@ def circuit(
             "also": "score",
             "skip_missing": True,
             "of": of,
-            "metric": metric if isinstance(metric, str) else getattr(metric, "__name__", "yours"),
-            "method": method,
+            "metric": first["metric"],
+            "method": f"greedy circuits by {first['method']}",
+            "note": " ".join(
+                filter(
+                    None,
+                    [
+                        said_of_left_out(left_out, len(asked)),
+                        said_of_each([each.attrs["note"] for each in scored.values()]),
+                    ],
+                )
+            ),
             "pairs": len(chosen),
+            "asked": len(asked),
+            "left_out": left_out,
             "cpr": areas[0],
             "cmd": areas[1],
         },
     )
 
 
-def _check(of: str, sizes: Sequence[float], random: int) -> None:
-    if not len(sizes) or any(not 0 <= size <= 1 for size in sizes):
-        raise ValueError("sizes are shares of all edges: give numbers between 0 and 1")
+def _check(of: str, sizes: Sequence[float], random: int, seed: int) -> list[float]:
+    try:
+        shares = [float(size) for size in sizes]
+    except (TypeError, ValueError):
+        shares = []
+    if not shares or any(not 0 <= size <= 1 for size in shares):
+        raise ValueError(
+            f"sizes is {sizes!r}: give a list of shares of all edges, numbers between 0 and 1"
+        )
     if of not in ("edges", "nodes"):
         raise ValueError(f"of is {of!r}: choose from edges and nodes")
-    if random < 0:
-        raise ValueError(f"random is {random}: give 0 or more circuits")
+    for name, number in (("random", random), ("seed", seed)):
+        if not isinstance(number, (int, np.integer)) or number < 0:
+            raise ValueError(f"{name} is {number!r}: give a whole number of at least 0")
+    return shares
+
+
+def _scored(
+    model: CausalModel, pairs: Sequence[PromptPair], ask: Mapping[str, Any]
+) -> tuple[dict[int, xr.Dataset], list[str]]:
+    """The edges of each pair by its place, and why others do not count."""
+    scored, left_out = {}, []
+    for place in jobs.each(range(len(pairs))):
+        try:
+            scored[place] = edges(model, pairs[place], **ask)
+        except PairError as error:
+            if len(pairs) == 1:
+                raise
+            left_out.append(f"pair {place}: {error}")
+    if not scored:
+        raise PairError(f"no pair can be looked into: {left_out[0]}")
+    return scored, left_out
 
 
 Order = list[tuple[int, int]]
@@ -195,11 +239,11 @@ def _edge_order(graph: Graph, order: Order, of: Of) -> "npt.NDArray[np.float64]"
     return places
 
 
-def _faithfulness(
+def _measured(
     model: CausalModel, pairs: Sequence[PromptPair], metric: Metric, masks: Sequence[torch.Tensor]
 ) -> "npt.NDArray[np.float64]":
-    """Of each circuit, over all pairs: the means of the metric are set against each other."""
-    total, ends = np.zeros(len(masks)), np.zeros(2)
+    """The metric of the whole model, of the corrupt run and of each circuit, by pair."""
+    numbers = []
     for pair in jobs.each(pairs):
         measured = measure(model, pair, read_pair(model, pair), metric)
         sides = sides_of_one_length(measured, "noise")
@@ -207,24 +251,43 @@ def _faithfulness(
         nothing = torch.zeros(runs.graph.edges.shape, dtype=torch.bool)
         whole = torch.from_numpy(runs.graph.edges)
         logits = runs.logits(torch.stack([whole, nothing, *masks]), read=measured.read)
-        numbers = measured.against(logits[0]).value(logits).double().cpu().numpy()
-        ends += numbers[:2]
-        total += numbers[2:]
-    if abs(ends[0] - ends[1]) < 1e-4 * len(pairs):
+        numbers.append(measured.against(logits[0]).value(logits).double().cpu().numpy())
+    by_pair = np.stack(numbers)
+    if abs(by_pair[:, 0].mean() - by_pair[:, 1].mean()) < 1e-4:
         raise PairError(
             "clean and corrupt prompts measure alike, so that there is nothing to recover: choose "
             "another metric, or pairs that differ"
         )
-    recovered: npt.NDArray[np.float64] = (total - ends[1]) / (ends[0] - ends[1])
+    return by_pair
+
+
+def _faithfulness(means: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
+    """Of each circuit, from means `[..., 2 + circuit]`: they are set against each other, and not
+    the shares of single pairs, some of which have next to nothing to recover."""
+    ends = means[..., 1:2], means[..., :1]
+    recovered: npt.NDArray[np.float64] = (means[..., 2:] - ends[0]) / (ends[1] - ends[0])
     return recovered
+
+
+def _interval(
+    measured: "npt.NDArray[np.float64]",
+) -> tuple["npt.NDArray[np.float64]", "npt.NDArray[np.float64]"]:
+    """Bounds of the faithfulness, pairs drawn anew."""
+    count = len(measured)
+    if count == 1:
+        return np.full(measured.shape[1] - 2, np.nan), np.full(measured.shape[1] - 2, np.nan)
+    drawn = Bootstrap().draw(count)
+    low, high = np.quantile(_faithfulness(drawn @ measured / count), [0.025, 0.975], axis=0)
+    return low, high
 
 
 def _areas(
     sizes: "npt.NDArray[np.float64]", curve: "npt.NDArray[np.float64]"
 ) -> tuple[float, float]:
-    """CPR and CMD."""
-    order = np.argsort(sizes)
-    x, y = sizes[order], curve[order]
+    """CPR and CMD, over all sizes from 0 to 1."""
+    # No edge recovers nothing and all of them everything, whatever sizes were asked for.
+    x, first = np.unique([0.0, 1.0, *sizes], return_index=True)
+    y = np.array([0.0, 1.0, *curve])[first]
     return float(np.trapz(y, x)), float(np.trapz(np.abs(1 - y), x))
 
 

@@ -16,9 +16,25 @@ import torch
 import xarray as xr
 
 from lit_tl.causal.estimates import check_steps, nodes_between, objective_of, prompts_between
-from lit_tl.causal.metrics import Measure, Metric, Scale, measure, scale_between
+from lit_tl.causal.metrics import (
+    Measure,
+    Metric,
+    Scale,
+    measure,
+    require_slope,
+    scale_between,
+)
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.pairs import Direction, PairError, PromptPair, Sides, check_direction, read_pair
+from lit_tl.causal.over_pairs import one_or_many
+from lit_tl.causal.pairs import (
+    Direction,
+    PairError,
+    Pairs,
+    PromptPair,
+    Sides,
+    check_direction,
+    read_pair,
+)
 from lit_tl.engine.circuit_runs import graph_of
 from lit_tl.engine.graph import Graph
 from lit_tl.engine.one_pass import LastLogits
@@ -53,7 +69,7 @@ class EdgeSetup:
 
 def edges(
     model: Any,
-    pair: PromptPair,
+    pairs: Pairs,
     *,
     direction: Direction = "noise",
     metric: Metric = "normalised logit difference",
@@ -64,7 +80,7 @@ def edges(
 
     Args:
         model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
-        pair: clean and corrupt, of one length in tokens.
+        pairs: clean and corrupt, of one length in tokens; or several, whose mean is asked for.
         direction: `noise` asks what is lost when an edge carries the corrupt run's values,
             `denoise` what is won when it carries the clean run's.
         metric: its name, or a function of your own, with a graph.
@@ -72,8 +88,9 @@ def edges(
         steps: of integrated gradients.
 
     Returns:
-        `effect` by `reader` and `writer`: the change of the metric. NaN where a reader does not
-        come behind a writer. `node_effect` by writer: the sum over its edges.
+        Of one pair `effect` by `reader` and `writer`: the change of the metric. NaN where a reader
+        does not come behind a writer. `node_effect` by writer: the sum over its edges. Of several
+        pairs what `over_pairs` gives.
 
     Raises:
         PairError: the prompts have not one length, or the pair does not suit the metric.
@@ -86,8 +103,25 @@ def edges(
             f"method is {method!r}: choose from attribution patching and integrated gradients"
         )
     of = CausalModel.of(model)
+
+    def make(pair: PromptPair) -> xr.Dataset:
+        return _edges_of(of, pair, direction, metric, method, steps)
+
+    return one_or_many(of, pairs, make, direction=direction, metric=metric, by_position=False)
+
+
+def _edges_of(
+    of: CausalModel,
+    pair: PromptPair,
+    direction: Direction,
+    metric: Metric,
+    method: Method,
+    steps: int,
+) -> xr.Dataset:
     graph = graph_of(of.runner)
     measured = measure(of, pair, read_pair(of, pair), metric)
+    if method == "attribution patching":
+        require_slope(measured, direction)
     sides = sides_of_one_length(measured, direction)
     (other,) = of.runner.run(
         [sides.source], observe=_observed(graph), logits=LastLogits(measured.read)
@@ -243,8 +277,10 @@ def _as_result(setup: EdgeSetup, scores: "npt.NDArray[np.float64]", method: str)
             "metric": setup.measure.name,
             "unit": setup.measure.unit,
             "method": method,
+            "clean": setup.scale.of(setup.scale.clean),
+            "corrupt": setup.scale.of(setup.scale.corrupt),
             "clean_metric": setup.scale.clean,
             "corrupt_metric": setup.scale.corrupt,
-            "note": setup.measure.note,
+            "note": setup.measure.sentence,
         },
     )

@@ -22,7 +22,15 @@ import torch
 import xarray as xr
 
 from lit_tl.causal.maps import has_positions
-from lit_tl.causal.metrics import Measure, Metric, Scale, require_numbers, scale_between
+from lit_tl.causal.metrics import (
+    Measure,
+    Metric,
+    Scale,
+    require_numbers,
+    require_slope,
+    scale_between,
+)
+from lit_tl.causal.model import CausalModel
 from lit_tl.causal.over_pairs import one_or_many
 from lit_tl.causal.pairs import NONE, Direction, PairError, Pairs, PromptPair, Sides
 from lit_tl.causal.patching import Setup, as_result, run_source, set_up, values_of
@@ -84,15 +92,14 @@ def estimate(
         "path": path,
         "steps": steps,
     }
+    of = CausalModel.of(model)
 
     def make(pair: PromptPair) -> xr.Dataset:
-        *_, result = estimate_steps(model, pair, component, **ask)
+        *_, result = estimate_steps(of, pair, component, **ask)
         return result
 
     by_position = has_positions(component, dims)
-    return one_or_many(
-        model, pairs, make, direction=direction, metric=metric, by_position=by_position
-    )
+    return one_or_many(of, pairs, make, direction=direction, metric=metric, by_position=by_position)
 
 
 def estimate_steps(
@@ -121,8 +128,11 @@ def estimate_steps(
     )
     if method == "integrated gradients" and path == "embeddings":
         require_path(setup.sides)
+    if method == "attribution patching":
+        require_slope(setup.measure, direction)
     work = _Estimate.begin(setup)
-    yield work.result(work.plain, "attribution patching")
+    if setup.measure.has_slope(direction):
+        yield work.result(work.plain, "attribution patching")
     if method == "attribution patching":
         return
     if path == "embeddings":

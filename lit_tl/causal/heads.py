@@ -64,8 +64,13 @@ def find_heads(
     if isinstance(texts, str):
         raise ValueError("texts are a list of texts, and not one: give [text]")
     for name, number in (("sequences", sequences), ("length", length), ("top", top)):
-        if number < 1:
-            raise ValueError(f"{name} is {number}: give at least 1")
+        if not isinstance(number, (int, np.integer)) or number < 1:
+            raise ValueError(f"{name} is {number!r}: give a whole number of at least 1")
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed is {seed!r}: give a whole number of at least 0")
+    empty = next((place for place, text in enumerate(texts) if not text), None)
+    if empty is not None:
+        raise ValueError(f"text {empty} is empty: give texts with words")
     if not of.runner.layers("pattern"):
         raise ValueError(f"{of.runner.shape.name} shows no attention")
     job = jobs.current()
@@ -79,8 +84,10 @@ def find_heads(
         "layer": list(layers),
         "head": np.arange(scores.shape[-1]),
     }
+    note = ""
     if texts:
         prompts = [of.prompter.prompt({"text": text}) for text in texts]
+        note = _said_of_cut(prompts)
         with job.part(0.5, 1.0):
             own = np.stack(list(_scores(of, prompts)))
         data |= _of_texts(own, top)
@@ -93,7 +100,21 @@ def find_heads(
             "unit": "attention; of copying: logits",
             "method": f"{sequences} sequences of {length} random tokens, twice",
             "texts": len(texts),
+            "note": note,
         },
+    )
+
+
+def _said_of_cut(prompts: Sequence[Prompt]) -> str:
+    """Which texts are read in part, as a sentence; empty where none is."""
+    cut = [place for place, prompt in enumerate(prompts) if prompt.truncated]
+    if not cut:
+        return ""
+    most = max(len(prompt) for prompt in prompts)
+    named = ", ".join(map(str, cut[:10])) + (", ..." if len(cut) > 10 else "")
+    return (
+        f"{len(cut)} of {len(prompts)} texts {'is' if len(cut) == 1 else 'are'} longer than the "
+        f"{most} tokens that are read, and read up to there: {named}."
     )
 
 

@@ -9,7 +9,7 @@ sum to the logit.
 """
 
 import dataclasses
-from typing import Any, Literal, Mapping, Optional, Union
+from typing import Any, Literal, Mapping, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -18,8 +18,11 @@ from jaxtyping import Float
 
 from lit_tl.causal.final_norm import final_norm
 from lit_tl.causal.model import CausalModel
+from lit_tl.causal.next_token import Asked, read_question
+from lit_tl.causal.over_pairs import mean_of_shares
+from lit_tl.causal.pairs import PairError, Pairs, PromptPair, listed
+from lit_tl.engine import jobs
 from lit_tl.engine.one_pass import LastLogits
-from lit_tl.engine.prompts import Prompt, first_difference
 from lit_tl.engine.readout import Readout
 from lit_tl.engine.reductions import grouped_to_heads
 from lit_tl.engine.requests import Batch, Observe
@@ -32,8 +35,8 @@ _SUM = 1e-3
 
 def logit_attribution(
     model: Any,
-    text: str,
-    answer: Union[str, int],
+    text: Union[str, Pairs],
+    answer: Optional[Union[str, int]] = None,
     foil: Optional[str] = None,
     *,
     by: By = "component",
@@ -44,7 +47,8 @@ def logit_attribution(
 
     Args:
         model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
-        text: the prompt.
+        text: the prompt; or a pair, whose clean prompt, answer and foil are meant; or several
+            pairs, whose mean is asked for.
         answer: what comes after it, with its leading space, or a token's id. Of several tokens the
             first is meant; with a foil, the first at which they differ.
         foil: what it is set against: shares are then of the difference of two logits.
@@ -56,71 +60,28 @@ def logit_attribution(
 
     Returns:
         `share` in logits, `remainder` as an attribute, and by component also `cumulative`, the sum
-        up to there. Shares and remainder sum to the attribute `logit`.
+        up to there. Shares and remainder sum to the attribute `logit`. Of several pairs what they
+        have in common, as `over_pairs` gives it: their `mean`, with `share` by `pair`.
 
     Raises:
         ValueError: the prompt or the answer is empty, or the model can't be split so.
     """
     of = CausalModel.of(model)
+    if not isinstance(text, str):
+        pairs = listed(text)
+        ask: dict[str, Any] = {"by": by, "top": top, "layer": layer}
+        if len(pairs) == 1 and isinstance(text, PromptPair):
+            return logit_attribution(of, text.clean, text.answer, text.foil or None, **ask)
+        return _over_pairs(of, pairs, by, ask)
     if layer is not None and by != "neuron":
         raise ValueError(f"layer is {layer}: it is that of neurons, and by is {by!r}")
-    asked = _asked(of, text, answer, foil)
+    asked = read_question(of, text, answer, foil)
     names = {"component": _by_component, "head": _by_head, "source": _by_source}
     if by == "neuron":
         return _by_neuron(of, asked, top, layer)
     if by not in names:
         raise ValueError(f"by is {by!r}: choose from component, head, source and neuron")
     return names[by](of, asked)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """A prompt whose next token is explained.
-
-    Args:
-        prompt: with what answer and foil share behind it.
-        answer: the token.
-        foil: the token, or None.
-        note: what is compared, as words.
-    """
-
-    prompt: Prompt
-    answer: int
-    foil: Optional[int]
-    note: str
-
-
-def _asked(model: CausalModel, text: str, answer: Union[str, int], foil: Optional[str]) -> _Asked:
-    if not text:
-        raise ValueError("the prompt is empty: give a text")
-    if answer == "":
-        raise ValueError("no answer is given: name the token whose logit is explained")
-    prompt = model.prompter.prompt({"text": text})
-    if prompt.truncated:
-        raise ValueError(
-            f"the prompt is longer than the {len(prompt)} tokens that are read of "
-            f"{model.runner.shape.name}: shorten it"
-        )
-    ids = (answer,) if isinstance(answer, int) else tuple(model.prompter.answer(answer))
-    if not 0 <= ids[0] < model.runner.shape.d_vocab:
-        raise ValueError(f"token {ids[0]} is out of range: {model.runner.shape.d_vocab} are known")
-    strings = model.prompter.vocabulary.string
-    if not foil:
-        note = f"{strings(ids[0])!r}, the first of {len(ids)} tokens" if len(ids) > 1 else ""
-        return _Asked(prompt=prompt, answer=ids[0], foil=None, note=note)
-    others = tuple(model.prompter.answer(foil))
-    place = first_difference(ids, others)
-    if place is None:
-        raise ValueError("answer and foil begin alike to the end: no token tells them apart")
-    longer = dataclasses.replace(prompt, ids=(*prompt.ids, *ids[:place]))
-    several = max(len(ids), len(others)) > 1
-    note = (
-        f"token {place + 1} of the answer, {strings(ids[place])!r} against "
-        f"{strings(others[place])!r}"
-    )
-    return _Asked(
-        prompt=longer, answer=ids[place], foil=others[place], note=note if several else ""
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,7 +105,7 @@ class _Split:
         return part.float() @ self.direction.to(part.device)
 
 
-def _split(model: CausalModel, asked: _Asked, observe: Mapping[str, Observe]) -> _Split:
+def _split(model: CausalModel, asked: Asked, observe: Mapping[str, Observe]) -> _Split:
     """Run a prompt, and hold the final norm at what it does there.
 
     Raises:
@@ -197,7 +158,7 @@ def _parts_of_layers(model: CausalModel) -> dict[str, Observe]:
     return {name: Observe(Site(name, positions=-1)) for name in ("resid_pre", *inside)}
 
 
-def _by_component(model: CausalModel, asked: _Asked) -> xr.Dataset:
+def _by_component(model: CausalModel, asked: Asked) -> xr.Dataset:
     split = _split(model, asked, _parts_of_layers(model))
     seen, layers = split.batch.observed, model.runner.shape.n_layers
     names, parts = ["embed"], [seen["resid_pre"][0][0]]
@@ -253,7 +214,7 @@ def check_heads(model: CausalModel, seen: Mapping[str, Any]) -> None:
             )
 
 
-def _by_head(model: CausalModel, asked: _Asked) -> xr.Dataset:
+def _by_head(model: CausalModel, asked: Asked) -> xr.Dataset:
     split = _split(model, asked, observed_of_heads(model))
     check_heads(model, split.batch.observed)
     layers = sorted(split.batch.observed["result"])
@@ -269,7 +230,7 @@ def _by_head(model: CausalModel, asked: _Asked) -> xr.Dataset:
     )
 
 
-def _by_source(model: CausalModel, asked: _Asked) -> xr.Dataset:
+def _by_source(model: CausalModel, asked: Asked) -> xr.Dataset:
     observe = {
         "pattern": Observe(Site("pattern", positions=-1)),
         "v": Observe(Site("v")),
@@ -309,7 +270,7 @@ def _by_source(model: CausalModel, asked: _Asked) -> xr.Dataset:
     )
 
 
-def _by_neuron(model: CausalModel, asked: _Asked, top: int, layer: Optional[int]) -> xr.Dataset:
+def _by_neuron(model: CausalModel, asked: Asked, top: int, layer: Optional[int]) -> xr.Dataset:
     if top < 1:
         raise ValueError(f"top is {top}: give at least 1")
     runner = model.runner
@@ -374,7 +335,7 @@ def _written_by_mlp(model: CausalModel, seen: Mapping[str, Any], layer: int) -> 
 
 def _result(
     model: CausalModel,
-    asked: _Asked,
+    asked: Asked,
     split: _Split,
     data: Mapping[str, Any],
     coords: Mapping[str, Any],
@@ -398,3 +359,24 @@ def _result(
             "note": f"{asked.note[:1].upper()}{asked.note[1:]}." if asked.note else "",
         },
     )
+
+
+def _over_pairs(
+    model: CausalModel, pairs: Sequence[PromptPair], by: By, ask: Mapping[str, Any]
+) -> xr.Dataset:
+    """What many answers' attributions have in common."""
+    if by not in ("component", "head"):
+        raise ValueError(
+            f"prompts have neither positions nor largest neurons in common: by {by} takes one "
+            "prompt; choose component or head for many"
+        )
+    left_out: list[str] = []
+    kept: dict[int, xr.Dataset] = {}
+    for place in jobs.each(range(len(pairs))):
+        try:
+            kept[place] = logit_attribution(model, pairs[place], **ask)
+        except PairError as error:
+            left_out.append(f"pair {place}: {error}")
+    if not kept:
+        raise PairError(f"no pair can be looked into: {left_out[0]}")
+    return mean_of_shares(kept, left_out, len(pairs))

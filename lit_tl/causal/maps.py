@@ -1,6 +1,7 @@
 """The cells of a map: which parts of a model, at which positions, and what is put there."""
 
 import dataclasses
+import operator
 from typing import Any, Iterator, Literal, Mapping, Optional, Sequence, get_args
 
 import numpy as np
@@ -124,18 +125,18 @@ def plan(
     Raises:
         ValueError: there is no such component, map or layer.
     """
-    if component not in _ALLOWED:
+    if not isinstance(component, str) or component not in _ALLOWED:
         raise ValueError(f"{component!r} can't be patched: choose from {', '.join(_ALLOWED)}")
     allowed = _ALLOWED[component]
-    wanted = allowed[0] if dims is None else (dims,) if isinstance(dims, str) else tuple(dims)
+    given = [dims] if isinstance(dims, (str, int)) else allowed[0] if dims is None else dims
+    wanted = tuple(map(str, given))
     if wanted not in allowed:
         ways = " or ".join(" x ".join(each) for each in allowed)
         raise ValueError(f"a map of {component} is by {ways}, and not by {' x '.join(wanted)}")
     there = model.runner.layers(component)  # type: ignore[arg-type]  # checked above
     if not there:
         raise ValueError(f"{model.runner.shape.name} has no {component}")
-    if layers is not None and (isinstance(layers, (int, str)) or not len(layers)):
-        raise ValueError(f"layers is {layers!r}: give a list of at least one layer")
+    layers = None if layers is None else _listed(layers)
     if layers is not None and len(set(layers)) < len(layers):
         raise ValueError(f"layers is {list(layers)}: name each layer once")
     missing = [layer for layer in layers or () if layer not in there]
@@ -157,6 +158,16 @@ def plan(
     return Plan(component=component, dims=wanted, layers=chosen, units=units)  # type: ignore[arg-type]
 
 
+def _listed(layers: Any) -> list[int]:
+    try:
+        listed = [operator.index(layer) for layer in layers]
+    except TypeError:
+        listed = []
+    if not listed:
+        raise ValueError(f"layers is {layers!r}: give a list of at least one layer")
+    return listed
+
+
 def dims_of_one_layer(component: str) -> Optional[tuple[Dim, ...]]:
     """The axes of a map that looks into one layer: its heads by position, or its neurons; None, for
     the usual ones, where a component is patched whole."""
@@ -167,7 +178,9 @@ def dims_of_one_layer(component: str) -> Optional[tuple[Dim, ...]]:
 
 def has_positions(component: str, dims: Optional[Sequence[str]]) -> bool:
     """Whether a map has an axis of positions; False for a component that there is not."""
-    wanted = dims if dims is not None else _ALLOWED.get(component, ((),))[0]
+    if not isinstance(component, str):
+        return False
+    wanted = dims if isinstance(dims, (list, tuple)) else _ALLOWED.get(component, ((),))[0]
     return "position" in wanted
 
 

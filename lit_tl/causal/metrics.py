@@ -65,6 +65,16 @@ class Measure:
         """Whether numbers are given as a share of the difference between the two runs."""
         return self.name == "normalised logit difference"
 
+    @property
+    def sentence(self) -> str:
+        """The note as a sentence; empty where there is none."""
+        return f"{self.note[:1].upper()}{self.note[1:]}." if self.note else ""
+
+    def has_slope(self, direction: Direction) -> bool:
+        """Whether a gradient at the run that is patched says anything: the divergence from the
+        clean run is least there, and flat."""
+        return self.name != "KL divergence" or direction == "denoise"
+
     def against(self, clean: Float[torch.Tensor, "read d_vocab"]) -> "Measure":
         """The measure, given the clean run's logits."""
         if not self.needs_clean:
@@ -115,6 +125,19 @@ class Scale:
         return (value - self.zero) / self.size
 
 
+def require_slope(measured: Measure, direction: Direction) -> None:
+    """See that attribution patching can say anything; see `Measure.has_slope`.
+
+    Raises:
+        ValueError: it can't.
+    """
+    if not measured.has_slope(direction):
+        raise ValueError(
+            f"the {measured.name} is flat at the clean run, which noising starts from, so that "
+            "attribution patching says 0 of every part: choose integrated gradients"
+        )
+
+
 def scale_between(
     measured: Measure,
     direction: Direction,
@@ -159,7 +182,7 @@ def measure(model: CausalModel, pair: PromptPair, tokens: TokenPair, metric: Met
         return Measure(
             name=name, pair=tokens, read=1, value=lambda logits: checked(own(logits[:, -1]), logits)
         )
-    if metric not in _UNITS:
+    if not isinstance(metric, str) or metric not in _UNITS:
         raise ValueError(f"there is no metric {metric!r}: choose from {', '.join(_UNITS)}")
     if metric == "KL divergence":
         return Measure(name=metric, pair=tokens, read=1, value=_unknown, needs_clean=True)

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import time
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,13 @@ _BETWEEN = 1.0
 """Seconds between two partial means."""
 _CELLS = 4096
 """Whose means are drawn again at a time."""
+_NAMED = 3
+"""Pairs whose reason is said."""
+_ALIKE = (
+    *("component", "layers", "n_layers", "direction", "metric", "unit", "method", "heads"),
+    *("sender", "into"),
+)
+"""Attributes that the maps of all pairs share."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,11 +42,19 @@ class Bootstrap:
     share: float = 0.95
     seed: int = 0
 
-    def interval(self, values: Floats) -> tuple[Floats, Floats]:
-        """Bounds of the mean of `values` `[pair, *cell]`; NaN where no pair has a number."""
+    def draw(self, count: int) -> Floats:
+        """How often each of so many pairs is drawn, `[sample, pair]`."""
         rng = np.random.default_rng(self.seed)
+        shares = np.full(count, 1 / count)
+        return rng.multinomial(count, shares, size=self.samples).astype(float)
+
+    def interval(self, values: Floats) -> tuple[Floats, Floats]:
+        """Bounds of the mean of `values` `[pair, *cell]`; NaN where no pair has a number, and where
+        there is one pair alone, which says nothing about others."""
         count = len(values)
-        drawn = rng.multinomial(count, np.full(count, 1 / count), size=self.samples).astype(float)
+        if count == 1:
+            return np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
+        drawn = self.draw(count)
         flat = values.reshape(count, -1)
         bounds = np.full((2, flat.shape[1]), np.nan)
         ends = [(1 - self.share) / 2, (1 + self.share) / 2]
@@ -101,13 +116,13 @@ def over_pairs(
     Returns:
         `mean`, `low` and `high` of an interval, `agreement`: the share of pairs whose effect has
         the mean's sign, counted from the unchanged run's, and `effect` by `pair`. Attribute
-        `left_out`: sentences.
+        `left_out`: sentences. The interval of a single pair is NaN.
 
     Raises:
         PairError: no pair can be looked into.
         lit_tl.engine.jobs.Cancelled: the job was cancelled.
     """
-    read = CausalModel.of(model)
+    read, pairs = CausalModel.of(model), listed(pairs)
     fitting, left_out = _fitting(read, pairs, direction, metric, by_position)
     draw = bootstrap or Bootstrap()
     maps: list[xr.Dataset] = []
@@ -136,7 +151,6 @@ def _fitting(
     by_position: bool,
 ) -> tuple[list[int], list[str]]:
     """Pairs that can be read, and why others can't, as sentences."""
-    pairs = listed(pairs)
     lengths: dict[int, int] = {}
     left_out: list[str] = []
     for index, pair in enumerate(pairs):
@@ -189,18 +203,7 @@ def _summary(
         },
         coords={**{name: first[name] for name in alike}, "pair": list(kept)},
         attrs={
-            **{
-                name: first.attrs[name]
-                for name in (
-                    "component",
-                    "layers",
-                    "direction",
-                    "metric",
-                    "unit",
-                    "method",
-                    "heads",
-                )
-            },
+            **{name: first.attrs[name] for name in _ALIKE if name in first.attrs},
             "value": "mean",
             "interval": bootstrap.share,
             "clean": float(np.mean([each.attrs["clean"] for each in maps])),
@@ -208,13 +211,83 @@ def _summary(
             "pairs": len(maps),
             "asked": asked,
             "left_out": list(left_out),
-            "note": f"{len(left_out)} of {asked} pairs are left out: {left_out[0]}."
-            if left_out
-            else "",
+            "note": " ".join(
+                filter(
+                    None,
+                    [
+                        said_of_left_out(left_out, asked),
+                        said_of_each([each.attrs["note"] for each in maps]),
+                    ],
+                )
+            ),
         },
     )
 
 
+def mean_of_shares(
+    each: Mapping[int, xr.Dataset], left_out: Sequence[str], asked: int
+) -> xr.Dataset:
+    """What the attributions of many answers have in common: `mean`, `low`, `high`, `agreement`, and
+    `share` by `pair`.
+
+    Args:
+        each: of a pair, by its place; of the same parts.
+        left_out: why others do not count.
+        asked: how many there were.
+    """
+    first = next(iter(each.values()))
+    values = np.stack([one["share"].values for one in each.values()]).astype(float)
+    mean, dims = values.mean(0), first["share"].dims
+    low, high = Bootstrap().interval(values)
+    notes = [one.attrs["note"] for one in each.values()]
+    said = [said_of_left_out(left_out, asked), said_of_each(notes)]
+    return xr.Dataset(
+        {
+            "mean": (dims, mean),
+            "low": (dims, low),
+            "high": (dims, high),
+            "agreement": (dims, (np.sign(values) == np.sign(mean)).mean(0)),
+            "share": (("pair", *dims), values),
+        },
+        coords={**first.coords, "pair": list(each)},
+        attrs={
+            "value": "mean",
+            "unit": first.attrs["unit"],
+            "method": first.attrs["method"],
+            "logit": float(np.mean([one.attrs["logit"] for one in each.values()])),
+            "remainder": float(np.mean([one.attrs["remainder"] for one in each.values()])),
+            "pairs": len(each),
+            "asked": asked,
+            "left_out": list(left_out),
+            "note": " ".join(filter(None, said)),
+        },
+    )
+
+
+def said_of_left_out(left_out: Sequence[str], asked: int) -> str:
+    """How many pairs do not count, and why, as sentences; empty for none."""
+    if not left_out:
+        return ""
+    more = len(left_out) - _NAMED
+    return (
+        f"{len(left_out)} of {asked} pairs {'is' if len(left_out) == 1 else 'are'} left out: "
+        f"{'; '.join(left_out[:_NAMED])}{f'; and {more} more' if more > 0 else ''}."
+    )
+
+
+def said_of_each(notes: Sequence[str]) -> str:
+    """What is to be said of single pairs, once."""
+    there = [note for note in notes if note]
+    if not there:
+        return ""
+    if len(there) == len(notes) and len(set(there)) == 1:
+        return there[0]
+    return f"Of {len(there)} pair{'s' if len(there) > 1 else ''}, as: {there[0]}"
+
+
 def _unchanged(result: xr.Dataset) -> float:
+    """What a map without a change holds: of edges, which are changes themselves, 0."""
+    if "component" not in result.attrs and "sender" not in result.attrs:
+        return 0.0
     name = "corrupt" if result.attrs["direction"] == "denoise" else "clean"
     return float(result.attrs[name])

@@ -2,7 +2,8 @@
 
 import dataclasses
 import itertools
-from typing import Any, Literal, Mapping, Optional, Sequence, Union
+import operator
+from typing import Any, Iterable, Literal, Mapping, Optional, Sequence, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,13 @@ class PromptPair:
     foil: str = ""
     alignment: Optional[tuple[tuple[int, int], ...]] = None
 
+    def __post_init__(self) -> None:
+        for name in ("clean", "corrupt", "answer", "foil"):
+            if not isinstance(getattr(self, name), str):
+                raise PairError(f"{name} is {getattr(self, name)!r}: give a text")
+        if self.alignment is not None:
+            object.__setattr__(self, "alignment", _alignment(self.alignment))
+
     @classmethod
     def of(cls, example: Mapping[str, Any]) -> "PromptPair":
         """The pair that an example of a paired data set makes: its `text` and `corrupted_text`.
@@ -61,6 +69,18 @@ class PromptPair:
         )
 
 
+def _alignment(given: Any) -> tuple[tuple[int, int], ...]:
+    try:
+        return tuple(
+            (operator.index(of_corrupt), operator.index(of_clean)) for of_corrupt, of_clean in given
+        )
+    except (TypeError, ValueError) as error:
+        raise PairError(
+            f"the alignment is {given!r}: give pairs of positions, of the corrupt prompt and of "
+            "the clean one"
+        ) from error
+
+
 Pairs = Union[PromptPair, Sequence[PromptPair]]
 
 
@@ -70,7 +90,9 @@ def listed(pairs: Pairs) -> list[PromptPair]:
     Raises:
         PairError: there is none, or something else.
     """
-    every = [pairs] if isinstance(pairs, PromptPair) else list(pairs)
+    every: list[Any] = [pairs]
+    if isinstance(pairs, Iterable) and not isinstance(pairs, (str, bytes)):
+        every = list(pairs)
     if not every:
         raise PairError("no pair is given: give at least one")
     for pair in every:
@@ -197,11 +219,6 @@ def _given(alignment: Sequence[tuple[int, int]], clean: Prompt, corrupt: Prompt)
     partner = np.full(len(corrupt), NONE)
     taken = set()
     for each in alignment:
-        if len(each) != 2 or not all(isinstance(p, (int, np.integer)) for p in each):
-            raise PairError(
-                f"the alignment has {each!r}: give pairs of positions, of the corrupt prompt and "
-                "of the clean one"
-            )
         of_corrupt, of_clean = each
         if not (0 <= of_corrupt < len(corrupt) and 0 <= of_clean < len(clean)):
             raise PairError(

@@ -155,15 +155,14 @@ def patch(
         ValueError: there is no such component, map, layer or metric.
     """
     ask: dict[str, Any] = {"direction": direction, "metric": metric, "dims": dims, "layers": layers}
+    of = CausalModel.of(model)
 
     def make(pair: PromptPair) -> xr.Dataset:
-        *_, result = patch_steps(model, pair, component, **ask)
+        *_, result = patch_steps(of, pair, component, **ask)
         return result
 
     by_position = has_positions(component, dims)
-    return one_or_many(
-        model, pairs, make, direction=direction, metric=metric, by_position=by_position
-    )
+    return one_or_many(of, pairs, make, direction=direction, metric=metric, by_position=by_position)
 
 
 def patch_steps(
@@ -261,7 +260,7 @@ def as_result(setup: Setup, values: Any, scale: Scale, method: str) -> xr.Datase
         coords["partner"] = ("position", sides.partner)
     unaligned = int((sides.partner == NONE).sum())
     notes = [
-        f"{setup.measure.note[:1].upper()}{setup.measure.note[1:]}." if setup.measure.note else "",
+        setup.measure.sentence,
         without_partner(unaligned),
     ]
     heads = "key-value head" if chosen.component in ("k", "v") else "head"
@@ -272,6 +271,7 @@ def as_result(setup: Setup, values: Any, scale: Scale, method: str) -> xr.Datase
             "value": "effect",
             "component": chosen.component,
             "layers": list(chosen.layers),
+            "n_layers": setup.model.runner.shape.n_layers,
             "direction": setup.direction,
             "metric": setup.measure.name,
             "unit": setup.measure.unit,

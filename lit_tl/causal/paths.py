@@ -1,6 +1,7 @@
 """Path patching: put what one part writes in another run into one of its readers alone."""
 
-from typing import Any, Literal
+import operator
+from typing import Any, Literal, Union
 
 import numpy as np
 import xarray as xr
@@ -8,7 +9,8 @@ import xarray as xr
 from lit_tl.causal.edges import sides_of_one_length
 from lit_tl.causal.metrics import Metric, measure, scale_between
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.pairs import Direction, PromptPair, check_direction, read_pair
+from lit_tl.causal.over_pairs import one_or_many
+from lit_tl.causal.pairs import Direction, Pairs, PromptPair, check_direction, read_pair
 from lit_tl.engine import selfchecks
 from lit_tl.engine.interventions import Intervention, Numbers, Replace
 from lit_tl.engine.one_pass import LastLogits
@@ -21,8 +23,8 @@ Into = Literal["q", "k", "v"]
 
 def patch_paths(
     model: Any,
-    pair: PromptPair,
-    sender: tuple[int, int],
+    pairs: Pairs,
+    sender: Union[str, tuple[int, int]],
     into: Into = "q",
     *,
     direction: Direction = "denoise",
@@ -33,14 +35,15 @@ def patch_paths(
 
     Args:
         model: of ours, of TransformerLens or of Hugging Face, or a `Runner`.
-        pair: clean and corrupt, of one length in tokens.
-        sender: layer and head whose output is patched.
+        pairs: clean and corrupt, of one length in tokens; or several, whose mean is asked for.
+        sender: layer and head whose output is patched, as numbers or as `L0H1`.
         into: what of a later head reads it. Keys and values are those of key-value heads.
         direction: of the patch.
         metric: its name, or a function of your own.
 
     Returns:
-        `effect` by `layer` and `head`; NaN where a head does not come behind the sender.
+        Of one pair `effect` by `layer` and `head`; NaN where a head does not come behind the
+        sender. Of several also what `over_pairs` gives.
 
     Raises:
         PairError: the prompts have not one length, or the pair does not suit the metric.
@@ -48,6 +51,41 @@ def patch_paths(
     """
     check_direction(direction)
     of = CausalModel.of(model)
+    layer, head = _sender(sender)
+
+    def make(pair: PromptPair) -> xr.Dataset:
+        return _paths_of(of, pair, (layer, head), into, direction, metric)
+
+    return one_or_many(of, pairs, make, direction=direction, metric=metric, by_position=False)
+
+
+def _sender(given: Any) -> tuple[int, int]:
+    """Layer and head of what a user gives.
+
+    Raises:
+        ValueError: it is neither `L0H1` nor a pair of numbers.
+    """
+    try:
+        if isinstance(given, str):
+            site = Site.parse(given)
+            layer, head = site.layer, site.head
+        else:
+            layer, head = given
+        return operator.index(layer), operator.index(head)  # type: ignore[arg-type]  # tried
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"sender is {given!r}: give layer and head, as in (0, 1) or 'L0H1'"
+        ) from error
+
+
+def _paths_of(
+    of: CausalModel,
+    pair: PromptPair,
+    sender: tuple[int, int],
+    into: Into,
+    direction: Direction,
+    metric: Metric,
+) -> xr.Dataset:
     layer, head = sender
     if into not in ("q", "k", "v"):
         raise ValueError(f"into is {into!r}: choose from q, k and v")
@@ -87,6 +125,6 @@ def patch_paths(
             "method": "exact path patching",
             "clean": scale.of(scale.clean),
             "corrupt": scale.of(scale.corrupt),
-            "note": measured.note,
+            "note": measured.sentence,
         },
     )

@@ -5,13 +5,14 @@ those writers make from which an edge of the circuit leads to it. What the write
 the run itself, so that a difference goes on from edge to edge.
 """
 
-from typing import Iterator, Mapping, Optional
+from typing import Iterator, Mapping, Optional, Sequence
 
 import torch
 from jaxtyping import Bool, Float
 
 from lit_tl.engine import jobs, selfchecks
 from lit_tl.engine.graph import Graph
+from lit_tl.engine.placing import Placed
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.protocol import Handler, ModelAdapter, Point
 from lit_tl.engine.requests import Observe
@@ -90,9 +91,10 @@ class CircuitRuns:
         expected = own.need_logits()[0, -read:]
         apart = float((logits[-1] - expected).float().abs().max() / expected.float().abs().max())
         if apart > (_DIFFERENCE if expected.dtype == torch.float32 else 1e-1):
+            under = " under its interventions" if self._runner.interventions else ""
             raise ValueError(
-                f"the edges of {tree.shape.name} can't be cut: its residual is not the plain sum "
-                "of what its parts write"
+                f"the edges of {tree.shape.name}{under} can't be cut: its residual is not the "
+                "plain sum of what its parts write"
             )
         return logits[:-1]
 
@@ -105,10 +107,34 @@ class CircuitRuns:
 
     def _run(self, tree: ModelAdapter, masks: torch.Tensor, read: int) -> torch.Tensor:
         hooks = _Hooks(self.graph, self._source, masks.to(tree.device))
+        handlers = self._with_changes(hooks.handlers())
         ids = torch.tensor([self._base.ids]).expand(len(masks), -1)
-        with tree_state(tree.module).lock, torch.no_grad(), tree.hooked(hooks.handlers()):
+        with tree_state(tree.module).lock, torch.no_grad(), tree.hooked(handlers):
             logits, _ = tree.forward(ids, keep_cache=False, last=read)
         return logits
+
+    def _with_changes(self, handlers: dict[Point, Handler]) -> dict[Point, Handler]:
+        """The runner's own interventions come first: they change what is written."""
+        lengths = [len(self._base)]
+
+        def both(changes: Sequence[Placed], then: Optional[Handler]) -> Handler:
+            def handle(value: torch.Tensor) -> torch.Tensor:
+                for change in changes:
+                    value = change.changed(value, lengths * len(value))
+                after = None if then is None else then(value)
+                return value if after is None else after
+
+            return handle
+
+        placed = self._runner.place(self._runner.interventions)
+        for point, changes in placed.items():
+            if any(change.intervention.reader is not None for change in changes):
+                raise ValueError(
+                    f"{changes[0].intervention} changes an edge of {self._runner.shape.name}, "
+                    "whose edges can't be cut then: take it out"
+                )
+            handlers[point] = both(changes, handlers.get(point))
+        return handlers
 
 
 class _Hooks:

@@ -1,6 +1,7 @@
 """Grids and figures of causal analyses."""
 
 import html
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +40,27 @@ def patch_grid(result: xr.Dataset) -> Grid:
         else {attrs["metric"]: _matrix(result["effect"])},
         marked=_matrix(result["apart"]) == 1.0,
         said=_method_of_cells(result),
+        reaches=_reaches(result),
     )
     return Grid(title=_title(result), parts=(part,), detail="Patched prediction")
+
+
+def _reaches(result: xr.Dataset) -> list[str]:
+    """Which later parts of the model a change can reach, for each layer of the map."""
+    attrs = result.attrs
+    before_attention = attrs["component"] in ("resid_pre", "k", "v")
+    one_token = "position" in result.dims
+    sentences = []
+    for layer in attrs["layers"]:
+        first = layer if before_attention else layer + 1
+        if first >= attrs["n_layers"]:
+            at_last = ", where it is the last token" if one_token else ""
+            sentences.append(f"Reaches the logits of its own token alone{at_last}.")
+            continue
+        later = f"layer {first}" if first == attrs["n_layers"] - 1 else f"layers {first} and later"
+        tokens = " at this token, and tokens behind it" if one_token else ""
+        sentences.append(f"Reaches {later}{tokens}.")
+    return sentences
 
 
 def _method_of_cells(result: xr.Dataset) -> str:
@@ -69,8 +89,12 @@ def over_data_grid(result: xr.Dataset) -> Grid:
             "from": _matrix(result["low"] - unchanged),
             "to": _matrix(result["high"] - unchanged),
             "share of pairs of its sign": _matrix(result["agreement"]),
-        },
-        said=f"{attrs['method']}, the mean of {attrs['pairs']} pairs",
+        }
+        if attrs["pairs"] > 1
+        else {},
+        said=f"{attrs['method']}, "
+        + (f"the mean of {attrs['pairs']} pairs" if attrs["pairs"] > 1 else "of one pair alone"),
+        reaches=_reaches(result),
     )
     return Grid(title=_title(result), parts=(part,))
 
@@ -180,6 +204,7 @@ def share_bars(result: xr.Dataset) -> go.Figure:
             x=names,
             y=shares.tolist(),
             name="share",
+            error_y=_interval_of(result),
             marker={"color": [_LESS if share < 0 else _MORE for share in shares]},
         )
     )
@@ -218,6 +243,19 @@ def _matrix(values: xr.DataArray) -> npt.NDArray[np.float64]:
         full[: len(numbers)] = numbers
         return full.reshape(rows, _ABREAST)
     return numbers[0] if numbers.ndim == 3 else numbers  # a layer's heads by position
+
+
+def _interval_of(result: xr.Dataset) -> Optional[dict[str, Any]]:
+    """How sure a mean is, as bars; None where it is no mean."""
+    if "low" not in result:
+        return None
+    share = result["share"].values
+    return {
+        "type": "data",
+        "array": (result["high"].values - share).tolist(),
+        "arrayminus": (share - result["low"].values).tolist(),
+        "thickness": 1,
+    }
 
 
 def _rows(result: xr.Dataset) -> Axis:

@@ -76,6 +76,11 @@ def _curve(figure: go.Figure, result: xr.Dataset) -> None:
         figure.add_trace(go.Scatter(x=x, y=random.min(0), **band), row=1, col=2)
         line = {"color": "#5f6368", "dash": "dot"}
         figure.add_trace(go.Scatter(x=x, y=random.mean(0), name="random", line=line), row=1, col=2)
+    if np.isfinite(result["low"].values).any():
+        edge = {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "mode": "lines"}
+        band = {**edge, "fill": "tonexty", "fillcolor": "rgba(0,119,123,0.2)"}
+        figure.add_trace(go.Scatter(x=x, y=result["high"].values.tolist(), **edge), row=1, col=2)
+        figure.add_trace(go.Scatter(x=x, y=result["low"].values.tolist(), **band), row=1, col=2)
     figure.add_trace(
         go.Scatter(
             x=x,
@@ -91,7 +96,7 @@ def _curve(figure: go.Figure, result: xr.Dataset) -> None:
     )
     of = result.attrs["of"]
     figure.update_xaxes(type="log", title=f"share of {of}, %", row=1, col=2)
-    figure.update_yaxes(title="share of the logit difference", row=1, col=2)
+    figure.update_yaxes(title=f"share of the {result.attrs['metric']}", row=1, col=2)
 
 
 def _edges(result: xr.Dataset, count: int) -> list[tuple[str, str, float]]:

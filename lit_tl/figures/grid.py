@@ -108,6 +108,7 @@ class Part:
         beside: further numbers of each cell, by name, which its card shows.
         marked: cells that are to be looked at.
         said: of all cells, on their cards.
+        reaches: where a change of a cell can be seen, for each row, or once for all.
     """
 
     title: str = ""
@@ -122,6 +123,7 @@ class Part:
     )
     marked: Optional[npt.NDArray[np.bool_]] = None
     said: str = ""
+    reaches: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -228,6 +230,8 @@ def _part(part: Part, strings: npt.NDArray[Any]) -> dict[str, Any]:
         reply["marked"] = _text(part.marked.astype(np.uint8))
     if part.said:
         reply["said"] = part.said
+    if part.reaches:
+        reply["reaches"] = list(part.reaches)
     if part.top_tokens is not None and part.top_values is not None:
         ids = np.searchsorted(strings, part.top_tokens.astype(str))
         reply["top"] = {

@@ -82,9 +82,14 @@ def with_hooks(model: Any, tokenizer: Any = None) -> Any:
         tokenizer: its own; None for the one that lies where the model came from.
 
     Raises:
-        LoadingError: no tokenizer lies there, or TransformerLens does not know the architecture.
+        LoadingError: no tokenizer lies there, TransformerLens does not know the architecture, or
+            the two do not give the same logits, as where the model has hooks of its own.
     """
     name = str(model.name_or_path or model.config.model_type)
+    if tokenizer is not None and not hasattr(tokenizer, "convert_ids_to_tokens"):
+        raise LoadingError(f"tokenizer is {tokenizer!r}: give one of Hugging Face")
+    if hasattr(model, "peft_config") and hasattr(model, "merge_and_unload"):
+        raise LoadingError(f"{name} has an adapter of PEFT on it: give model.merge_and_unload()")
     if tokenizer is None:
         try:
             found = find_checkpoint(name)
@@ -96,9 +101,34 @@ def with_hooks(model: Any, tokenizer: Any = None) -> Any:
                 "lit_tl.models.loading.with_hooks(model, tokenizer)"
             ) from error
     shared = {id(own): own for own in (*model.parameters(), *model.buffers())}
-    tree = copy.deepcopy(model, shared)
+    # What a notebook keeps beside the model, with locks that can't be copied, stays there.
+    ours = [value for name, value in vars(model).items() if name.startswith("_lit_tl")]
+    tree = copy.deepcopy(model, {**shared, **{id(value): None for value in ours}})
     tree.set_attn_implementation("eager")  # the bridge hooks what it writes out
-    return load_model(name, hf_model=tree, tokenizer=tokenizer)
+    bridge = load_model(name, hf_model=tree, tokenizer=tokenizer)
+    _require_same(name, model, bridge)
+    return bridge
+
+
+def _require_same(name: str, model: Any, bridge: Any) -> None:
+    import torch
+
+    from lit_tl.engine.agreement import near, probe_ids
+
+    ids = probe_ids(int(model.get_output_embeddings().weight.shape[0]), 8)[None]
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            expected = model(ids.to(model.device)).logits
+            same = near(bridge(ids.to(model.device)), expected)
+    finally:
+        model.train(was_training)
+    if not same:
+        raise LoadingError(
+            f"TransformerLens' hooks over {name} do not give its own logits: take off what "
+            "changes them (forward hooks, patched methods)"
+        )
 
 
 class _Reported:

@@ -207,6 +207,44 @@ def test_more_edges_of_a_circuit_cost_no_pass(
     assert len(figure.data) <= 5 + 1 + 4
 
 
+def test_attribution_and_circuits_go_over_the_data_set(bundled: HookedTransformerLIT) -> None:
+    ask = {"over": "data set", "most": 4}
+    examples = [{"text": "no answer"}, *EXAMPLES[:3]]
+    result = analyze("Logit attribution", bundled, EXAMPLE, examples=examples, **ask)
+    pairs = [PromptPair.of(example) for example in EXAMPLES[:3]]
+    expected = logit_attribution(bundled, pairs)
+    np.testing.assert_allclose(result["share"].values, expected["mean"].values, atol=1e-6)
+    np.testing.assert_allclose(result["low"].values, expected["low"].values, atol=1e-6)
+    assert "1 of 4 pairs is left out: pair 0: no answer" in result.attrs["note"]
+    figure = draw("Logit attribution", bundled, EXAMPLE, examples=examples, by="head", **ask)
+    assert figure.data[0].error_y.array is not None  # type: ignore[union-attr]
+    found = analyze("Circuit", bundled, EXAMPLE, examples=EXAMPLES, over="data set", most=3)
+    assert "Circuits of edges of 3 pairs" in found.attrs["note"]
+    assert np.isfinite(found["low"].values).all()
+    alone = analyze("Circuit", bundled, EXAMPLE, examples=EXAMPLES, metric="probability")
+    assert alone.attrs["metric"] == "probability"
+    with pytest.raises(ValueError, match="no likeliest token in common"):
+        analyze(
+            "Logit attribution", bundled, EXAMPLE, examples=EXAMPLES, of="likeliest token", **ask
+        )
+
+
+def test_a_card_says_what_a_change_can_reach(bundled: HookedTransformerLIT) -> None:
+    def reaches(**ask: object) -> list[str]:
+        grid = draw("Activation patching", bundled, EXAMPLE, **ask)
+        assert isinstance(grid, Grid)
+        return list(grid.parts[0].reaches)
+
+    residual = reaches(component="resid_post")
+    assert residual[0] == "Reaches layers 1 and later at this token, and tokens behind it."
+    assert residual[2] == "Reaches layer 3 at this token, and tokens behind it."
+    assert residual[3] == "Reaches the logits of its own token alone, where it is the last token."
+    assert reaches(component="k")[3] == "Reaches layer 3."
+    assert reaches(component="z", layers="one", layer=1) == [
+        "Reaches layers 2 and later at this token, and tokens behind it."
+    ]
+
+
 def test_heads_are_found_with_their_prompts(bundled: HookedTransformerLIT) -> None:
     grid = draw("Head finder", bundled, examples=EXAMPLES, sequences=2, length=10)
     own = find_heads(bundled, [each["text"] for each in EXAMPLES], sequences=2, length=10)

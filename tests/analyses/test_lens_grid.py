@@ -12,7 +12,7 @@ from lit_tl.analyses.contract import Subject
 from lit_tl.analyses.lens_grid import LensGridSettings, in_turn
 from lit_tl.analyses.lens_reading import read
 from lit_tl.data.tasks import read_task
-from lit_tl.engine.interventions import parse_intervention
+from lit_tl.engine.intervention_text import parse_intervention
 
 EXAMPLES = read_task("ioi").examples[:6]
 

@@ -4,15 +4,23 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from lit_tl import HookedTransformerLIT
+from lit_tl.causal.circuits import circuit
+from lit_tl.causal.edges import edges
 from lit_tl.causal.estimates import estimate
+from lit_tl.causal.logit_attribution import logit_attribution
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.over_pairs import Bootstrap, over_pairs
 from lit_tl.causal.pairs import PairError, PromptPair, align, read_pair
 from lit_tl.causal.patching import patch
+from lit_tl.causal.paths import patch_paths
 from lit_tl.data.tasks import read_task
 from lit_tl.engine import jobs
+from lit_tl.engine.intervention_text import parse_intervention
+from lit_tl.engine.runner import Runner
+from lit_tl.engine.sites import Site
 from tests.causal.conftest import OTHER_LENGTH, SAME_LENGTH
 
 
@@ -113,3 +121,104 @@ def test_tokens_are_aligned_as_a_longest_common_subsequence(
     ids: list[int], others: list[int], partner: list[int]
 ) -> None:
     assert align(ids, others).tolist() == partner
+
+
+def test_a_generator_of_pairs_and_an_array_of_layers_will_do(bundled: HookedTransformerLIT) -> None:
+    pairs = pairs_of("ioi", 3)
+    result = patch(bundled, (pair for pair in pairs), "z", layers=np.array([0, 2]))  # type: ignore[arg-type]
+    assert result["mean"].shape == (2, 4)
+    assert result.attrs["pairs"] == 3
+
+
+def test_one_pair_says_nothing_about_others(bundled: HookedTransformerLIT) -> None:
+    result = patch(bundled, [SAME_LENGTH], "z")
+    assert np.isnan(result["low"].values).all()
+    assert np.isfinite(result["mean"].values).all()
+
+
+def test_what_is_said_of_single_pairs_is_said_of_many(bundled: HookedTransformerLIT) -> None:
+    longer = dataclasses.replace(SAME_LENGTH, answer=" Mary and", foil=" Mary or")
+    for result in (patch(bundled, [longer, longer], "z"), circuit(bundled, [longer, longer])):
+        assert result.attrs["note"] == "Token 2 of the answer, ' and' against ' or'."
+    some = patch(bundled, [SAME_LENGTH, longer], "z").attrs["note"]
+    assert some.startswith("Of 1 pair, as: Token 2 of the answer")
+
+
+def test_edges_and_paths_and_shares_have_means(bundled: HookedTransformerLIT) -> None:
+    pairs = [pair for pair in pairs_of("ioi", 8) if _is_of_one_length(bundled, pair)][:3]
+    many = edges(bundled, [*pairs, OTHER_LENGTH])
+    single = np.stack([edges(bundled, pair)["effect"].values for pair in pairs])
+    np.testing.assert_allclose(many["mean"].values, single.mean(0), atol=1e-5)
+    signs = np.sign(single) == np.sign(single.mean(0))
+    there = np.isfinite(single[0])
+    np.testing.assert_allclose(many["agreement"].values[there], signs.mean(0)[there])
+    assert "position by position" in many.attrs["left_out"][0]
+    paths = patch_paths(bundled, pairs, "L0H1")
+    expected = np.stack([patch_paths(bundled, pair, (0, 1))["effect"].values for pair in pairs])
+    np.testing.assert_allclose(paths["mean"].values, expected.mean(0), atol=1e-5)
+    for by in ("component", "head"):
+        shares = logit_attribution(bundled, [*pairs, PromptPair("a", "b")], by=by)  # type: ignore[arg-type]
+        own = np.stack(
+            [logit_attribution(bundled, pair, by=by)["share"].values for pair in pairs]  # type: ignore[arg-type]
+        )
+        np.testing.assert_allclose(shares["mean"].values, own.mean(0), atol=1e-5)
+        assert shares.attrs["left_out"] == [
+            "pair 3: no answer is given: name the token whose logit is explained"
+        ]
+        total = float(shares["mean"].sum()) + shares.attrs["remainder"]
+        assert total == pytest.approx(shares.attrs["logit"], abs=1e-3)
+
+
+def test_a_circuit_over_pairs_has_an_interval_and_names_what_does_not_fit(
+    bundled: HookedTransformerLIT,
+) -> None:
+    pairs = [pair for pair in pairs_of("ioi", 8) if _is_of_one_length(bundled, pair)][:4]
+    result = circuit(bundled, [*pairs, OTHER_LENGTH], random=1)
+    assert result.attrs["pairs"] == 4
+    assert len(result.attrs["left_out"]) == 1
+    inside = slice(4, -1)
+    low, mean, high = (result[name].values[inside] for name in ("low", "faithfulness", "high"))
+    assert (low <= mean + 1e-9).all()
+    assert (mean <= high + 1e-9).all()
+    assert (low < high).any()
+    assert np.isnan(circuit(bundled, pairs[0], random=0)["low"].values).all()
+
+
+def test_areas_reach_from_no_edge_to_all(bundled: HookedTransformerLIT) -> None:
+    one = circuit(bundled, SAME_LENGTH, sizes=[0.5], random=0)
+    (middle,) = one["faithfulness"].values
+    assert one.attrs["cpr"] == pytest.approx(0.25 * middle + 0.25 * (1 + middle))
+    assert one.attrs["cmd"] == pytest.approx(
+        0.25 * (1 + 1 - middle) + 0.25 * (1 - middle), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("site", ["z[2]", "mlp_out[2]", "L2H0", "L1H3@-1"])
+def test_a_changed_model_has_circuits_too(bundled: HookedTransformerLIT, site: str) -> None:
+    """As of a model on which a user's hook does the same."""
+    changed = Runner(bundled.model, interventions=[parse_intervention(f"{site} = 0")])
+    result = circuit(changed, SAME_LENGTH, sizes=[0.0, 0.1, 0.5, 1.0], random=0)
+    np.testing.assert_allclose(result["faithfulness"].values[[0, -1]], [0.0, 1.0], atol=1e-4)
+    assert result.attrs["cpr"] != circuit(bundled, SAME_LENGTH, random=0).attrs["cpr"]
+    place = Site.parse(site)
+    name = "attn.hook_z" if place.component == "z" else "hook_mlp_out"
+
+    def zero(value: torch.Tensor, hook: object) -> torch.Tensor:
+        value = value.clone()
+        rows = slice(None) if place.positions is None else slice(-1, None)
+        if place.head is None:
+            value[:, rows] = 0
+        else:
+            value.reshape(*value.shape[:2], 4, -1)[:, rows, place.head] = 0
+        return value
+
+    with bundled.model.hooks(fwd_hooks=[(f"blocks.{place.layer}.{name}", zero)]):
+        hooked = circuit(bundled, SAME_LENGTH, sizes=[0.0, 0.1, 0.5, 1.0], random=0)
+    np.testing.assert_allclose(
+        result["faithfulness"].values, hooked["faithfulness"].values, atol=1e-4
+    )
+
+
+def _is_of_one_length(bundled: HookedTransformerLIT, pair: PromptPair) -> bool:
+    read = read_pair(CausalModel.of(bundled), pair)
+    return len(read.clean) == len(read.corrupt)

@@ -10,7 +10,7 @@ import torch
 import transformers
 from transformer_lens import patching
 
-from lit_tl import HookedTransformerLIT
+from lit_tl import HookedTransformerLIT, analyze
 from lit_tl.causal import maps
 from lit_tl.causal.estimates import estimate
 from lit_tl.causal.model import CausalModel
@@ -291,6 +291,20 @@ def test_a_model_of_hugging_face_is_patched_as_it_is(
     np.testing.assert_allclose(result["effect"].values, expected["effect"].values, atol=1e-4)
     assert {name: type(module) for name, module in model.named_modules()} == before
     assert model.config._attn_implementation == "sdpa"
+    example = {
+        "text": SAME_LENGTH.clean,
+        "corrupted_text": SAME_LENGTH.corrupt,
+        "answer": " Mary",
+        "foil": " John",
+    }
+    drawn = analyze("Activation patching", model, example, component="z")
+    np.testing.assert_allclose(drawn["effect"].values, expected["effect"].values, atol=1e-4)
+    hook = model.transformer.h[1].attn.register_forward_hook(
+        lambda module, given, made: (made[0] * 0.5, *made[1:])
+    )
+    with pytest.raises(ValueError, match="do not give its own logits: take off"):
+        patch(model, SAME_LENGTH, "z")
+    hook.remove()
     model.name_or_path = str(tmp_path)
     with pytest.raises(ValueError, match="no tokenizer is found for this model") as refused:
         patch(model, SAME_LENGTH, "z")

@@ -11,7 +11,7 @@ import torch
 from lit_tl import HookedTransformerLIT
 from lit_tl.engine import jobs
 from lit_tl.engine.hugging_face_models import HuggingFaceAdapter
-from lit_tl.engine.interventions import parse_intervention
+from lit_tl.engine.intervention_text import parse_intervention
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Batch, Gradients, Targets
 from lit_tl.engine.runner import Runner

@@ -11,7 +11,7 @@ import {number, visible} from '../tokens.js';
  * @param {(() => void)|null} release  closes a card that is held
  */
 export function cardOf(part, {row, column}, release) {
-  const {rows, columns, values, colours, beside, marked, said} = part;
+  const {rows, columns, values, colours, beside, marked, said, reaches} = part;
   const named = (/** @type {import('./data.js').Axis} */ axis, /** @type {number} */ at) =>
     axis.tokens
       ? [`${axis.name} ${at} `, el('code', {}, visible(axis.labels[at]))]
@@ -40,15 +40,7 @@ export function cardOf(part, {row, column}, release) {
     ...more,
     marked?.[at] ? el('p', {className: 'more'}, 'Exact value and estimate disagree.') : null,
     said ? el('p', {className: 'more'}, `${said[0].toUpperCase()}${said.slice(1)}.`) : null,
-    said && rows.upwards
-      ? el(
-          'p',
-          {className: 'more'},
-          columns.tokens
-            ? 'Reaches later layers at this token, and later tokens.'
-            : 'Reaches later layers.',
-        )
-      : null,
+    reaches.length ? el('p', {className: 'more'}, reaches[row] ?? reaches[0]) : null,
     topOf(part.top(row, column)),
   ];
 }

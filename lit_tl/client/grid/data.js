@@ -9,7 +9,8 @@
  *   `high`: null where the numbers decide
  * @typedef {{title: string, values: string, rows?: Axis, columns?: Axis, colours?: Colours,
  *   top?: {count: number, ids: string, values: string}, beside?: Record<string, string>,
- *   marked?: string, said?: string}} PartText
+ *   marked?: string, said?: string,
+ *   reaches?: string[]}} PartText
  * @typedef {{title: string, rows: Axis, columns: Axis, parts: PartText[], strings: string[],
  *   colours: Colours, detail: string}} GridText
  *
@@ -23,6 +24,7 @@
  * @property {Record<string, Float32Array>} beside  further numbers, by name
  * @property {Uint8Array|null} marked  1 for a cell that is to be looked at
  * @property {string} said  of all cells
+ * @property {string[]} reaches  where a change of a cell can be seen, by row, or once for all
  */
 
 /** @param {string} text base64 @returns {ArrayBuffer} */
@@ -71,6 +73,7 @@ export function decode(grid) {
       ),
       marked: part.marked ? new Uint8Array(buffer(part.marked)) : null,
       said: part.said ?? '',
+      reaches: part.reaches ?? [],
       text: top ? (row, column) => grid.strings[ids()[at(row, column)]] : null,
       top: (row, column) =>
         Array.from({length: top?.count ?? 0}, (_, i) => ({
