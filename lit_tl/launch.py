@@ -24,7 +24,8 @@ USAGE = """Open LIT, Google's Learning Interpretability Tool, on TransformerLens
 
 --models    [label=]source[@revision], separated by commas. A source is a bundled model
             (lit-tl-tiny), a TransformerLens alias, a Hub id (owner/name) or a local folder;
-            @step=N takes a training checkpoint.
+            @step=N takes a training checkpoint. Changes in braces make a variant, which shares
+            the weights: "base=gpt2-small,cut=gpt2-small{L9H6 = zero; L9H9 = mean(ioi)}".
 --datasets  [label=]source, separated by commas. A source is a paired task (ioi, induction,
             greater_than, agreement, pronoun, capital, docstring; task@seed=7@count=50 makes new
             examples), a file (.txt with a prompt a line, .jsonl, .json, .csv, .tsv), or
@@ -43,7 +44,7 @@ class LaunchConfig(HookedTransformerLITConfig):
     """
 
     models: Optional[str] = setting(
-        None, "Models to open: [label=]source[@revision],... Default: the bundled model."
+        None, "Models to open: [label=]source[@revision][{changes}],... Default: the bundled one."
     )
     datasets: Optional[str] = setting(
         None, "Prompts to open: [label=]source,... Default: all paired tasks."
@@ -208,7 +209,7 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
     )
     own = [each for source in config.entries("analyses") or () for each in analyses_in(source)]
     datasets = build.load_datasets(config.entries("datasets"), settings, say)
-    models = build.load_models(config.entries("models"), settings, say)
+    models = build.load_models(config.entries("models"), settings, say, datasets)
     for line in build.fit_report(models, datasets):
         say(line)
     if config.check:

@@ -31,8 +31,39 @@ def split_label(entry: str) -> tuple[str, str]:
 
 
 def split_entries(text: str) -> tuple[str, ...]:
-    """Entries that are separated by commas, but not by those in brackets; empty ones included."""
-    return tuple(entry.strip() for entry in re.split(r",(?![^\[]*\])", text))
+    """Entries that are separated by commas, but not by those in brackets or braces; empty ones
+    included."""
+    parts, depth, quote, last = [""], 0, "", ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote and last != "\\" else quote
+        elif letter in "\"'" and depth:
+            quote = letter
+        elif letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth = max(depth - 1, 0)
+        elif letter == "," and not depth:
+            parts.append("")
+            last = letter
+            continue
+        parts[-1] += letter
+        last = "" if last == "\\" else letter
+    return tuple(part.strip() for part in parts)
+
+
+def split_changes(entry: str) -> tuple[str, str]:
+    """The two parts of `source{changes}`; the changes are empty where there are none.
+
+    Raises:
+        ValueError: a brace is not closed.
+    """
+    source, brace, rest = entry.partition("{")
+    if not brace:
+        return entry, ""
+    if not rest.rstrip().endswith("}"):
+        raise ValueError(f"{entry!r}: close the brace, as in gpt2-small{{L9H6 = zero}}")
+    return source.strip(), rest.rstrip()[:-1].strip()
 
 
 def unused_label(label: str, taken: Mapping[str, Any], kind: str) -> str:

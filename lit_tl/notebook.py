@@ -7,7 +7,8 @@ import xarray as xr
 
 from lit_tl import versions
 from lit_tl.analyses import drawing
-from lit_tl.analyses.contract import Analysis, Drawn, Example, LoadedModel, Subject
+from lit_tl.analyses.contract import Analysis, Drawn, Subject
+from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine.hugging_face_models import is_hugging_face
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.transformer_lens_models import is_transformer_lens
@@ -173,7 +174,7 @@ def serve(
     with contextlib.ExitStack() as unless_served:
         unless_served.callback(listener.close)
         data = build.load_datasets(datasets, settings, say)
-        loaded = build.load_models(models, settings, say)
+        loaded = build.load_models(models, settings, say, data)
         app = build.build_app(
             loaded,
             data,

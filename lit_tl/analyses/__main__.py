@@ -109,15 +109,20 @@ def _own(config: Config) -> list[Any]:
 
 
 def _load(name: str, config: Config) -> Any:
-    from lit_tl.analyses.contract import LoadedModel
+    from lit_tl.analyses.loaded_model import LoadedModel
     from lit_tl.engine.runner import Runner
     from lit_tl.models.loading import load_model
     from lit_tl.models.sources import ModelSource
+    from lit_tl.variants.text import parse_changes
 
     source = ModelSource.parse(name)
     trust = {"trust_remote_code": config.trust_remote_code}
     model = load_model(source.name, device=config.device, **source.version, **trust)
-    return LoadedModel(Runner(model), lens=config.lens_files, prepend_bos=known(config.prepend_bos))
+    loaded = LoadedModel(
+        Runner(model), lens=config.lens_files, prepend_bos=known(config.prepend_bos)
+    )
+    changes = parse_changes(source.changes)
+    return loaded.with_interventions(changes) if changes else loaded
 
 
 def _example(text: Optional[str], config: Config) -> Optional[dict[str, str]]:

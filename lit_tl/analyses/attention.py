@@ -8,7 +8,8 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 
-from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
+from lit_tl.analyses.contract import Subject, analysis
+from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.causal.attention_patterns import HEAD_SCORES, head_scores
 from lit_tl.engine.reductions import grouped_to_heads, norms
 from lit_tl.engine.requests import Observe, Seen

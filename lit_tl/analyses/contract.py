@@ -17,108 +17,24 @@ import collections.abc
 import contextlib
 import copy
 import dataclasses
-import functools
 import hashlib
 import inspect
 import json
 import math
-import threading
 import typing
 from typing import Any, Callable, Iterator, Literal, Mapping, Optional, Sequence, Union
 
-import cachetools
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine import jobs
-from lit_tl.engine.interventions import Intervention
-from lit_tl.engine.prompts import Prompt, Prompter
-from lit_tl.engine.runner import Runner
 from lit_tl.figures.grid import Grid
-from lit_tl.lens.choice import LensChoice, choose_lenses
 from lit_tl.settings import Settings
-from lit_tl.variants.ground import KnownVectors
 
-Example = Mapping[str, Any]
-"""A prompt as `text`, and where there are any: `answer`, `foil`, `target`, `tokens`, ..."""
-RESULT_CACHE_BYTES = 64 * 2**20
 _OF_LIT = frozenset({"_id", "_meta"})
 """What LIT's page adds to an example."""
-
-
-def _new_results() -> "cachetools.LRUCache[Any, xr.Dataset]":
-    return cachetools.LRUCache(RESULT_CACHE_BYTES, getsizeof=lambda result: result.nbytes)
-
-
-class LoadedModel:
-    """A model with what analyses ask of it.
-
-    Args:
-        runner: of the model.
-        max_seq_length: longest prompt in tokens.
-        prepend_bos: whether a beginning-of-text token comes first; None is what the model expects.
-        lens: which lenses to read with, as in `HookedTransformerLITConfig.lens`.
-
-    Raises:
-        ValueError: the model has no tokenizer.
-    """
-
-    def __init__(
-        self,
-        runner: Runner,
-        *,
-        max_seq_length: int = 4096,
-        prepend_bos: Optional[bool] = None,
-        lens: str = "auto",
-    ):
-        self.runner = runner
-        self.prompter = Prompter(runner, max_length=max_seq_length, prepend_bos=prepend_bos)
-        self.results = _new_results()
-        """Finished analyses, for whoever holds `results_lock`."""
-        self.results_lock = threading.Lock()
-        self._lens = lens
-        self.vectors = KnownVectors()
-        """What stands at sites over data sets, for changes of the model."""
-        self._settings = (max_seq_length, prepend_bos, lens)
-        self._original: Optional[LoadedModel] = None
-
-    @functools.cached_property
-    def lenses(self) -> LensChoice:
-        """The lenses; a published one is looked for when somebody first looks through it.
-
-        Raises:
-            LensError: a lens that is named can't be loaded.
-        """
-        if self._original is not None:
-            return self._original.lenses
-        return choose_lenses(self.runner.model, self._lens)
-
-    def with_interventions(self, interventions: Sequence[Intervention]) -> "LoadedModel":
-        """The model under further changes: the same weights, prompter and lenses, and results of
-        its own.
-
-        Raises:
-            ValueError: an intervention is at a site that the model does not have.
-        """
-        changed = copy.copy(self)
-        changed.runner = self.runner.with_interventions(interventions)
-        changed.results = _new_results()
-        changed.results_lock = threading.Lock()
-        changed._original = self
-        return changed
-
-    def prompt(self, example: Example) -> Prompt:
-        """What the model reads of an example; see `Prompter.prompt`."""
-        return self.prompter.prompt(example)
-
-    def tokens(self, example: Example) -> list[str]:
-        """An example's tokens as people read them."""
-        return self.prompter.vocabulary.strings(self.prompt(example).ids)
-
-    def state(self) -> str:
-        """What changes when the model, or how it reads text, does."""
-        return f"{id(self):x}:{self.runner.state()}:{self._settings}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -244,7 +160,7 @@ class Analysis:
         Raises:
             ValueError: the subject lacks something, or a setting does not fit it.
         """
-        subject = self._used(subject)
+        subject = self._used(subject, settings)
         key = (self.function, settings, subject.key())
         with subject.model.results_lock:
             known = subject.model.results.get(key)
@@ -265,14 +181,18 @@ class Analysis:
         *_, answer = self.results(subject, settings)
         return answer
 
-    def _used(self, subject: Subject) -> Subject:
+    def looks_at_data(self, settings: Settings) -> bool:
+        """Whether it goes over the data set; a setting `over` says so where there is one."""
+        return "examples" in self.uses and getattr(settings, "over", "data set") == "data set"
+
+    def _used(self, subject: Subject, settings: Settings) -> Subject:
         """The subject without what the analysis does not look at, and the cache need not know."""
         return Subject(
             model=subject.model,
             example=subject.example if "example" in self.uses else None,
             counterpart=subject.counterpart if "counterpart" in self.uses else None,
             other_model=subject.other_model if "other_model" in self.uses else None,
-            examples=subject.examples if "examples" in self.uses else (),
+            examples=subject.examples if self.looks_at_data(settings) else (),
         )
 
 
@@ -285,10 +205,8 @@ def analysis(
     cells: Optional[Cells] = None,
     slow: Optional[Mapping[str, tuple[str, ...]]] = None,
 ) -> Callable[[Callable[[Subject, Any], Iterator[xr.Dataset]]], Analysis]:
-    """Make an analysis of a function.
-
-    The class of its settings is the annotation of its second parameter, and its description the
-    first line of its docstring.
+    """Make an analysis of a function. The class of its settings is the annotation of its second
+    parameter, and its description the first line of its docstring.
 
     Args:
         name: what people call it; letters, digits, spaces and dots.

@@ -11,7 +11,8 @@ from typing import Any, Iterator, Literal, Mapping, Optional, Sequence, Union
 import xarray as xr
 
 from lit_tl.analyses.catalog import catalog, find
-from lit_tl.analyses.contract import Analysis, Drawn, Example, LoadedModel, Subject, table
+from lit_tl.analyses.contract import Analysis, Drawn, Subject, table
+from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine import jobs
 from lit_tl.figures.difference import rows_of
 from lit_tl.figures.grid import Grid
@@ -107,9 +108,9 @@ def to_csv(result: xr.Dataset) -> str:
 
 def facts(analysis: Analysis, subject: Subject, settings: Settings) -> dict[str, str]:
     """What an analysis looked at, in words."""
-    said = {"model": subject.model.runner.shape.name}
+    said = {"model": _name(subject.model)}
     if "other_model" in analysis.uses and subject.other_model is not None:
-        said["other model"] = subject.other_model.runner.shape.name
+        said["other model"] = _name(subject.other_model)
     for name, example in (("prompt", subject.example), ("against", subject.counterpart)):
         if (name == "prompt" or "counterpart" in analysis.uses) and example is not None:
             said[name] = str(example.get("text", ""))
@@ -118,11 +119,17 @@ def facts(analysis: Analysis, subject: Subject, settings: Settings) -> dict[str,
                 for key in ("answer", "foil")
                 if name == "prompt" and example.get(key)
             }
-    if "examples" in analysis.uses:
+    if analysis.looks_at_data(settings):
         said["prompts"] = str(len(subject.examples))
     values = {field: getattr(settings, field) for field in type(settings).__dataclass_fields__}
     said["settings"] = ", ".join(f"{name} {value}" for name, value in values.items())
     return said
+
+
+def _name(model: LoadedModel) -> str:
+    """A model's name, with what was changed of it."""
+    changes = f" with {'; '.join(map(str, model.changes))}" if model.changes else ""
+    return f"{model.runner.shape.name}{changes}"
 
 
 def draw(analysis: Analysis, result: xr.Dataset, subject: Subject, settings: Settings) -> Drawn:
@@ -167,7 +174,7 @@ def difference(analysis: Analysis, subject: Subject, settings: Settings, minus: 
                 "dialog"
             )
         taken, name = dataclasses.replace(subject, model=subject.other_model), "minus model"
-        said = subject.other_model.runner.shape.name
+        said = _name(subject.other_model)
     figures = [
         draw(analysis, analysis.answer(each, settings), each, settings)
         for each in jobs.each([subject, taken])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
+from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.analyses.lens_reading import (
     UNEMBED_IN_HELP,
     LensKind,
@@ -21,6 +21,7 @@ from lit_tl.analyses.lens_reading import (
     set_targets,
     unavailable,
 )
+from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine import jobs
 from lit_tl.engine.targets import answer_against_foil
 from lit_tl.figures.grids import lens_grids

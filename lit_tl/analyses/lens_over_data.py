@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
+from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.analyses.lens_reading import (
     UNEMBED_IN_HELP,
     LensSettings,
@@ -19,6 +19,7 @@ from lit_tl.analyses.lens_reading import (
     rounding,
     unavailable,
 )
+from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine import jobs
 from lit_tl.engine.requests import Batch
 from lit_tl.engine.targets import said_of_several

@@ -6,7 +6,7 @@ from typing import Literal, Optional, Sequence, get_args
 import numpy as np
 import torch
 
-from lit_tl.analyses.contract import Example, LoadedModel
+from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.targets import said_of_several
 from lit_tl.lens import measures

@@ -6,8 +6,9 @@ from typing import Any, Iterator, Optional
 import torch
 import xarray as xr
 
-from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
+from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.analyses.lens_reading import LensSettings, layer_names, likeliest, read
+from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine.prompts import Prompt, first_difference
 from lit_tl.engine.targets import Contrast, answer_against_foil, said_of_several
 from lit_tl.figures.lens import lines_over_layers, readable

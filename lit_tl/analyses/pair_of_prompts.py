@@ -6,7 +6,8 @@ from typing import Any, Iterator, Literal, Optional
 import numpy as np
 import xarray as xr
 
-from lit_tl.analyses.contract import Example, Subject, analysis
+from lit_tl.analyses.contract import Subject, analysis
+from lit_tl.analyses.loaded_model import Example
 from lit_tl.causal.maps import MapComponent, dims_of_one_layer, has_positions
 from lit_tl.causal.metrics import Metric, MetricName
 from lit_tl.causal.metrics import measure as measure_of

@@ -32,7 +32,7 @@ class PatchedPredictionSettings(Settings):
     layer: int = setting(0, "The patched layer.", low=0, high=10_000)
     unit: Optional[int] = setting(None, "The patched head, or neuron of mlp_post.", low=0)
     position: Optional[int] = setting(
-        None, "The patched position; without it, a head or neuron is patched at all.", low=0
+        None, "The patched position; without it, a head at all, and all else at the last.", low=0
     )
     top_k: int = setting(10, "How many next tokens to show.", low=1, high=30)
 
@@ -88,8 +88,6 @@ def _dims(settings: PatchedPredictionSettings) -> Optional[tuple[Dim, ...]]:
     if settings.unit is None:
         if settings.component in OF_HEADS:
             raise ValueError(f"{settings.component} is patched by head: give the head as unit")
-        if settings.position is None:
-            raise ValueError("give the position that is patched")
         return None
     dim: Dim = "head" if settings.component in OF_HEADS else "neuron"
     layer: tuple[Dim, ...] = ("layer",) if dim == "head" else ()
@@ -103,17 +101,17 @@ def _cell(setup: Setup, settings: PatchedPredictionSettings) -> tuple[Cell, str]
     if unit is not None and unit >= int(plan.units or 0):
         raise ValueError(f"{kind} {unit} is out of range: {plan.component} has {plan.units}")
     of_unit = "" if unit is None else f"in {kind} {unit}"
-    if settings.position is None:
+    if settings.position is None and unit is not None:
         return Cell((), settings.layer, unit, tuple(sides.spans())), of_unit
-    if settings.position >= len(sides.base):
-        raise ValueError(
-            f"position {settings.position} is out of range: the prompt has {len(sides.base)} tokens"
-        )
-    partner = int(sides.partner[settings.position])
+    length = len(sides.base)
+    position = length - 1 if settings.position is None else settings.position
+    if position >= length:
+        raise ValueError(f"position {position} is out of range: the prompt has {length} tokens")
+    partner = int(sides.partner[position])
     if partner == NONE:
         raise ValueError("this token has no partner in the other prompt, and can't be patched")
-    span = (settings.position, settings.position + 1, partner)
-    token = setup.model.prompter.vocabulary.string(sides.base.ids[settings.position])
+    span = (position, position + 1, partner)
+    token = setup.model.prompter.vocabulary.string(sides.base.ids[position])
     return Cell((), settings.layer, unit, (span,)), f"{of_unit} at {token!r}".strip()
 
 

@@ -9,7 +9,8 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 
-from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
+from lit_tl.analyses.contract import Subject, analysis
+from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine import jobs
 from lit_tl.engine.prompts import Vocabulary
 from lit_tl.engine.token_readings import ReadTokens

@@ -6,7 +6,8 @@ from typing import Any, Iterator, Literal
 import numpy as np
 import xarray as xr
 
-from lit_tl.analyses.contract import Example, LoadedModel, Subject, analysis
+from lit_tl.analyses.contract import Subject, analysis
+from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Targets
 from lit_tl.engine.targets import answer_against_foil, choose_targets, said_of_several

@@ -39,7 +39,7 @@ class AnalysisInterpreter(lit_components.Interpreter):
     def takes_long(self, config: Mapping[str, Any]) -> bool:
         """Whether other requests go before one with these settings."""
         analysis = self.analysis
-        if "examples" in analysis.uses:
+        if "examples" in analysis.uses and not analysis.slow:
             return True
         return any(config.get(name) in values for name, values in analysis.slow.items())
 
@@ -119,7 +119,7 @@ class AnalysisInterpreter(lit_components.Interpreter):
             minus != "nothing" and not drawing.has_difference(self.analysis)
         ):
             raise ValueError(f"minus is {minus!r}: this is nothing that {self.analysis.name} takes")
-        of_data = "examples" in self.analysis.uses
+        of_data = self.analysis.looks_at_data(settings)
         subject = Subject(
             model=model.loaded,
             example=inputs[0] if inputs else None,

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import itertools
-from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import torch
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.analyses.contract import LoadedModel
+from lit_tl.analyses.loaded_model import LoadedModel
 from lit_tl.engine.answers import Answer, Reading
 from lit_tl.engine.interventions import Intervention
 from lit_tl.engine.requests import Batch, Gradients, Targets
@@ -23,14 +23,13 @@ from lit_tl.engine.transformer_lens_models import is_causal, is_transformer_lens
 from lit_tl.lit.config import HookedTransformerLITConfig
 from lit_tl.lit.fields import EMBED, ExampleView, Field, Needs, observed_for, output_fields
 from lit_tl.lit.forms import form_of
-from lit_tl.models.errors import BUNDLED_MODELS
+from lit_tl.models.errors import BUNDLED_MODELS, LoadingError
 from lit_tl.models.loading import DTYPES, load_model
 from lit_tl.models.sources import ModelSource
 from lit_tl.names import without_markup
 from lit_tl.settings import known
-from lit_tl.variants.changes import Change
-from lit_tl.variants.ground import Ground, Prompts, prompts_of
-from lit_tl.variants.making import Given, interventions_of, read_changes
+from lit_tl.variants.ground import Prompts
+from lit_tl.variants.making import Given, read_changes
 
 _WINDOW_BATCHES = 8
 """Prompts of so many batches are sorted by length together."""
@@ -99,25 +98,8 @@ class HookedTransformerLIT(lit_model.Model):
         if self.no_gradients:
             computed = dataclasses.replace(computed, compute_gradients=False)
         self._fields: Mapping[str, Field] = output_fields(computed, runner)
-        self.changes: tuple[Union[Change, Intervention], ...] = tuple(interventions)
-        """What tells a variant from the model that was loaded."""
         self.original: HookedTransformerLIT = self
         """The model that a variant was made from; the model itself where it is none."""
-
-    def ground(self, **found: Any) -> Ground:
-        """What changes of this model are made on.
-
-        Args:
-            **found: how data sets and files are found; see `Ground`.
-        """
-        loaded = self.loaded
-        return Ground(
-            runner=loaded.runner,
-            prompter=loaded.prompter,
-            lenses=lambda: loaded.lenses,
-            known=loaded.vectors,
-            **found,
-        )
 
     def with_interventions(
         self, *changes: Given, data_sets: Mapping[str, Prompts] = {}
@@ -138,19 +120,8 @@ class HookedTransformerLIT(lit_model.Model):
             ValueError: a text is no change, the model has no such site, a vector does not fit it,
                 or there is no such data set; the message says what there is.
         """
-
-        def found(name: str) -> Prompts:
-            return data_sets[name] if name in data_sets else prompts_of(name)
-
-        return self.variant(read_changes(changes), self.ground(prompts_of=found))
-
-    def variant(
-        self, changes: Sequence[Union[Change, Intervention]], ground: Ground
-    ) -> "HookedTransformerLIT":
-        """See `with_interventions`."""
         changed = copy.copy(self)
-        changed.loaded = self.loaded.with_interventions(interventions_of(changes, ground))
-        changed.changes = (*self.changes, *changes)
+        changed.loaded = self.loaded.with_interventions(read_changes(changes), data_sets)
         changed.original = self.original
         return changed
 
@@ -181,7 +152,7 @@ class HookedTransformerLIT(lit_model.Model):
     def description(self) -> str:
         """The model's name and shape."""
         shape = self.loaded.runner.shape
-        changed = "; ".join(map(str, self.changes))
+        changed = "; ".join(map(str, self.loaded.changes))
         return without_markup(
             (f"Changed: {changed}. " if changed else "")
             + f"{shape.name} in TransformerLens: {shape.n_layers} layers, {shape.n_heads} heads, "
@@ -357,6 +328,8 @@ def load_for_lit(
         SettingError: a setting is not allowed.
     """
     source = ModelSource.parse(model_name)
+    if source.changes:
+        raise LoadingError("a variant is made on the Interventions tab: leave the braces out here")
     given = {name: value for name, value in form.items() if value is not None}
     config = HookedTransformerLITConfig.read(given)
     return HookedTransformerLIT.from_pretrained(

@@ -4,7 +4,7 @@ from typing import Any, Mapping, Optional
 
 from lit_nlp.api import model as lit_model
 
-from lit_tl.analyses.contract import LoadedModel
+from lit_tl.analyses.loaded_model import LoadedModel
 from lit_tl.lit.asking import ExampleInterpreter, fields_of, loaded
 
 _FIELDS = ("tokens", "token_loss", "token_rank", "top_k_tokens", "truncated", "logit_diff")

@@ -10,7 +10,7 @@ from lit_nlp.api import dtypes as lit_dtypes
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.analyses.contract import LoadedModel
+from lit_tl.analyses.loaded_model import LoadedModel
 from lit_tl.analyses.token_salience import explained
 from lit_tl.engine.targets import answer_against_foil, choose_targets, said_of_several
 from lit_tl.lit.asking import ExampleInterpreter, loaded

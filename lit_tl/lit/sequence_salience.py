@@ -7,7 +7,7 @@ from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Optio
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.analyses.contract import LoadedModel
+from lit_tl.analyses.loaded_model import LoadedModel
 from lit_tl.analyses.token_salience import explained
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Targets

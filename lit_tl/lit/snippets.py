@@ -2,7 +2,8 @@
 
 from typing import Any, Mapping, Optional
 
-from lit_tl.analyses.contract import Analysis, Example, Subject
+from lit_tl.analyses.contract import Analysis, Subject
+from lit_tl.analyses.loaded_model import Example
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.settings import Settings
 
@@ -38,7 +39,7 @@ def snippet(
     if "other_model" in analysis.uses and other_model is not None:
         lines.append(f"other_model = {_load(other_model, other_model.config.changed())}")
         arguments.append("other_model=other_model")
-    if "examples" in analysis.uses:
+    if analysis.looks_at_data(settings):
         counts = [getattr(settings, name, None) for name in ("max_prompts", "most", "prompts")]
         most = next((count for count in counts if count is not None), len(subject.examples))
         arguments.append(f"examples={[_read(example) for example in subject.examples[:most]]!r}")
@@ -89,15 +90,17 @@ def _read(example: Example) -> dict[str, str]:
 
 def _load(model: HookedTransformerLIT, changed: Mapping[str, Any]) -> str:
     config = f"lit_tl.HookedTransformerLITConfig({_keywords(changed)})" if changed else ""
+    changes = ", ".join(repr(str(change)) for change in model.loaded.changes)
+    under = f".with_interventions({changes})" if changes else ""
     if model.loaded_with is None:
         inside = ", ".join(filter(None, ["...", config]))
-        return f"lit_tl.HookedTransformerLIT({inside})  # ...: your model object"
+        return f"lit_tl.HookedTransformerLIT({inside}){under}  # ...: your model object"
     given = model.loaded_with
     rest = {
         key: value for key, value in given.items() if key != "model_name" and value != "float32"
     }
     inside = ", ".join(filter(None, [repr(given["model_name"]), config, _keywords(rest)]))
-    return f"lit_tl.HookedTransformerLIT.from_pretrained({inside})"
+    return f"lit_tl.HookedTransformerLIT.from_pretrained({inside}){under}"
 
 
 def _keywords(values: Mapping[str, Any]) -> str:

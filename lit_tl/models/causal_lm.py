@@ -44,6 +44,7 @@ def load_causal_lm(
     import transformers
 
     parsed = ModelSource.parse(source)
+    parsed.require_unchanged()
     checkpoint = find_checkpoint(
         parsed.name, revision=parsed.revision, checkpoint_value=parsed.checkpoint_value
     )

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from lit_tl.hub import with_the_hub_if_it_answers
 from lit_tl.models.errors import BUNDLED_MODELS, LOADING_ERRORS, LoadingError, nearest
-from lit_tl.names import safe_label, split_label
+from lit_tl.names import safe_label, split_changes, split_label
 
 ADAPTER_FILE = "adapter_config.json"
 """What makes a folder an adapter of another model."""
@@ -18,17 +18,31 @@ _STEP = re.compile(r"(checkpoint-|step)\d+")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSource:
-    """Where a model comes from: `[label=]name[@revision]` or `[label=]name[@step=N]`."""
+    """Where a model comes from: `[label=]name[@revision]` or `[label=]name[@step=N]`, with
+    `{changes}` behind it for a variant."""
 
     label: str
     name: str
     revision: Optional[str] = None
     checkpoint_value: Optional[int] = None
+    changes: str = ""
 
     @property
     def version(self) -> dict[str, Any]:
         """What `load_model` takes beside the name."""
         return {"revision": self.revision, "checkpoint_value": self.checkpoint_value}
+
+    def require_unchanged(self) -> None:
+        """See that no variant is meant.
+
+        Raises:
+            LoadingError: one is.
+        """
+        if self.changes:
+            raise LoadingError(
+                f"{self.name}{{{self.changes}}}: changes are read by lit_tl.launch and "
+                "lit_tl.analyses; leave them out here"
+            )
 
     @classmethod
     def parse(cls, text: str) -> "ModelSource":
@@ -37,7 +51,11 @@ class ModelSource:
         Raises:
             LoadingError: the entry is not of that form.
         """
-        label, whole = split_label(text)
+        try:
+            source, changes = split_changes(text)
+        except ValueError as error:
+            raise LoadingError(f"--models entry {error}") from error
+        label, whole = split_label(source)
         name, at, version = (
             (whole, "", "") if pathlib.Path(whole).expanduser().is_dir() else whole.partition("@")
         )
@@ -54,9 +72,11 @@ class ModelSource:
         default = name.rstrip("/").rsplit("/", 1)[-1] + (
             f"-{version.replace('=', '')}" if version else ""
         )
+        default += "-changed" if changes else ""
         return cls(
             label=safe_label(label or default),
             name=name,
+            changes=changes,
             revision=version if version and step is None else None,
             checkpoint_value=int(step[1]) if step else None,
         )

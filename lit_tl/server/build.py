@@ -31,6 +31,7 @@ from lit_tl.names import safe_label, unused_label
 from lit_tl.server.app import DEFAULT_CACHE_BYTES, LitTlApp
 from lit_tl.server.page_access import PageAccess
 from lit_tl.settings import Settings, setting
+from lit_tl.variants.text import parse_changes
 
 Models = Union[str, Mapping[str, Any], Sequence[Any]]
 Datasets = Union[str, Mapping[str, Any], Sequence[Any]]
@@ -79,10 +80,20 @@ class StartLog:
 
 
 def load_models(
-    models: Optional[Models], config: BuildConfig, say: StartLog
+    models: Optional[Models],
+    config: BuildConfig,
+    say: StartLog,
+    datasets: Mapping[str, lit_dataset.Dataset] = {},
 ) -> dict[str, lit_model.Model]:
     """Models by label. An entry is a source as in `--models`, a TransformerLens model, or a LIT
-    model; None is the bundled one.
+    model; None is the bundled one. A source with changes behind it is a variant: it shares the
+    weights of an entry before it that has this label, or comes from the same place.
+
+    Args:
+        models: the entries.
+        config: how they are loaded.
+        say: what is being done.
+        datasets: that changes name.
 
     Raises:
         LoadingError: a model can't be loaded, or two have one label.
@@ -100,21 +111,25 @@ def load_models(
     ]
     config.wrapper.check_labels([label for label in labels if label])
     loaded: dict[str, lit_model.Model] = {}
+    by_place: dict[Any, HookedTransformerLIT] = {}
     for label, entry in entries:
         if isinstance(entry, lit_model.Model):
             model: lit_model.Model = entry
         elif isinstance(entry, str):
             source = ModelSource.parse(entry)
             label = label or source.label
-            say(f"loading model {label}" + (f" from {source.name}" if label != source.name else ""))
-            model = HookedTransformerLIT.from_pretrained(
-                source.name,
-                config.wrapper.of_model(label),
-                device=config.device,
-                dtype=config.dtype,
-                trust_remote_code=config.trust_remote_code,
-                **source.version,
-            )
+            place = (source.name, *source.version.values(), config.wrapper.of_model(label))
+            earlier = loaded.get(source.name) if source.changes else None
+            of_label = earlier if isinstance(earlier, HookedTransformerLIT) else None
+            original = of_label or by_place.get(place) or _load(source, label, config, say)
+            if of_label is None:
+                by_place[place] = original
+            changes = parse_changes(source.changes)
+            sets = {name: data.examples for name, data in datasets.items()}
+            model = original
+            if changes:
+                say(f"making {label}: {source.changes}")
+                model = original.with_interventions(*changes, data_sets=sets)
         else:
             model = HookedTransformerLIT(
                 entry,
@@ -127,6 +142,20 @@ def load_models(
             say(model.loaded.lenses.note)  # what is named must be there
         loaded[unused_label(safe_label(str(label)), loaded, "model")] = model
     return loaded
+
+
+def _load(
+    source: ModelSource, label: str, config: BuildConfig, say: StartLog
+) -> HookedTransformerLIT:
+    say(f"loading model {label}" + (f" from {source.name}" if label != source.name else ""))
+    return HookedTransformerLIT.from_pretrained(
+        source.name,
+        config.wrapper.of_model(label),
+        device=config.device,
+        dtype=config.dtype,
+        trust_remote_code=config.trust_remote_code,
+        **source.version,
+    )
 
 
 def load_datasets(

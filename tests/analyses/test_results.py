@@ -9,8 +9,9 @@ import xarray as xr
 
 import lit_tl
 from lit_tl import HookedTransformerLIT
-from lit_tl.analyses.contract import Analysis, LoadedModel, Subject, analysis
+from lit_tl.analyses.contract import Analysis, Subject, analysis
 from lit_tl.analyses.drawing import analyze
+from lit_tl.analyses.loaded_model import LoadedModel
 from lit_tl.engine.runner import Runner
 from lit_tl.figures.along_prompt import token_bars
 from lit_tl.models.loading import load_model

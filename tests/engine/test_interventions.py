@@ -354,7 +354,9 @@ IN_TOKENS: list[tuple[Intervention, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "hook", "made"), IN_TOKENS, ids=lambda each: str(each)[:60])
+@pytest.mark.parametrize(
+    ("change", "hook", "made"), IN_TOKENS, ids=[str(change)[:50] for change, _, _ in IN_TOKENS]
+)
 def test_generated_text_is_that_of_a_plain_loop_with_hooks(
     runner: Runner, change: Intervention, hook: str, made: Any
 ) -> None:

@@ -135,7 +135,7 @@ def test_resampled_values_are_those_of_the_data_set(model: HookedTransformerLIT)
 def test_directions_are_what_they_say(
     bundled: HookedTransformerLIT, tmp_path: pathlib.Path
 ) -> None:
-    ground = bundled.ground()
+    ground = bundled.loaded.ground()
     site = Site("resid_post", 1)
 
     def direction(text: str) -> np.ndarray:
@@ -207,7 +207,7 @@ def test_a_variant_is_made_of_a_variant(bundled: HookedTransformerLIT) -> None:
     both = bundled.with_interventions("L1H3 = zero").with_interventions("L2H0 = zero")
     at_once = bundled.with_interventions("L1H3 = zero; L2H0 = zero")
     assert torch.equal(logits_of(both), logits_of(at_once))
-    assert [str(change) for change in both.changes] == ["L1H3 = zero", "L2H0 = zero"]
+    assert [str(change) for change in both.loaded.changes] == ["L1H3 = zero", "L2H0 = zero"]
     assert both.original is bundled
     assert both.loaded.state() != at_once.loaded.state() != bundled.loaded.state()
     twice = parse_change('resid_post[1] += 0.5 * dir("love")')

@@ -71,6 +71,7 @@ def run(config: Config) -> str:
     output = pathlib.Path(config.output).expanduser()
     check_writable(output.parent, "output")
     source = ModelSource.parse(config.model)
+    source.require_unchanged()
     trust = {"trust_remote_code": config.trust_remote_code}
     model = load_model(source.name, device=config.device, **source.version, **trust)
     choice = choose_lenses(model, config.lens)

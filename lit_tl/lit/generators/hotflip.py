@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import torch
 
-from lit_tl.analyses.contract import LoadedModel
+from lit_tl.analyses.loaded_model import LoadedModel
 from lit_tl.engine import jobs
 from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Gradients, Targets

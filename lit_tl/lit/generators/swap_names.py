@@ -5,7 +5,7 @@ import dataclasses
 import re
 from typing import Any, Mapping, Sequence
 
-from lit_tl.analyses.contract import LoadedModel
+from lit_tl.analyses.loaded_model import LoadedModel
 from lit_tl.lit.generators.twins import TwinGenerator
 from lit_tl.settings import Settings, setting
 

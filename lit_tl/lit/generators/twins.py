@@ -8,7 +8,7 @@ from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.analyses.contract import LoadedModel
+from lit_tl.analyses.loaded_model import LoadedModel
 from lit_tl.lit.asking import reads_text_with_ours, wrapped
 from lit_tl.lit.forms import form_of, read_form
 from lit_tl.settings import Settings
