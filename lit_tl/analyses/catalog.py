@@ -7,10 +7,14 @@ import pathlib
 import sys
 from typing import Iterable, Mapping
 
+from lit_tl.analyses.ablation_curve import ablation_curve
+from lit_tl.analyses.ablation_effects import ablation_effects
 from lit_tl.analyses.activation_patching import activation_patching, patching_over_data
 from lit_tl.analyses.attention import attention
+from lit_tl.analyses.change_preview import change_preview
 from lit_tl.analyses.circuit_curve import circuit_curve
 from lit_tl.analyses.contract import Analysis
+from lit_tl.analyses.dose_curve import dose_curve
 from lit_tl.analyses.head_finder import head_finder
 from lit_tl.analyses.head_scores import head_scores_of
 from lit_tl.analyses.lens_grid import lens_grid
@@ -39,6 +43,10 @@ BUILT_IN = (
     head_finder,
     prompt_pair,
     patched_prediction,
+    change_preview,
+    dose_curve,
+    ablation_curve,
+    ablation_effects,
 )
 
 

@@ -105,7 +105,9 @@ def _as_text(value: Any) -> Any:
 Use = Literal["example", "counterpart", "other_model", "examples"]
 Drawn = Union[go.Figure, Grid]
 Figure = Callable[[xr.Dataset], Drawn]
-Tab = Literal["Figures", "Predictions", "Lens", "Attention", "Salience", "Causes", "Details"]
+Tab = Literal[
+    "Figures", "Predictions", "Lens", "Attention", "Salience", "Causes", "Interventions", "Details"
+]
 """Of the page. `Details` are no tab: another panel asks for them."""
 Cells = Callable[["Subject", Any], tuple[int, int]]
 """How many cells the figure of a subject with these settings will have, and how many tokens stand

@@ -94,6 +94,14 @@ class LoadedModel:
         changed._original = self
         return changed
 
+    def finding(
+        self, prompts_of: Callable[[str], Prompts], vector_file: Callable[[str], pathlib.Path]
+    ) -> "LoadedModel":
+        """The same model, whose changes find data sets and vectors in another way."""
+        own = copy.copy(self)
+        own.prompts_of, own.vector_file = prompts_of, vector_file
+        return own
+
     def ground(self, data_sets: Mapping[str, Prompts] = {}) -> Ground:
         """What changes of this model are made on, with data sets beside those of `prompts_of`."""
 

@@ -69,7 +69,7 @@ def patched_prediction(
     named = {base: runs[0], other: source.need_logits()[0, 0], "patched": runs[1]}
     order = ("clean", "corrupt", "patched")
     log_probs = torch.stack([named[name].float().log_softmax(-1).cpu() for name in order])
-    ids = _likeliest(log_probs, settings.top_k)
+    ids = likeliest(log_probs, settings.top_k)
     vocabulary = model.prompter.vocabulary
     yield xr.Dataset(
         {"probability": (("run", "next_token"), log_probs[:, ids].exp().numpy().astype(float))},
@@ -115,7 +115,7 @@ def _cell(setup: Setup, settings: PatchedPredictionSettings) -> tuple[Cell, str]
     return Cell((), settings.layer, unit, (span,)), f"{of_unit} at {token!r}".strip()
 
 
-def _likeliest(log_probs: torch.Tensor, count: int) -> list[int]:
+def likeliest(log_probs: torch.Tensor, count: int) -> list[int]:
     """The likeliest tokens of each run, those of the patched one first."""
     found: list[int] = []
     for row in reversed(log_probs):

@@ -9,6 +9,7 @@ import {linkOf} from './grid/link.js';
 import {paint} from './plot.js';
 import {sentenceOf} from './reach.js';
 import {Latest} from './request.js';
+import {offer} from './staging.js';
 import * as target from './target.js';
 
 /**
@@ -30,6 +31,7 @@ export class AnalysisPanel {
   #view = null;
   #toolbar = el('div', {className: 'toolbar'});
   #said = el('p', {className: 'said'});
+  #staging = el('div', {});
   #content = el('div', {className: 'figure'});
   #detail = el('div', {className: 'plot detail'});
   #plot = el('div', {className: 'plot'});
@@ -58,7 +60,14 @@ export class AnalysisPanel {
    * @param {(cell: import("./grid/card.js").Cell, grid: import("./grid/data.js").GridText,
    *   settings: Record<string, unknown>) => Record<string, unknown>} [own.cell]  what the detail of
    *   a cell is asked with, where it is not the column's position
+   * @param {(cell: import("./grid/card.js").Cell, part: import("./grid/data.js").Part,
+   *   settings: Record<string, unknown>, example: Example) => string[]} [own.stages]  changes that a
+   *   cell may be staged as
    * @param {() => Node[]} [own.controls]  before those of the analysis
+   * @param {string[]} [own.hidden]  settings without a control
+   * @param {(settings: Record<string, unknown>) => Record<string, unknown>} [own.settings]  what is
+   *   asked with
+   * @param {(view: View, settings: Record<string, unknown>) => View} [own.view]  what is asked of
    * @param {string[]} [own.sliders]  settings that are drawn, and not typed in
    * @param {(view: View, settings: Record<string, unknown>) => void} [own.asking]  hears what is
    *   asked for
@@ -67,7 +76,7 @@ export class AnalysisPanel {
     this.own = own;
     this.tab = tab;
     this.host = host;
-    root.append(this.#toolbar, this.#said, this.#content);
+    root.append(this.#toolbar, this.#said, this.#staging, this.#content);
     this.resized = new ResizeObserver(() => {
       for (const plot of [this.#plot, this.#detail])
         if (plot.isConnected && plot.offsetWidth > 0)
@@ -115,6 +124,7 @@ export class AnalysisPanel {
 
   /** The grid that was drawn: others share its scale no longer. */
   #forget() {
+    this.#staging.replaceChildren();
     this.#grid?.close();
     this.#grid = null;
   }
@@ -148,7 +158,8 @@ export class AnalysisPanel {
         'pinned prompt': 'it is the corrupt one',
       };
     const {configSpec, description, onlyWith} = all[name];
-    const settings = settingsOf(configSpec, onlyWith, this.#kept, unavailable);
+    const kept = settingsOf(configSpec, onlyWith, this.#kept, unavailable);
+    const settings = this.own.settings?.(kept) ?? kept;
     return {name, names, configSpec, description, onlyWith, unavailable, settings};
   }
 
@@ -165,7 +176,7 @@ export class AnalysisPanel {
         ...(this.own.controls?.() ?? []),
         ...choices,
         ...controls(
-          configSpec,
+          without(configSpec, this.own.hidden ?? []),
           onlyWith,
           settings,
           unavailable,
@@ -236,10 +247,11 @@ export class AnalysisPanel {
     const others = [settings.against, settings.minus];
     const pinned = others.includes('pinned prompt') ? this.host.pinned() : null;
     const example = view.example && this.own.asked ? this.own.asked(view) : view.example;
+    const asked = this.own.view?.(view, settings) ?? view;
     return this.host.analyze(
       name,
       settings,
-      {...view, example},
+      {...asked, example},
       {
         counterpart: pinned,
         otherModel: others.includes('other model'),
@@ -272,6 +284,7 @@ export class AnalysisPanel {
         first: /** @type {any} */ (this.#kept.first),
         keep: (first) => address.keep(this.#key, {first}),
         choose: (cell) => {
+          this.#offer(cell, example);
           if (!this.own.cell) this.#choose(drawing, example, cell.column);
           else if (grid.detail)
             void this.#drawDetail(grid.detail, this.own.cell(cell, grid, this.#chosen.settings));
@@ -352,6 +365,16 @@ export class AnalysisPanel {
     if (detail) void this.#drawDetail(detail, {position: pos});
   }
 
+  /** @param {import('./grid/card.js').Cell} cell @param {Example} example */
+  #offer(cell, example) {
+    const [part] = this.#grid?.parts ?? [];
+    if (!this.own.stages || !part) return;
+    const {model} = /** @type {View} */ (this.#view);
+    const changes = this.own.stages(cell, part, this.#chosen.settings, example);
+    const buttons = offer(this.host, model, changes);
+    this.#staging.replaceChildren(...(buttons ? [buttons] : []));
+  }
+
   /** @param {string} other @param {Record<string, unknown>} place */
   async #drawDetail(other, place) {
     const spec = this.host.configSpec(other);
@@ -370,3 +393,7 @@ export class AnalysisPanel {
     }
   }
 }
+
+/** @param {Record<string, any>} spec @param {string[]} hidden */
+const without = (spec, hidden) =>
+  Object.fromEntries(Object.entries(spec).filter(([name]) => !hidden.includes(name)));

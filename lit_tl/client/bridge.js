@@ -21,6 +21,13 @@
  *   import('./controls.js').OnlyWith}>} interpreters
  *   those of the panel's tab that the model can be asked with
  * @property {(name: string) => Record<string, any>} configSpec  the settings of any analysis
+ * @property {(model: string) => Variant|null} variant  what is known of a model that can be changed
+ * @property {() => string[]} dataSets  those that changes may name
+ * @property {(original: string, changes: string[], name: string, instead?: string) =>
+ *   Promise<string>} makeVariant  onto the page, in place of another where one is named
+ * @property {(name: string) => Promise<void>} removeVariant  from the page and the server
+ * @typedef {{changes: string[], original: string, layers: number, heads: number, sites: string[]}}
+ *   Variant  `original` is '' where it is not on the server
  * @typedef {object} Panel  what a file in panels/ exports; its tag is in the manifest
  * @property {string} title
  * @property {string} info
@@ -40,6 +47,7 @@ import {mendSalience} from './bridge/salience.js';
 import {mendSettingsDialog} from './bridge/settings_dialog.js';
 import {mendTable} from './bridge/table.js';
 import {mendTeaching} from './bridge/teaching.js';
+import {mendHeader} from './bridge/variants.js';
 
 /**
  * Define each panel as a LIT module, or say in one sentence why not.
@@ -67,6 +75,7 @@ export function install(panels, complain) {
   mendTable();
   mendKeyboard();
   mendTeaching();
+  mendHeader();
 }
 
 /**

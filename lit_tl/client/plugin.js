@@ -29,6 +29,43 @@ function addMain(src) {
   });
 }
 
+/**
+ * The variants that the address carries: they are made before LIT looks for them.
+ * @param {Record<string, any>} wanted  original and changes, by name
+ * @returns {Promise<string[]>} sentences on those that can't be made
+ */
+async function variantsOf(wanted) {
+  const sentences = [];
+  for (const [name, about] of Object.entries(wanted)) {
+    const config = {original: about?.original, changes: about?.changes, name};
+    try {
+      const reply = await fetch('make_variant', {
+        method: 'POST',
+        body: JSON.stringify({inputs: [], config}),
+      });
+      const text = await reply.text();
+      if (!reply.ok) throw new Error(JSON.parse(text).error ?? text);
+      rename(name, JSON.parse(text).name);
+    } catch (error) {
+      const why = /** @type {Error} */ (error).message.replace(/ Details:.*/s, '');
+      sentences.push(`The link's variant ${name} can't be made: ${why}.`);
+      rename(name, '');
+    }
+  }
+  return sentences;
+}
+
+/** A model of the address is called otherwise here, or is not here. @param {string} name @param {string} here */
+function rename(name, here) {
+  if (name === here) return;
+  const query = new URLSearchParams(location.search);
+  const models = (query.get('models') ?? '').split(',');
+  const there = models.map((each) => (each === name ? here : each)).filter(Boolean);
+  if (there.length) query.set('models', there.join(','));
+  else query.delete('models');
+  history.replaceState(history.state, '', `${location.pathname}?${query}`);
+}
+
 async function start() {
   const own = /** @type {HTMLScriptElement|null} */ (document.querySelector('script[data-main]'));
   const loaded = await Promise.allSettled([
@@ -48,6 +85,7 @@ async function start() {
     : [];
   jobs?.install();
   address?.install();
+  if (address) sentences.push(...(await variantsOf(address.settingsOf('Variants'))));
   await addMain(own?.dataset.main ?? 'main.js');
   const arrived = panels.flatMap((panel, i) =>
     panel ? [{...panel.panel, tag: PANELS[i].tag}] : [],

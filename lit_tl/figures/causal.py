@@ -163,14 +163,16 @@ def head_table(result: xr.Dataset) -> Grid:
 
 
 def prediction_bars(result: xr.Dataset) -> go.Figure:
-    """Probabilities of what comes next: in the clean, the corrupt and the patched run.
+    """Probabilities of what comes next: in the clean, the corrupt and the patched run, or in the
+    model and under changes.
 
     Args:
-        result: of `patched_prediction`.
+        result: of `patched_prediction` or `change_preview`.
     """
     tokens = [readable(str(token)) for token in result["next_token"].values]
     figure = go.Figure()
     colours = {"clean": _CLEAN, "corrupt": _CORRUPT, "patched": _PATCHED}
+    colours |= {"original": _CLEAN, "changed": _CORRUPT}
     for place, run in enumerate(result["run"].values.tolist()):
         figure.add_trace(
             go.Bar(

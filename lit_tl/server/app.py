@@ -1,6 +1,7 @@
 """LIT's application with our models: fields made when they are asked for, threads, replies that
 browsers can take."""
 
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
@@ -17,7 +18,7 @@ from lit_tl.lit.lazy_model import LazyModel, PredictionCache
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.lit.sequence_salience import SLOW_FIELDS, SalienceSibling, siblings
 from lit_tl.names import safe_label
-from lit_tl.server import replies
+from lit_tl.server import replies, variants
 from lit_tl.server.gate import Gate
 from lit_tl.server.job_board import JobBoard
 from lit_tl.server.job_requests import Described, JobRequests
@@ -31,7 +32,7 @@ MAX_INPUTS, MAX_TEXT, MAX_REPLY_BYTES = 20_000, 2**19, 2**27
 ANALYSIS_PATH = "/get_analysis"
 _MANY_INPUTS = 32
 """Inputs above which a request is background work."""
-_LONG = ("/create_model", "/create_dataset", "/get_metrics", "/unload_model")
+_LONG = ("/create_model", "/create_dataset", "/get_metrics", "/unload_model", "/make_variant")
 _LOADING = ("/create_model", "/create_dataset")
 _MAY_BE_KEPT = ("/get_info", "/get_dataset", "/get_preds", "/get_metrics", ANALYSIS_PATH)
 _TITLES = {
@@ -39,6 +40,7 @@ _TITLES = {
     "/get_metrics": "Metrics",
     "/create_model": "Loading model",
     "/create_dataset": "Loading data",
+    "/make_variant": "Making variant",
 }
 
 
@@ -105,6 +107,7 @@ class LitTlApp(lit_app.LitApp):
             handlers["/push_ui_state"] = self._push_ui_state
         handlers[ANALYSIS_PATH] = self._get_analysis
         handlers["/unload_model"] = self._unload_model
+        handlers["/make_variant"] = self._make_variant
         handlers["/get_paths"] = self._get_paths
         return {path: self._handler(answer) for path, answer in handlers.items()} | {
             "/get_job": requests.look,
@@ -123,10 +126,18 @@ class LitTlApp(lit_app.LitApp):
             if not isinstance(model, caching.CachingModelWrapper):
                 continue
             if isinstance(model.wrapped, HookedTransformerLIT):
-                self._models[name] = LazyModel(model.wrapped, self._predictions)
+                found = variants.prompts_on_the_page(self._datasets)
+                own = variants.served(model.wrapped, found, self._vector_file)
+                self._models[name] = LazyModel(own, self._predictions)
             elif isinstance(model.wrapped, SalienceSibling):
                 self._models[name] = model.wrapped
-        return super()._build_metadata()
+        info: lit_types.JsonDict = super()._build_metadata()
+        for name in info["models"]:
+            info["models"][name]["variant"] = variants.about(self._models, name)
+        return info
+
+    def _vector_file(self, path: str) -> pathlib.Path:
+        return pathlib.Path(self._access.file(path))
 
     def _warm_start(
         self, rate: float, progress_indicator: Optional[Callable[..., Any]] = None
@@ -213,13 +224,24 @@ class LitTlApp(lit_app.LitApp):
         weights into models in ways that two threads can't share."""
         with self._loading:
             _name_for_a_url(data, self._models)
-            held = sum(not name.startswith("_") for name in self._models)
+            held = variants.count_loaded(self._models)
             if held >= self._max_models:
                 raise ValueError(
                     f"this server holds {held} models, as many as it may (--max_models): unload "
                     "one first"
                 )
             return super()._create_model(data, *args, **kw)
+
+    def _make_variant(self, data: lit_types.JsonDict, **kw: Any) -> Any:
+        """Make a model under changes, and tell what there is now and what it is called."""
+        del kw
+        with self._loading:
+            name, model = variants.make(self._models, data.get("config"))
+            if name not in self._models:
+                self._models[name] = LazyModel(model, self._predictions)
+                self._models |= siblings(name, model)
+                self._info = self._build_metadata()
+        return {"info": self._info, "name": name}
 
     def _get_paths(self, data: lit_types.JsonDict, folder: str = "", **kw: Any) -> Any:
         """What the page may load, folder by folder."""

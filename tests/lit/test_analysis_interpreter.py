@@ -32,7 +32,13 @@ PAIR = {
     "foil": " dog",
 }
 """For what sets two prompts against each other, which are not cut."""
-SETTINGS = {"Head finder": {"length": 3}}
+PAIRED = ("Causes", "Interventions", "Details")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "Head finder": {"length": 3},
+    "Preview": {"changes": "L1H3 = zero"},
+    "Dose curve": {"changes": 'resid_post[1] += 1 * dir("a" - "b")'},
+    "Ablation curve": {"changes": "L1H3 = zero; L2H0 = zero"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +52,7 @@ def test_the_snippet_makes_the_figure_of_the_page(
     name: str, loaded: HookedTransformerLIT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pinned = {"text": "The queen sat on the throne in"}
-    example = PAIR if FIGURES[name].analysis.tab in ("Causes", "Details") else EXAMPLE
+    example = PAIR if FIGURES[name].analysis.tab in PAIRED else EXAMPLE
     config = SETTINGS.get(name, {})
     reply = FIGURES[name].draw([example, pinned], loaded, Prompts([example]), config)
     shown: list[Any] = []

@@ -2,6 +2,7 @@
 /** LIT modules of panels. */
 import {generateForAll} from './opening.js';
 import {template} from './template.js';
+import {makeVariant, removeVariant} from './variants.js';
 
 /**
  * @typedef {import('../bridge.js').Panel} Panel
@@ -111,6 +112,11 @@ export function makeModule({Base, appState}, panel) {
         otherModels: () => this.otherModels(),
         generateForAll: () => generateForAll(this.model),
         pinned: () => pinnedSelection.selectionService.primarySelectedInputData,
+        variant: (/** @type {string} */ name) => appState.metadata.models[name]?.variant ?? null,
+        dataSets: () =>
+          Object.keys(appState.metadata.datasets).filter((name) => !name.startsWith('_')),
+        makeVariant,
+        removeVariant,
         configSpec: (/** @type {string} */ name) => appState.metadata.interpreters[name].configSpec,
         interpreters: () => {
           const all = appState.metadata.interpreters;

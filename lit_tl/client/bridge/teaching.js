@@ -15,7 +15,7 @@ const STYLE = `
   #outer-container { --right-column-min-section-content-height: 84px; }
 }
 @media (max-width: 1560px) {
-  #center-bar .tab { padding-left: 5px !important; padding-right: 5px !important; font-size: 12.5px; }
+  #center-bar .tab { padding-left: 3px !important; padding-right: 3px !important; font-size: 12px; }
   #center-bar #drag-container { flex: 0 1 24px; }
 }
 @media (max-width: 1100px) {
@@ -39,6 +39,8 @@ const SAYS = {
   Lens: 'What the model would say if it stopped at a layer: the first layer is at the bottom, the output on top.',
   Causes:
     'Which part does it: put a part of one run into the run of another prompt, and see how far the answer changes.',
+  Interventions:
+    'What if a part were different: stage changes, see what they do, and make a variant that every tab shows.',
   Salience: 'How much each token of the prompt counts for what is explained, by the chosen method.',
   'Sequence Salience':
     'Choose a piece of text, by words or sentences: the colours before it say what it depends on.',

@@ -9,6 +9,7 @@ import {Grid} from '../grid/grid.js';
 import {linkOf} from '../grid/link.js';
 import {sentenceOf} from '../reach.js';
 import {Latest} from '../request.js';
+import {offer} from '../staging.js';
 import * as target from '../target.js';
 import {number} from '../tokens.js';
 
@@ -142,6 +143,7 @@ class AttentionPanel {
         choice('Draw', DRAWN, heads, (value) => this.#change({heads: value})),
         toggle('Value-weighted', value_weighted, (on) => this.#change({value_weighted: on})),
         choice('Minus', this.#minus, minus, (value) => this.#change({minus: value})),
+        ...this.#staging(),
         menu(
           'Save',
           FILES.map((file) => button(file.toUpperCase(), () => this.#download(file))),
@@ -149,6 +151,14 @@ class AttentionPanel {
         button('Copy as Python', () => copy(this.#python, this.#matrix)),
       ),
     );
+  }
+
+  /** A button that stages the head that is drawn. */
+  #staging() {
+    const {layer, head, heads} = this.#chosen;
+    const {model} = /** @type {View} */ (this.#view);
+    const buttons = heads === 'one head' && offer(this.host, model, [`L${layer}H${head} = zero`]);
+    return buttons ? [buttons] : [];
   }
 
   /** All heads, layer by layer, coloured by a score. */

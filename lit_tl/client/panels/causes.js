@@ -7,7 +7,8 @@ import {Latest} from '../request.js';
 
 /**
  * Which part of the model a cell of a map is.
- * @param {import('../grid/card.js').Cell} cell @param {import('../grid/data.js').GridText} grid
+ * @param {import('../grid/card.js').Cell} cell
+ * @param {{parts: {rows?: import('../grid/data.js').Axis, columns?: import('../grid/data.js').Axis}[]}} grid
  * @param {Record<string, unknown>} settings  of the map
  */
 function partAt({row, column}, {parts: [part]}, settings) {
@@ -16,6 +17,34 @@ function partAt({row, column}, {parts: [part]}, settings) {
   if (rows.name === 'neuron') return {layer: settings.layer, unit: first + column};
   if (rows.name !== 'layer') return {layer: settings.layer, unit: row, position: column};
   return columns.tokens ? {layer: first, position: column} : {layer: first, unit: column};
+}
+
+/**
+ * The site of a part, as changes name it.
+ * @param {Record<string, unknown>} place @param {Record<string, unknown>} settings
+ */
+function siteOf({layer, unit, position}, {component}) {
+  const at = position === undefined ? '' : `@${position}`;
+  if (unit === undefined) return `${component}[${layer}]${at}`;
+  if (component === 'z') return `L${layer}H${unit}${at}`;
+  return `${component}[${layer}].${component === 'mlp_post' ? 'n' : 'h'}${unit}${at}`;
+}
+
+/** @param {Record<string, unknown>} place @param {Record<string, unknown>} settings */
+function ablations(place, settings) {
+  const adds = ['attn_out', 'mlp_out', 'z', 'mlp_post'].includes(String(settings.component));
+  return adds ? [`${siteOf(place, settings)} = zero`] : [];
+}
+
+/**
+ * What the cell did: the other prompt's value at the same position.
+ * @param {Record<string, unknown>} place @param {Record<string, unknown>} settings
+ * @param {import('../bridge.js').Example} example
+ */
+function swaps(place, settings, {data}) {
+  const text = settings.direction === 'noise' ? data.corrupted_text : data.text;
+  const fits = place.position !== undefined && settings.against === 'corrupt text' && text;
+  return fits ? [`${siteOf(place, settings)} = run(${JSON.stringify(text)})`] : [];
 }
 
 /** @param {HTMLElement} root @param {import('../bridge.js').Host} host */
@@ -61,6 +90,10 @@ function mount(root, host) {
     asking,
     sliders: ['edges'],
     cell: partAt,
+    stages: (cell, part, settings, example) => {
+      const place = partAt(cell, {parts: [part]}, settings);
+      return [...ablations(place, settings), ...swaps(place, settings, editor.with(example))];
+    },
     picture: ({grid}, _, name) => (name === 'Head finder' && grid ? headTable(grid) : null),
   });
   return {
