@@ -29,63 +29,31 @@ function addMain(src) {
   });
 }
 
-/**
- * The variants that the address carries: they are made before LIT looks for them.
- * @param {Record<string, any>} wanted  original and changes, by name
- * @returns {Promise<string[]>} sentences on those that can't be made
- */
-async function variantsOf(wanted) {
-  const sentences = [];
-  for (const [name, about] of Object.entries(wanted)) {
-    const config = {original: about?.original, changes: about?.changes, name};
-    try {
-      const reply = await fetch('make_variant', {
-        method: 'POST',
-        body: JSON.stringify({inputs: [], config}),
-      });
-      const text = await reply.text();
-      if (!reply.ok) throw new Error(JSON.parse(text).error ?? text);
-      rename(name, JSON.parse(text).name);
-    } catch (error) {
-      const why = /** @type {Error} */ (error).message.replace(/ Details:.*/s, '');
-      sentences.push(`The link's variant ${name} can't be made: ${why}.`);
-      rename(name, '');
-    }
-  }
-  return sentences;
-}
-
-/** A model of the address is called otherwise here, or is not here. @param {string} name @param {string} here */
-function rename(name, here) {
-  if (name === here) return;
-  const query = new URLSearchParams(location.search);
-  const models = (query.get('models') ?? '').split(',');
-  const there = models.map((each) => (each === name ? here : each)).filter(Boolean);
-  if (there.length) query.set('models', there.join(','));
-  else query.delete('models');
-  history.replaceState(history.state, '', `${location.pathname}?${query}`);
-}
-
 async function start() {
   const own = /** @type {HTMLScriptElement|null} */ (document.querySelector('script[data-main]'));
   const loaded = await Promise.allSettled([
     import(new URL('bridge.js', here).href),
     import(new URL('jobs.js', here).href),
     import(new URL('address.js', here).href),
+    import(new URL('linked_variants.js', here).href),
     ...PANELS.map(({name}) => import(new URL(`panels/${name}.js`, here).href)),
   ]);
-  const [bridge, jobs, address, ...panels] = loaded.map((result) =>
+  const [bridge, jobs, address, linked, ...panels] = loaded.map((result) =>
     result.status === 'fulfilled' ? result.value : null,
   );
-  const missing = ['bridge', 'jobs', 'address', ...PANELS.map(({name}) => name)].filter(
-    (_, i) => loaded[i].status === 'rejected',
-  );
+  const missing = [
+    'bridge',
+    'jobs',
+    'address',
+    'linked_variants',
+    ...PANELS.map(({name}) => name),
+  ].filter((_, i) => loaded[i].status === 'rejected');
   const sentences = missing.length
     ? [`lit_tl could not load ${missing.join(', ')}: reload the page; the rest of LIT works.`]
     : [];
   jobs?.install();
   address?.install();
-  if (address) sentences.push(...(await variantsOf(address.settingsOf('Variants'))));
+  if (linked) sentences.push(...(await linked.make()));
   await addMain(own?.dataset.main ?? 'main.js');
   const arrived = panels.flatMap((panel, i) =>
     panel ? [{...panel.panel, tag: PANELS[i].tag}] : [],

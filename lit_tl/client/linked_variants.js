@@ -1,0 +1,43 @@
+// @ts-check
+/** The variants that the page's address carries. */
+import * as address from './address.js';
+import {sentenceOf} from './reach.js';
+
+/**
+ * They are made before LIT looks for them.
+ * @returns {Promise<string[]>} sentences on those that can't be made
+ */
+export async function make() {
+  const sentences = [];
+  for (const [name, about] of Object.entries(address.settingsOf('Variants'))) {
+    const {original, changes} = Object(about);
+    try {
+      const reply = await fetch('make_variant', {
+        method: 'POST',
+        body: JSON.stringify({inputs: [], config: {original, changes, name}}),
+      });
+      if (!reply.ok) throw new Error(await reply.text());
+      rename(name, (await reply.json()).name);
+    } catch (error) {
+      sentences.push(`The link's variant ${name} can't be made: ${sentenceOf(error)}.`);
+      rename(name, '');
+    }
+  }
+  return sentences;
+}
+
+/**
+ * A model of the address is called otherwise here, or is not here.
+ * @param {string} name @param {string} here
+ */
+function rename(name, here) {
+  if (name === here) return;
+  const query = new URLSearchParams(location.search);
+  const models = (query.get('models') ?? '').split(',');
+  const there = models.map((each) => (each === name ? here : each)).filter(Boolean);
+  if (there.length) query.set('models', there.join(','));
+  else query.delete('models');
+  history.replaceState(history.state, '', `${location.pathname}?${query}`);
+  const about = address.settingsOf('Variants')[name];
+  address.keep('Variants', {[name]: undefined, ...(here ? {[here]: about} : {})});
+}
