@@ -93,8 +93,9 @@ def read_answers(
     chosen = [answers[i] for i in longer]
     steps = max(len(answer.ids) for answer in chosen)
     rest: list[Optional[Reading]]
-    if not placed and generation.can_resume(tree, batch, steps):
-        rest = [*_from_cache(tree, batch, chosen)]
+    if generation.can_resume(tree, batch, steps, placed):
+        with generation.changes_in_steps(tree, len(chosen), placed):
+            rest = [*_from_cache(tree, batch, chosen)]
     else:
         rest = [_again(tree, batch.prompts[answer.row], answer, placed) for answer in chosen]
     for i, more in zip(longer, rest, strict=True):

@@ -65,12 +65,7 @@ def continue_greedily(
     ]
     if not any(room):
         return [""] * len(batch.prompts)
-    by_place = any(
-        each.goes_on and each.intervention.counts_positions
-        for here in placed.values()
-        for each in here
-    )
-    if not by_place and can_resume(tree, batch, max(room)):
+    if can_resume(tree, batch, max(room), placed):
         rows = _resume(tree, batch, max(room), placed)
     elif placed:
         rows = [
@@ -87,8 +82,12 @@ def _room(tree: ModelAdapter, length: int, max_new_tokens: int) -> int:
     return max_new_tokens if context is None else max(0, min(max_new_tokens, context - length))
 
 
-def can_resume(tree: ModelAdapter, batch: Batch, steps: int) -> bool:
-    """Whether a batch can be gone on from its cache for some steps. The caller holds the lock."""
+def can_resume(tree: ModelAdapter, batch: Batch, steps: int, placed: ByPoint) -> bool:
+    """Whether a batch can be gone on from its cache for some steps, under changes that go on. The
+    caller holds the lock."""
+    every = (each for here in placed.values() for each in here if each.goes_on)
+    if any(each.intervention.counts_positions for each in every):
+        return False
     return _resumable(tree, batch, steps) and _resumes_rightly(tree)
 
 
@@ -115,7 +114,7 @@ def _resume(tree: ModelAdapter, batch: Batch, steps: int, placed: ByPoint) -> li
     token = batch.last_logits().argmax(-1).to(device)
     last_position = width + steps if tree.shape.context is None else tree.shape.context - 1
     tokens = [token]
-    with _changes_in_steps(tree, len(lengths), placed):
+    with changes_in_steps(tree, len(lengths), placed):
         for step in range(steps - 1):
             jobs.current().check()
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
@@ -143,7 +142,8 @@ def _in_steps(placed: ByPoint) -> dict[Point, list[Placed]]:
 
 
 @contextlib.contextmanager
-def _changes_in_steps(tree: ModelAdapter, rows: int, placed: ByPoint) -> Iterator[None]:
+def changes_in_steps(tree: ModelAdapter, rows: int, placed: ByPoint) -> Iterator[None]:
+    """Inside, changes that go on hold in passes of one token of so many rows."""
     in_steps = _in_steps(placed)
     if not in_steps:
         yield

@@ -1,9 +1,10 @@
 """Adapter for plain Hugging Face causal language models, which run PyTorch's fused attention."""
 
 import contextlib
+import dataclasses
 import functools
 import inspect
-from typing import Any, Callable, Iterator, Mapping, Optional
+from typing import Any, Callable, Collection, Iterator, Literal, Mapping, Optional
 
 import torch
 
@@ -29,6 +30,21 @@ def is_hugging_face(model: Any) -> bool:
     return hasattr(model, "get_output_embeddings") and model.get_output_embeddings() is not None
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """Where a value inside a block is.
+
+    Args:
+        module: of the block.
+        side: whether it is what the module is called with, or what it gives.
+        heads: how many heads stand one behind the other in its last axis; None for none.
+    """
+
+    module: torch.nn.Module
+    side: Literal["input", "output"]
+    heads: Optional[int] = None
+
+
 class HuggingFaceAdapter(ModelAdapter):
     """A Hugging Face causal language model: its embeddings, the residual at the ends of blocks, and
     the input of the unembedding.
@@ -37,9 +53,18 @@ class HuggingFaceAdapter(ModelAdapter):
         model: the model.
         name: what errors call it; None for its own name.
         tokenizer: Hugging Face's, or None.
+        parts: inside the blocks, where it is known which they are.
     """
 
-    def __init__(self, model: Any, *, name: Optional[str] = None, tokenizer: Any = None):
+    def __init__(
+        self,
+        model: Any,
+        *,
+        name: Optional[str] = None,
+        tokenizer: Any = None,
+        parts: Mapping[Point, Part] = {},
+    ):
+        self._parts = parts
         config = model.config.get_text_config()
         self.module = model
         self.tokenizer = tokenizer
@@ -92,7 +117,11 @@ class HuggingFaceAdapter(ModelAdapter):
         """See `ModelAdapter`."""
         layers = range(self.shape.n_layers)
         blocks = [Point(layer, name) for layer in layers for name in ("resid_pre", "resid_post")]
-        return frozenset([*blocks, Point(-1, "embed"), Point(-1, "unembed_in")])
+        return frozenset([*blocks, *self._parts, Point(-1, "embed"), Point(-1, "unembed_in")])
+
+    def has_all(self, points: Collection[Point]) -> bool:
+        """Whether all of these are here."""
+        return self.points.issuperset(points)
 
     def lacks(self, what: str) -> str:
         return (
@@ -117,6 +146,8 @@ class HuggingFaceAdapter(ModelAdapter):
             return embedding.register_forward_hook(functools.partial(_output, handler))
         if point not in self.points:
             raise ValueError(self.lacks(str(point)))
+        if point in self._parts:
+            return _install_inside(self._parts[point], handler)
         block = self.blocks[point.layer]
         if point.component == "resid_pre":
             hook = functools.partial(_input, handler)
@@ -183,6 +214,18 @@ class HuggingFaceAdapter(ModelAdapter):
     def family(self) -> Optional[str]:
         """See `ModelAdapter`."""
         return str(self.module.config.model_type)
+
+
+def _install_inside(part: Part, handler: Handler) -> Any:
+    def by_head(value: torch.Tensor) -> Optional[torch.Tensor]:
+        assert part.heads is not None
+        changed = handler(value.unflatten(-1, (part.heads, -1)))
+        return None if changed is None else changed.flatten(-2)
+
+    hook = handler if part.heads is None else by_head
+    if part.side == "output":
+        return part.module.register_forward_hook(functools.partial(_output, hook))
+    return part.module.register_forward_pre_hook(functools.partial(_input, hook), with_kwargs=True)
 
 
 def _input(handler: Handler, module: Any, args: Any, kwargs: Any) -> Optional[tuple[Any, Any]]:

@@ -30,7 +30,10 @@ DEFAULT_BATCH_SIZE = 8
 DEFAULT_TOKEN_BUDGET = 2048
 BACKGROUND_TOKENS = 512
 """Most tokens in a batch of background work on a CPU, where other work waits for a batch to end."""
-_FUSED_HAS = {"embed", "resid_pre", "resid_post", "unembed_in"}
+_FUSED_MAY_HAVE = {
+    *("embed", "resid_pre", "resid_post", "unembed_in"),
+    *("z", "attn_out", "mlp_post", "mlp_out"),
+}
 
 
 class Runner:
@@ -273,8 +276,8 @@ class Runner:
         if not isinstance(bridge, TransformerLensAdapter):
             return bridge
         edges = any(each.intervention.reader for here in placed.values() for each in here)
-        components = {point.component for point in placed} | {site.component for site in sites}
-        if edges or not components <= _FUSED_HAS:
+        seen = {point for site in sites for point in points_of(bridge, site)}
+        if edges or not {point.component for point in (*placed, *seen)} <= _FUSED_MAY_HAVE:
             return bridge
         state = tree_state(bridge.module)
         with state.lock:
@@ -284,10 +287,12 @@ class Runner:
             if state.twin_of != parameters:
                 state.twin, state.twin_of = make_twin(bridge), parameters
                 state.background_twin = None
-            if state.twin and jobs.current().background:
+            if state.twin is None or not state.twin.has_all({*placed, *seen}):
+                return bridge
+            if jobs.current().background:
                 state.background_twin = state.background_twin or make_background_twin(bridge)
                 return state.background_twin or bridge
-        return state.twin or bridge
+        return state.twin
 
     def _run_if_it_fits(
         self,

@@ -394,7 +394,7 @@ def test_an_answer_behind_the_prompt_is_read_under_what_goes_on(runner: Runner) 
 
 
 def test_steering_by_nothing_changes_nothing_bit_for_bit(runner: Runner) -> None:
-    plain = logits_of(runner, logits="all", observe={"z": Observe(Site("z", 1))})
+    plain = logits_of(runner)
     change = Steer(Site("z", 1, 2), Array(torch.ones(8)), 0.0)
     assert torch.equal(logits_of(runner, change), plain)
 

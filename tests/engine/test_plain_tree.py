@@ -1,14 +1,17 @@
 """The plain Hugging Face model over a bridge's parameters gives the bridge's numbers, and runs only
 where nobody could tell the difference."""
 
+import dataclasses
 import pathlib
+from typing import Any
 
 import pytest
 import torch
 
 from lit_tl.engine.hugging_face_models import HuggingFaceAdapter
+from lit_tl.engine.interventions import Add, Array, Zero
 from lit_tl.engine.prompts import Prompt
-from lit_tl.engine.requests import Observe
+from lit_tl.engine.requests import Gradients, Observe, Targets
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.sites import Site
 from lit_tl.models.loading import load_model
@@ -52,12 +55,48 @@ def test_it_holds_the_bridges_own_parameters(checkpoint_folders: dict[str, pathl
     assert torch.allclose(after.need_logits(), 2 * before.need_logits(), atol=1e-4)
 
 
-@pytest.mark.parametrize("component", ["pattern", "attn_scores", "z", "mlp_out"])
+@pytest.mark.parametrize("component", ["pattern", "attn_scores", "q", "result", "resid_mid"])
 def test_what_it_does_not_show_is_run_by_the_bridge(
     component: str, checkpoint_folders: dict[str, pathlib.Path]
 ) -> None:
     runner = Runner(load_model(str(checkpoint_folders["gpt2"])))
     assert not isinstance(tree_of(runner, Site(component)), HuggingFaceAdapter)
+
+
+@pytest.mark.parametrize("component", ["z", "attn_out", "mlp_post", "mlp_out"])
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
+def test_parts_inside_its_blocks_are_the_bridges(
+    family: str, component: str, checkpoint_folders: dict[str, pathlib.Path]
+) -> None:
+    """Seen, changed and differentiated."""
+    model = load_model(str(checkpoint_folders[family]))
+    runner, site = Runner(model), Site(component, 1)  # type: ignore[arg-type]
+    assert isinstance(tree_of(runner, site), HuggingFaceAdapter)
+    targets = Targets(example=[0, 1], pos=[3, 2], token=[7, 8], weight=[1.0, -1.0])
+    ask: dict[str, Any] = {
+        "observe": {"value": Observe(site)},
+        "interventions": [Add(Site(component, 0), Array(0.5)), Zero(replaced(site))],  # type: ignore[arg-type]
+        "gradients": Gradients(lambda batch: targets, at=[site]),
+    }
+    (own,) = runner.run(PROMPTS[:2], **ask)
+    (seen,) = runner.run(
+        PROMPTS[:2], **{**ask, "observe": {**ask["observe"], "q": Observe(Site("q"))}}
+    )
+    assert isinstance(own.tree, HuggingFaceAdapter)
+    assert not isinstance(seen.tree, HuggingFaceAdapter)
+    for row, length in enumerate(own.lengths):
+        for one, two in (
+            (own.need_logits(), seen.need_logits()),
+            (own.observed["value"], seen.observed["value"]),
+            (own.gradients[site], seen.gradients[site]),
+        ):
+            assert torch.allclose(one[row, :length], two[row, :length], atol=1e-4)
+
+
+def replaced(site: Site) -> Site:
+    """One head or neuron of it, where it has some."""
+    head, neuron = (0 if axis in site.axes else None for axis in ("head", "neuron"))
+    return dataclasses.replace(site, head=head, neuron=neuron, positions=(1, None))
 
 
 def test_a_soft_cap_inside_attention_is_run_by_the_bridge(
