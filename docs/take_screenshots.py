@@ -21,6 +21,8 @@ from playwright import sync_api
 from lit_tl.bundled.fit_lens import write_text
 from lit_tl.lens.choice import BUNDLED_LENSES
 
+MOVERS, BUNDLED_MOVERS = ("L20H0", "L17H4", "L23H3"), ("L1H3", "L3H1")
+"""Heads that move the name, of SmolLM2-135M and of the bundled model; see docs/causal.md."""
 IMAGES = pathlib.Path(__file__).parent / "images"
 QUIET = [
     "--no-sandbox",
@@ -130,6 +132,26 @@ def causes(page: sync_api.Page) -> None:
     panel.locator(".detail .main-svg").first.wait_for()
 
 
+def interventions(page: sync_api.Page, heads: tuple[str, ...]) -> None:
+    """The Interventions tab with heads at zero, and the variant beside its original."""
+    tab(page, "Interventions")
+    panel = page.locator("lit-tl-interventions-module").first
+    field = panel.get_by_label("Add a change")
+    for head in heads:
+        field.fill(f"{head} = zero")
+        field.press("Enter")
+        panel.locator(".chip", has_text=head).wait_for()
+    settled(page)
+    page.screenshot(path=IMAGES / "interventions.png")
+    panel.get_by_label("Name of the variant").fill("without-movers")
+    panel.get_by_role("button", name="Make variant").click()
+    page.locator("lit-tl-interventions-module").nth(1).wait_for()
+    tab(page, "Predictions")
+    page.locator("lit-tl-predictions-module").nth(1).locator(".answer").first.wait_for()
+    settled(page)
+    page.screenshot(path=IMAGES / "variant.png")
+
+
 def at_width(browser: sync_api.Browser, url: str, width: int, height: int) -> None:
     """Lens and attention on another screen."""
     page = browser.new_page(viewport={"width": width, "height": height})
@@ -203,6 +225,8 @@ def main() -> None:
             take(page)
             at_width(browser, url, 1024, 768)
             at_width(browser, url, 1920, 1080)
+            page.goto(url)
+            interventions(page, MOVERS if given.model else BUNDLED_MOVERS)
             if not given.model:
                 with tempfile.TemporaryDirectory() as folder:
                     figure(browser, evaluation(pathlib.Path(folder)), "lens_evaluation", 1200, 420)

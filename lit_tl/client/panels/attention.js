@@ -202,7 +202,10 @@ class AttentionPanel {
           title: known,
           'aria-label': `${name}, ${known}`,
           'aria-pressed': String(at === head && heads === 'one head'),
-          onclick: () => this.#change({layer, head: at, heads: 'one head'}),
+          onclick: () => {
+            this.#change({layer, head: at, heads: 'one head'});
+            this.#drawScores(); // the head is marked there too
+          },
         },
         canvas,
         name,
