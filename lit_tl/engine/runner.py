@@ -30,10 +30,8 @@ DEFAULT_BATCH_SIZE = 8
 DEFAULT_TOKEN_BUDGET = 2048
 BACKGROUND_TOKENS = 512
 """Most tokens in a batch of background work on a CPU, where other work waits for a batch to end."""
-_FUSED_MAY_HAVE = {
-    *("embed", "resid_pre", "resid_post", "unembed_in"),
-    *("z", "attn_out", "mlp_post", "mlp_out"),
-}
+_FUSED_HAS = {"embed", "resid_pre", "resid_post", "unembed_in"}
+_FUSED_MAY_HAVE = {"z", "attn_out", "mlp_post", "mlp_out"}
 
 
 class Runner:
@@ -276,9 +274,11 @@ class Runner:
         if not isinstance(bridge, TransformerLensAdapter):
             return bridge
         edges = any(each.intervention.reader for here in placed.values() for each in here)
-        seen = {point for site in sites for point in points_of(bridge, site)}
-        if edges or not {point.component for point in (*placed, *seen)} <= _FUSED_MAY_HAVE:
+        components = {point.component for point in placed} | {site.component for site in sites}
+        if edges or not components <= _FUSED_HAS | _FUSED_MAY_HAVE:
             return bridge
+        inside = [site for site in sites if site.component in _FUSED_MAY_HAVE]
+        seen = {point for site in inside for point in points_of(bridge, site)}
         state = tree_state(bridge.module)
         with state.lock:
             if hooks_of_users(self._walk):

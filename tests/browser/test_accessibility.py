@@ -15,6 +15,7 @@ READY = {
     "Attention": "lit-tl-attention-module .text-view .token",
     "Lens": "lit-tl-lens-module .figure[aria-busy=false] .view",
     "Causes": "lit-tl-causes-module .figure[aria-busy=false] .view",
+    "Interventions": "lit-tl-interventions-module .figure[aria-busy=false] .main-svg",
     "Salience": "lit-tl-salience-module .explained",
     "Figures": "lit-tl-figure-module .figure[aria-busy=false] .view",
     "Sequence Salience": "sequence-salience-module .salient-token",
@@ -47,6 +48,12 @@ def test_a_tab_breaks_no_rule(name: str, watched: Watched, default_server: LitSe
     select_first(page)
     tab(page, name)
     page.locator(READY[name]).first.wait_for()
+    if name == "Interventions":  # with a chip of each kind
+        for change in ("L1H3 = zero", 'resid_post[1] += 0.5 * dir("a" - "b")'):
+            page.get_by_label("Add a change").fill(change)
+            page.get_by_label("Add a change").press("Enter")
+            page.locator(".chip", has_text=change).wait_for()
+        page.locator(READY[name]).first.wait_for()
     assert violations(page) == []
 
 

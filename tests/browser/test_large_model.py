@@ -180,6 +180,26 @@ def test_causes_over_data_is_a_job_that_a_reload_survives_and_that_can_be_cancel
     row.wait_for(state="detached")
 
 
+def test_interventions(page: Any, large: HookedTransformerLIT) -> None:
+    tab(page, "Interventions")
+    panel = page.locator("lit-tl-interventions-module").first
+    for head in range(9):
+        change = f"L2{head}H{head} = zero"
+        panel.get_by_label("Add a change").fill(change)
+        panel.get_by_label("Add a change").press("Enter")
+        panel.locator(".chip", has_text=change).wait_for()
+    changes = [f"L2{head}H{head} = zero" for head in range(9)]
+    variant = large.with_interventions(*changes)
+    probabilities = [
+        next(iter(each.predict([EXAMPLE], fields=["answer_prob"])))["answer_prob"]
+        for each in (large, variant)
+    ]
+    expected = "p(answer): {:.3g} -> {:.3g}.".format(*probabilities)
+    until(page, lambda: expected in panel.locator(".said").last.inner_text())
+    panel.locator(".figure[aria-busy=false] .main-svg").first.wait_for()
+    controls(panel, at_least=16)
+
+
 @pytest.mark.parametrize("name", ["Salience", "Figures"])
 def test_figures(name: str, page: Any) -> None:
     tab(page, name)
