@@ -79,7 +79,6 @@ def circuit(
         )
     chosen = [asked[place] for place in scored]
     score = np.mean([np.nan_to_num(each["effect"].values) for each in scored.values()], axis=0)
-    first = next(iter(scored.values())).attrs
     order = _order(graph, score, of)
     rng = np.random.default_rng(seed)
     shuffled = [_random_order(graph, of, rng) for _ in range(random)]
@@ -106,28 +105,31 @@ def circuit(
             "writer": [str(writer) for writer in graph.writers],
         },
         attrs={
-            "value": "faithfulness",
-            "also": "score",
-            "skip_missing": True,
+            **_attributes(scored, left_out, len(asked)),
             "of": of,
-            "metric": first["metric"],
-            "method": f"greedy circuits by {first['method']}",
-            "note": " ".join(
-                filter(
-                    None,
-                    [
-                        said_of_left_out(left_out, len(asked)),
-                        said_of_each([each.attrs["note"] for each in scored.values()]),
-                    ],
-                )
-            ),
-            "pairs": len(chosen),
-            "asked": len(asked),
-            "left_out": left_out,
             "cpr": areas[0],
             "cmd": areas[1],
         },
     )
+
+
+def _attributes(
+    scored: Mapping[int, xr.Dataset], left_out: Sequence[str], asked: int
+) -> dict[str, Any]:
+    """What is said of the pairs that circuits were chosen and measured on."""
+    attrs = [each.attrs for each in scored.values()]
+    said = [said_of_left_out(left_out, asked), said_of_each([each["note"] for each in attrs])]
+    return {
+        "value": "faithfulness",
+        "also": "score",
+        "skip_missing": True,
+        "metric": attrs[0]["metric"],
+        "method": f"greedy circuits by {attrs[0]['method']}",
+        "note": " ".join(filter(None, said)),
+        "pairs": len(attrs),
+        "asked": asked,
+        "left_out": list(left_out),
+    }
 
 
 def _check(of: str, sizes: Sequence[float], random: int, seed: int) -> list[float]:
