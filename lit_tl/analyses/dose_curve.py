@@ -43,8 +43,10 @@ def dose_curve(subject: Subject, settings: DoseSettings) -> Iterator[xr.Dataset]
     generated at each."""
     example, changes = subject.need_example(), parse_changes(settings.changes)
     if not any(isinstance(change.action, Along) for change in changes):
+        middle = subject.model.runner.shape.n_layers // 2
         raise ValueError(
-            'no direction is added: stage one, as in resid_post[12] += 0.5 * dir("love" - "hate")'
+            f"no direction is added: stage one, as in resid_post[{middle}] += 0.5 * "
+            'dir("love" - "hate")'
         )
     strengths = np.linspace(settings.start, settings.stop, settings.steps)
     lines: dict[str, list[float]] = {}

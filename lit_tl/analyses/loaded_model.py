@@ -86,13 +86,19 @@ class LoadedModel:
             ValueError: the model has no such site, a vector does not fit it, or there is no such
                 data set; the message says what there is.
         """
-        made = interventions_of(changes, self.ground(data_sets))
+        ground = self.ground(data_sets)
+        made = interventions_of(changes, ground)
         changed = copy.copy(self)
         changed.runner = self.runner.with_interventions(made)
         changed.changes = (*self.changes, *changes)
         changed.results, changed.results_lock = _new_results(), threading.Lock()
-        changed._original = self
+        changed.prompts_of, changed._original = ground.prompts_of, self
         return changed
+
+    @property
+    def _loaded(self) -> "LoadedModel":
+        """The model without the changes of variants."""
+        return self if self._original is None else self._original._loaded
 
     def finding(
         self, prompts_of: Callable[[str], Prompts], vector_file: Callable[[str], pathlib.Path]
@@ -103,13 +109,15 @@ class LoadedModel:
         return own
 
     def ground(self, data_sets: Mapping[str, Prompts] = {}) -> Ground:
-        """What changes of this model are made on, with data sets beside those of `prompts_of`."""
+        """What changes of this model are made on, with data sets beside those of `prompts_of`.
+        Means and directions are those of the model that was loaded, so that equal changes are
+        equal, whether they are made at once or one after the other."""
 
         def found(name: str) -> Prompts:
             return data_sets[name] if name in data_sets else self.prompts_of(name)
 
         return Ground(
-            runner=self.runner,
+            runner=self._loaded.runner,
             prompter=self.prompter,
             lenses=lambda: self.lenses,
             prompts_of=found,

@@ -35,6 +35,7 @@ from lit_tl.causal.pairs import (
     check_direction,
     read_pair,
 )
+from lit_tl.engine import selfchecks
 from lit_tl.engine.circuit_runs import graph_of
 from lit_tl.engine.graph import Graph
 from lit_tl.engine.one_pass import LastLogits
@@ -143,7 +144,7 @@ def _edges_of(
     )
     (batch,) = plain
     written = {name: batch.observed[name] for name in base}
-    _check_sum(graph, written, of.runner.shape.name)
+    _check_sum(graph, written, selfchecks.said(of.runner))
     differences = _written(graph, source) - _written(graph, written)  # writer pos d_model
     scores = _scores(graph, batch, [1.0], differences)
     if method == "integrated gradients":

@@ -21,7 +21,7 @@ from lit_tl.causal.model import CausalModel
 from lit_tl.causal.next_token import Asked, read_question
 from lit_tl.causal.over_pairs import mean_of_shares
 from lit_tl.causal.pairs import PairError, Pairs, PromptPair, listed
-from lit_tl.engine import jobs
+from lit_tl.engine import jobs, selfchecks
 from lit_tl.engine.one_pass import LastLogits
 from lit_tl.engine.readout import Readout
 from lit_tl.engine.reductions import grouped_to_heads
@@ -133,7 +133,7 @@ def _split(model: CausalModel, asked: Asked, observe: Mapping[str, Observe]) -> 
     bound = _SUM if batch.observed["last"].dtype == torch.float32 else 5e-2
     if is_linear and abs(logit - linear) > bound * float(logits.abs().max()):
         raise ValueError(
-            f"the logits of {runner.shape.name} are not the product of its final norm and "
+            f"the logits of {selfchecks.said(runner)} are not the product of its final norm and "
             "unembedding, so that they can't be split among its parts"
         )
     return _Split(batch=batch, direction=direction, logit=logit, constant=constant)

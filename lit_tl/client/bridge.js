@@ -26,8 +26,8 @@
  * @property {(original: string, changes: string[], name: string, instead?: string) =>
  *   Promise<string>} makeVariant  onto the page, in place of another where one is named
  * @property {(name: string) => Promise<void>} removeVariant  from the page and the server
- * @typedef {{changes: string[], original: string, layers: number, heads: number, sites: string[]}}
- *   Variant  `original` is '' where it is not on the server
+ * @typedef {{changes: string[], original: string, layers: number, heads: number, sites: string[],
+ *   tasks: string[]}} Variant  `original` is '' where it is not on the server
  * @typedef {object} Panel  what a file in panels/ exports; its tag is in the manifest
  * @property {string} title
  * @property {string} info

@@ -1,6 +1,6 @@
 // @ts-check
 /** Staged changes as chips, and what makes a variant of them. */
-import {completions, set, staged, strengthOf, withStrength} from './changes.js';
+import {completions, ownChanges, set, staged, strengthOf, withStrength} from './changes.js';
 import {el, keepingFocus} from './dom.js';
 import {sentenceOf} from './reach.js';
 
@@ -51,7 +51,7 @@ export class ChangeEditor {
 
   /** @returns {string[]} */
   get now() {
-    return staged(this.#model, this.#about.changes);
+    return staged(this.#model, ownChanges(this.#about));
   }
 
   /** As one text. */
@@ -59,14 +59,19 @@ export class ChangeEditor {
     return this.now.join('; ');
   }
 
+  get #isVariant() {
+    const {original, changes} = this.#about;
+    return changes.length > 0 && original !== '';
+  }
+
   /** The model that the changes are made of. */
   get base() {
-    const {original, changes} = this.#about;
-    return changes.length && original ? original : this.#model;
+    return this.#isVariant ? this.#about.original : this.#model;
   }
 
   /** @param {string} model */
   show(model) {
+    if (model !== this.#model) this.#said.textContent = '';
     this.#model = model;
     this.draw();
   }
@@ -97,7 +102,7 @@ export class ChangeEditor {
     const replace = (/** @type {string|null} */ next) => {
       const all = [...this.now];
       all.splice(at, 1, ...(next === null ? [] : [next]));
-      set(this.#model, all);
+      this.#take(all);
     };
     const slider =
       strength === null
@@ -128,15 +133,14 @@ export class ChangeEditor {
 
   #buttons() {
     const {now} = this;
-    const {changes, original} = this.#about;
+    const {changes} = this.#about;
     const button = (
       /** @type {string} */ text,
       /** @type {() => unknown} */ onclick,
       off = false,
     ) => el('button', {type: 'button', onclick, disabled: off}, text);
-    const isVariant = changes.length > 0 && original !== '';
     const same = JSON.stringify(now) === JSON.stringify(changes);
-    if (isVariant)
+    if (this.#isVariant)
       return [
         button('Apply', () => this.#replace(), same || !now.length),
         button('Undo', () => set(this.#model, null), same),
@@ -159,7 +163,7 @@ export class ChangeEditor {
   }
 
   #complete() {
-    const names = this.host.dataSets();
+    const names = [...new Set([...this.host.dataSets(), ...this.#about.tasks])];
     this.#list.replaceChildren(
       ...completions(this.#about, names, this.#input.value).map((value) => el('option', {value})),
     );
@@ -169,7 +173,17 @@ export class ChangeEditor {
     const change = this.#input.value.trim();
     if (!change) return;
     this.#input.value = '';
-    set(this.#model, [...this.now, change]);
+    this.#take([...this.now, change]);
+  }
+
+  /** Other changes: a variant is made anew with them. @param {string[]} changes */
+  #take(changes) {
+    if (this.#isVariant && !changes.length) {
+      this.#said.textContent = 'A variant has at least one change: Delete variant takes it away.';
+      return;
+    }
+    set(this.#model, changes);
+    if (this.#isVariant) void this.#replace();
   }
 
   /** @param {string} name */
@@ -184,8 +198,7 @@ export class ChangeEditor {
   async #replace() {
     const old = this.#model;
     await this.#working('Making the variant anew.', async () => {
-      set(old, this.now);
-      await this.host.makeVariant(this.base, this.now, old, old);
+      await this.host.makeVariant(this.base, this.now, nextName(old), old);
       return '';
     });
   }
@@ -211,4 +224,10 @@ export class ChangeEditor {
       this.#actions.inert = false;
     }
   }
+}
+
+/** A name that this page has not had: LIT keeps predictions by it. @param {string} name */
+function nextName(name) {
+  const [, base = name, count = '1'] = /^(.*?)-(\d+)$/.exec(name) ?? [];
+  return `${base}-${Number(count) + 1}`;
 }

@@ -20,6 +20,13 @@ export function staged(model, own) {
   return Array.isArray(kept) ? kept.map(String) : own;
 }
 
+/**
+ * The changes that a model's panel begins with: those of a variant, which can be changed there. One
+ * whose original is not on the server counts as a model of its own.
+ * @param {import('./bridge.js').Variant} about
+ */
+export const ownChanges = ({changes, original}) => (original ? changes : []);
+
 /** @param {string} model @param {string[]|null} changes  null for those that it carries */
 export function set(model, changes) {
   address.keep(key(model), {staged: changes ?? undefined});
@@ -44,7 +51,8 @@ export function onChange(hear) {
   return () => listeners.delete(hear);
 }
 
-const STRENGTH = /^(?<before>.*[+-]=\s*)(?<strength>-?[\d.]+(?:e[+-]?\d+)?)(?<after>\s*\*.*)$/s;
+const STRENGTH =
+  /^(?<before>\s*[^\s"'=]+?\s*[+-]=\s*)(?<strength>[+-]?[\d.]+(?:e[+-]?\d+)?)(?<after>\s*\*\s*dir\(.*)$/s;
 
 /** The strength of a change that has one. @param {string} change @returns {number|null} */
 export function strengthOf(change) {

@@ -3,6 +3,18 @@
 import * as address from './address.js';
 import {sentenceOf} from './reach.js';
 
+/** What tells this page from others, as long as its tab is open. @returns {string} */
+export function pageId() {
+  const key = 'lit_tl.page';
+  try {
+    const known = sessionStorage.getItem(key) ?? `${Math.random()}`.slice(2);
+    sessionStorage.setItem(key, known);
+    return known;
+  } catch {
+    return ''; // a window that keeps nothing
+  }
+}
+
 /**
  * They are made before LIT looks for them.
  * @returns {Promise<string[]>} sentences on those that can't be made
@@ -14,7 +26,7 @@ export async function make() {
     try {
       const reply = await fetch('make_variant', {
         method: 'POST',
-        body: JSON.stringify({inputs: [], config: {original, changes, name}}),
+        body: JSON.stringify({inputs: [], config: {original, changes, name, page: pageId()}}),
       });
       if (!reply.ok) throw new Error(await reply.text());
       rename(name, (await reply.json()).name);

@@ -1,6 +1,6 @@
 // @ts-check
 /** Buttons that stage changes, where other panels show what could be changed. */
-import {stage} from './changes.js';
+import {ownChanges, stage} from './changes.js';
 import {el} from './dom.js';
 
 /**
@@ -21,7 +21,7 @@ export function offer(host, model, changes) {
         {
           type: 'button',
           title: 'It is added to the Interventions tab.',
-          onclick: () => (said.textContent = stage(model, about.changes, change)),
+          onclick: () => (said.textContent = stage(model, ownChanges(about), change)),
         },
         change,
       ),

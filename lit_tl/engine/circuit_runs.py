@@ -91,10 +91,9 @@ class CircuitRuns:
         expected = own.need_logits()[0, -read:]
         apart = float((logits[-1] - expected).float().abs().max() / expected.float().abs().max())
         if apart > (_DIFFERENCE if expected.dtype == torch.float32 else 1e-1):
-            under = " under its interventions" if self._runner.interventions else ""
             raise ValueError(
-                f"the edges of {tree.shape.name}{under} can't be cut: its residual is not the "
-                "plain sum of what its parts write"
+                f"the edges of {selfchecks.said(self._runner)} can't be cut: its residual is not "
+                "the plain sum of what its parts write"
             )
         return logits[:-1]
 

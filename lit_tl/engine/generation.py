@@ -85,8 +85,9 @@ def _room(tree: ModelAdapter, length: int, max_new_tokens: int) -> int:
 def can_resume(tree: ModelAdapter, batch: Batch, steps: int, placed: ByPoint) -> bool:
     """Whether a batch can be gone on from its cache for some steps, under changes that go on. The
     caller holds the lock."""
+    shortest = min(batch.lengths)
     every = (each for here in placed.values() for each in here if each.goes_on)
-    if any(each.intervention.counts_positions for each in every):
+    if any(e.intervention.counts_positions or e.begins_behind(shortest) for e in every):
         return False
     return _resumable(tree, batch, steps) and _resumes_rightly(tree)
 

@@ -300,5 +300,10 @@ class ProjectOut(Intervention):
 
 
 def _check_direction(site: Site, direction: Value) -> None:
+    if not site.selected_axes or site.selected_axes[-1] not in ("d_model", "d_head", "neuron"):
+        raise ValueError(
+            f"{site} holds no vector at a position, and takes no direction: name a site such as "
+            "resid_post, or z of a head"
+        )
     if isinstance(direction, Array) and not direction.values.any():
         raise ValueError(f"{site}: a vector of zeros is no direction")

@@ -124,6 +124,12 @@ class Placed:
         is_open = positions is None or (isinstance(positions, tuple) and positions[1] is None)
         return is_open and not self.intervention.prompt_only and not self.by_prompt
 
+    def begins_behind(self, length: int) -> bool:
+        """Whether it begins in tokens behind a prompt of so many, and not with the first of
+        them."""
+        positions = self.intervention.site.positions
+        return isinstance(positions, tuple) and (positions[0] or 0) > length
+
     def with_tokens_behind(self, length: int, count: int) -> "Placed":
         """The same for a run of one prompt with tokens behind it.
 
@@ -135,7 +141,8 @@ class Placed:
         if site.positions is None:
             start = 0
         elif isinstance(site.positions, tuple):
-            start, _, _ = slice(*site.positions).indices(length)
+            first = site.positions[0] or 0
+            start = first if first >= 0 else max(length + first, 0)
         else:
             return self
         if not self.goes_on and site.positions is not None:

@@ -60,12 +60,10 @@ class Runner:
     ):
         self._adapter = adapt(model, tokenizer=tokenizer)
         self.model = self._adapter.module
-        """The model that was given."""
         self._walk = TreeWalk(self.model)
         self.shape: ModelShape = self._adapter.shape
         """What is fixed when a model is loaded."""
-        self.tokenizer = self._adapter.tokenizer
-        """Hugging Face's tokenizer, or None."""
+        self.tokenizer = self._adapter.tokenizer  # of Hugging Face, or None
         self.batch_size, self.token_budget = batch_size, token_budget
         self.interventions = tuple(interventions)
         self.require(self.interventions)
@@ -95,6 +93,11 @@ class Runner:
         )
 
     @property
+    def unchanged(self) -> "Runner":
+        """Without its interventions: what is found out of a model, all its runners share."""
+        return Runner(self._adapter) if self.interventions else self
+
+    @property
     def device(self) -> torch.device:
         """Where token ids go."""
         return self._adapter.device
@@ -108,8 +111,7 @@ class Runner:
         """
         state = tree_state(self.model)
         if state.readout is None:
-            plain = self if not self.interventions else Runner(self._adapter)
-            state.readout = selfchecks.checked_readout(plain, self._adapter)
+            state.readout = selfchecks.checked_readout(self.unchanged, self._adapter)
         readout: Readout = state.readout
         return readout
 
@@ -157,7 +159,7 @@ class Runner:
 
     def embedding_table(self) -> torch.Tensor:
         """The site `embed` of every token; see `selfchecks.embedding_table`."""
-        return selfchecks.embedding_table(Runner(self._adapter), self._adapter)
+        return selfchecks.embedding_table(self.unchanged, self._adapter)
 
     def run(
         self,
@@ -222,9 +224,8 @@ class Runner:
                 waiting.extendleft((index[len(index) // 2 :], index[: len(index) // 2]))
                 continue
             finished += len(index)
-            if (
-                finished < len(prompts) or len(plan) > 1
-            ):  # one pass alone is part of something that knows its length better
+            if finished < len(prompts) or len(plan) > 1:
+                # one pass alone is part of something that knows its length better
                 job.advance(finished, len(prompts))
             yield batch
 
@@ -237,9 +238,9 @@ class Runner:
         logits: Keep = "all",
     ) -> Batch:
         """Run token ids `[batch, pos]` without padding as one batch; see `run`."""
-        prompts = [Prompt(ids=tuple(row)) for row in ids.tolist()]
         every = (*self.interventions, *interventions)
         request = Request(observe or {}, every, None, logits, False)
+        prompts = [Prompt(ids=tuple(row)) for row in ids.tolist()]
         batch = self._run_if_it_fits(prompts, request, self.place(every), None)
         if batch is None:
             raise memory.OutOfMemory(f"{len(prompts)} prompts at once do not fit: give fewer")
@@ -248,8 +249,8 @@ class Runner:
     def continue_greedily(
         self, batch: Batch, *, max_new_tokens: int, interventions: Sequence[Intervention] = ()
     ) -> list[str]:
-        """The text that the model goes on with after each prompt of a batch that ran with
-        `keep_cache` and the same interventions; see `generation.continue_greedily`."""
+        """The text that the model goes on with after each prompt of a batch, which ran with
+        `keep_cache`; see `generation.continue_greedily`."""
         placed = self.place((*self.interventions, *interventions))
         tree = batch.tree or self.tree_for(placed, ())
         with tree_state(tree.module).lock, torch.no_grad():
@@ -260,9 +261,8 @@ class Runner:
     def read_answers(
         self, batch: Batch, answers: Sequence[Answer], *, interventions: Sequence[Intervention] = ()
     ) -> list[Reading]:
-        """What the model thinks of answers of one or more tokens, after a batch that ran with the
-        same interventions, with `keep_cache` where an answer has several; see
-        `lit_tl.engine.answers.read_answers`."""
+        """What the model thinks of answers, after a batch that ran with the same interventions, and
+        with `keep_cache` where an answer has several tokens; see `answers.read_answers`."""
         placed = self.place((*self.interventions, *interventions))
         tree = batch.tree or self.tree_for(placed, ())
         with tree_state(tree.module).lock, torch.no_grad():
@@ -277,7 +277,7 @@ class Runner:
         components = {point.component for point in placed} | {site.component for site in sites}
         if edges or not components <= _FUSED_HAS | _FUSED_MAY_HAVE:
             return bridge
-        inside = [site for site in sites if site.component in _FUSED_MAY_HAVE]
+        inside = (site for site in sites if site.component in _FUSED_MAY_HAVE)
         seen = {point for site in inside for point in points_of(bridge, site)}
         state = tree_state(bridge.module)
         with state.lock:
@@ -375,7 +375,7 @@ class Runner:
         carried = tree_state(self.model).carried
         for component in {each.site.component for each in interventions} & INSIDE_ATTENTION:
             if carried.get(component) != "":
-                selfchecks.require_carried(Runner(self._adapter), component)
+                selfchecks.require_carried(self, component)
         from_runs = self._values_of_runs(interventions)
         return place(self._adapter, interventions, lambda run, site: from_runs[run, site])
 

@@ -31,6 +31,11 @@ _ROWS = 1024
 _EMBED = Point(-1, "embed")
 
 
+def said(runner: "Runner") -> str:
+    """A model's name in a sentence, and whether it is changed."""
+    return f"{runner.shape.name}{' under its changes' if runner.interventions else ''}"
+
+
 def probe_prompt(d_vocab: int, length: int = _PROBE) -> Prompt:
     """Tokens from all over a vocabulary."""
     return Prompt(ids=tuple(probe_ids(d_vocab, length).tolist()))
@@ -109,6 +114,7 @@ def require_values(runner: "Runner") -> None:
     Raises:
         ValueError: a site is missing, or `v` is not what attention reads.
     """
+    runner = runner.unchanged
     state = tree_state(runner.model)
     if state.values is None:
         state.values = "".join(_why_no_values(runner))
@@ -169,6 +175,7 @@ def require_carried(runner: "Runner", component: Component) -> None:
     Raises:
         ValueError: the model does not have the component, or does not go on with it.
     """
+    runner = runner.unchanged
     known = tree_state(runner.model).carried
     if component not in known:
         known[component] = ""  # the check itself changes the component
@@ -203,6 +210,7 @@ def require_edges(runner: "Runner") -> None:
     Raises:
         ValueError: it does not.
     """
+    runner = runner.unchanged
     state = tree_state(runner.model)
     if state.edges is None:
         state.edges = _why_no_edges(runner)
@@ -236,6 +244,7 @@ def require_streams(runner: "Runner") -> None:
     Raises:
         ValueError: it can't be run, or a site is missing.
     """
+    runner = runner.unchanged
     prompt = probe_prompt(runner.shape.d_vocab, 2)
     sites = [Site("embed"), Site("resid_pre"), Site("resid_post")]
     observe = {str(site): Observe(site, lambda value, _: value[:, -1, 0]) for site in sites}
@@ -252,6 +261,7 @@ def require_streams(runner: "Runner") -> None:
 
 def why_no_gradients(runner: "Runner") -> str:
     """Why a model can't be differentiated, as a sentence; empty where it can."""
+    runner = runner.unchanged
     state = tree_state(runner.model)
     if state.gradients is None:
         targets = Targets(example=[0], pos=[1], token=[0], weight=[1.0])

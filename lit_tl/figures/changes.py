@@ -27,8 +27,8 @@ def curve_with_texts(result: xr.Dataset) -> go.Figure:
     has_texts = any(texts)
     figure = make_subplots(
         rows=2 if has_texts else 1,
-        row_heights=[0.55, 0.45] if has_texts else [1.0],
-        vertical_spacing=0.3 if axis == "added" else 0.18,
+        row_heights=[0.42, 0.58] if has_texts else [1.0],
+        vertical_spacing=0.26 if axis == "added" else 0.16,
         specs=[[{"type": "xy"}], [{"type": "table"}]] if has_texts else [[{"type": "xy"}]],
     )
     labels = [
@@ -57,8 +57,8 @@ def curve_with_texts(result: xr.Dataset) -> go.Figure:
         figure.add_trace(
             go.Table(
                 columnwidth=[1, 5],
-                header={"values": [axis, "text"], "align": "left"},
-                cells={"values": cells, "align": "left"},
+                header={"values": [axis, "text"], "align": "left", "height": 20},
+                cells={"values": cells, "align": "left", "height": 18, "font": {"size": 11}},
             ),
             row=2,
             col=1,

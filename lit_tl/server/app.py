@@ -76,6 +76,7 @@ class LitTlApp(lit_app.LitApp):
         self._access = access or PageAccess()
         self._loading, self._max_models = jobs.PatientLock(), max_models
         self._loading_data = jobs.PatientLock()
+        self._pages: dict[str, str] = {}  # that variants are of
         self.board = JobBoard()
         """The jobs that requests have become."""
         self._requests = JobRequests(self.board, self._read, self._describe)
@@ -234,10 +235,11 @@ class LitTlApp(lit_app.LitApp):
 
     def _make_variant(self, data: lit_types.JsonDict, **kw: Any) -> Any:
         """Make a model under changes, and tell what there is now and what it is called."""
-        del kw
         with self._loading:
-            name, model = variants.make(self._models, data.get("config"))
+            config = data.get("config")
+            name, model = variants.make(self._models, self._pages, config)
             if name not in self._models:
+                self._pages[name] = str(config.get("page") or "")
                 self._models[name] = LazyModel(model, self._predictions)
                 self._models |= siblings(name, model)
                 self._info = self._build_metadata()
@@ -250,13 +252,13 @@ class LitTlApp(lit_app.LitApp):
 
     def _unload_model(self, data: lit_types.JsonDict, model: str = "", **kw: Any) -> Any:
         """Let go of a model, and tell what there is now."""
-        del data, kw
         with self._loading:
             if model.startswith("_") or model not in self._models:
                 raise ValueError(f"there is no model {model!r} on this server")
             if sum(not name.startswith("_") for name in self._models) == 1:
                 raise ValueError("this is the only model: load another one first")
             gone = self._models.pop(model)
+            self._pages.pop(model, None)
             for name in siblings(model, gone.wrapped) if isinstance(gone, LazyModel) else ():
                 self._models.pop(name, None)
             self._info = self._build_metadata()

@@ -10,7 +10,7 @@ from lit_nlp.api import model as lit_model
 
 from lit_tl.data import paired
 from lit_tl.data.tasks import read_task
-from lit_tl.engine.sites import AXES
+from lit_tl.engine.sites import AXES, WITHOUT_LAYER
 from lit_tl.lit.lazy_model import LazyModel
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.names import safe_label
@@ -19,6 +19,7 @@ from lit_tl.variants.text import parse_changes
 
 MAX_VARIANTS = 64
 MAX_CHANGES = 64
+_LONGEST = 60
 _CLOSED = ("pattern", "attn_scores", "router")
 """Sites that a page does not complete to: they have no mean, or choose experts."""
 
@@ -52,15 +53,19 @@ def served(
     return own
 
 
-def make(models: Mapping[str, lit_model.Model], config: Any) -> tuple[str, HookedTransformerLIT]:
+def make(
+    models: Mapping[str, lit_model.Model], owners: Mapping[str, str], config: Any
+) -> tuple[str, HookedTransformerLIT]:
     """The variant that a page asks for.
 
     Args:
         models: of the server, by label.
-        config: `original`: whose weights it shares; `changes`: a list of texts; `name`.
+        owners: the pages that variants were made for, by label.
+        config: `original`: whose weights it shares; `changes`: a list of texts; `name`; `page`,
+            which tells pages apart, so that nobody's variant is changed or deleted by another.
 
     Returns:
-        Its label, and the model. Where the server has the same variant under that name, it is that.
+        Its label, and the model. Where the page has the same variant under that name, it is that.
 
     Raises:
         ValueError: there is no such model, or a change is not possible.
@@ -78,7 +83,8 @@ def make(models: Mapping[str, lit_model.Model], config: Any) -> tuple[str, Hooke
         raise ValueError("no change is staged: add one, such as L9H6 = zero")
     if len(changes) > MAX_CHANGES:
         raise ValueError(f"{len(changes)} changes are too many: at most {MAX_CHANGES} are made")
-    wanted = safe_label(str(config.get("name") or f"{original}-changed")).lstrip("_")
+    wanted = safe_label(str(config.get("name") or f"{original}-changed"))[:_LONGEST].lstrip("_")
+    page = str(config.get("page") or "")
     if not wanted:
         raise ValueError("a name is letters, digits, _, . and -: give one")
     all_changes = (*wrapped.loaded.changes, *changes)
@@ -87,7 +93,8 @@ def make(models: Mapping[str, lit_model.Model], config: Any) -> tuple[str, Hooke
     while label in models:
         known = _ours(models, label)
         same = known is not None and known.original is wrapped.original
-        if known is not None and same and known.loaded.changes == all_changes:
+        own = owners.get(label, page) == page
+        if known is not None and same and own and known.loaded.changes == all_changes:
             return label, known
         count += 1
         label = f"{wanted}-{count}"
@@ -118,8 +125,9 @@ def about(models: Mapping[str, lit_model.Model], label: str) -> Optional[dict[st
         "sites": [
             component
             for component in AXES
-            if component not in _CLOSED and runner.layers(component)  # type: ignore[arg-type]
+            if component not in _CLOSED and (component in WITHOUT_LAYER or runner.layers(component))  # type: ignore[arg-type]
         ],
+        "tasks": list(paired.TASKS),
     }
 
 

@@ -95,7 +95,8 @@ class ToZero(Action):
 
 @dataclasses.dataclass(frozen=True)
 class ToMean(Action):
-    """The mean over all tokens of a data set in its place."""
+    """The mean over the tokens of a data set in its place: over those at the change's positions,
+    where it names some."""
 
     data_set: str
 
@@ -109,6 +110,10 @@ class ToOthers(Action):
 
     data_set: str
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"the seed of resample is {self.seed}: give 0 to {2**63 - 1}")
 
     def __str__(self) -> str:
         seed = f", {self.seed}" if self.seed else ""

@@ -16,19 +16,24 @@ _READ_BY_LENSES = ("resid_pre", "resid_post")
 
 
 def vector_of(direction: Direction, site: Site, ground: Ground) -> Vector:
-    """A direction at a site of one layer, `[d]` float32, of whatever length.
+    """A direction at a site of one layer, `[d]` float32, of length 1.
 
     Raises:
         ValueError: a vector of it does not fit the site, is not found, or the two of a difference
             are alike.
     """
-    vector = _vector(direction.plus, site, ground)
-    if direction.minus is None:
-        return vector
-    less = _vector(direction.minus, site, ground)
-    if np.array_equal(vector, less):
-        raise ValueError(f"{direction}: the two are alike at {site}, and make no direction")
-    return vector - less
+    vector = _vector(direction.plus, site, ground).astype(np.float64)
+    if direction.minus is not None:
+        less = _vector(direction.minus, site, ground).astype(np.float64)
+        if np.array_equal(vector, less):
+            raise ValueError(f"{direction}: the two are alike at {site}, and make no direction")
+        vector -= less
+    largest = np.abs(vector).max()
+    if not largest:
+        raise ValueError(f"{direction}: a vector of zeros is no direction")
+    vector /= largest  # so that no square overflows
+    unit: Vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+    return unit
 
 
 def _vector(term: Term, site: Site, ground: Ground) -> Vector:
@@ -93,7 +98,7 @@ def _read(term: Term, path: pathlib.Path) -> Vector:
     """
     try:
         if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False).astype(np.float32)
+            return np.load(path, allow_pickle=False)
         if path.suffix == ".safetensors":
             return _of_safetensors(term, path)
     except (OSError, ValueError, EOFError) as error:
@@ -120,7 +125,7 @@ def _of_safetensors(term: Term, path: pathlib.Path) -> Vector:
                     f"{term}: the file holds {', '.join(keys[:10])}: name one, as in "
                     f'file("{term.name}", "{keys[0] if keys else "vector"}")'
                 )
-            vector: Vector = file.get_tensor(key).float().numpy()
+            vector: Vector = file.get_tensor(key).double().numpy()
             return vector
     except safetensors.SafetensorError as error:
         raise ValueError(str(error)) from error
@@ -136,6 +141,6 @@ def _checked(vector: Vector, term: Term, site: Site, ground: Ground) -> Vector:
             f"{term} has the shape {list(vector.shape)}, and {site} of {ground.runner.shape.name} "
             f"takes a vector of {length} numbers"
         )
-    if not np.isfinite(vector).all():
-        raise ValueError(f"{term} holds numbers that are not finite")
+    if vector.dtype.kind not in "fiu" or not np.isfinite(vector).all():
+        raise ValueError(f"{term} holds numbers that are not real and finite")
     return vector

@@ -13,7 +13,7 @@ from lit_tl.engine.interventions import (
     Zero,
 )
 from lit_tl.engine.runner import Runner
-from lit_tl.engine.sites import WITHOUT_LAYER, Site
+from lit_tl.engine.sites import AXES, WITHOUT_LAYER, Site
 from lit_tl.variants.changes import (
     Along,
     Change,
@@ -68,6 +68,11 @@ def interventions_of(
 
 def _require(site: Site, ground: Ground) -> None:
     """See that the model has a site, its neuron too."""
+    there = [name for name in AXES if name in WITHOUT_LAYER or ground.runner.layers(name)]  # type: ignore[arg-type]
+    if site.component not in there:
+        raise ValueError(
+            f"{ground.runner.shape.name} has no {site.component}: choose from {', '.join(there)}"
+        )
     ground.runner.require([Zero(site)])
     if site.neuron is None:
         return

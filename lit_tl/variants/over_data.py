@@ -33,8 +33,9 @@ def means(runner: Runner, prompts: Sequence[Prompt], sites: Sequence[Site]) -> d
     """
     for site in sites:
         _require_vectors(site, "mean")
-    if not prompts:
-        raise ValueError("there is no prompt to take a mean over")
+    shortest = max(map(_least, sites), default=1)
+    prompts = [prompt for prompt in prompts if len(prompt) >= shortest]
+    _require_tokens(prompts, sites)
     observe = {str(site): Observe(site, _summed(site)) for site in sites}
     totals: dict[Site, torch.Tensor] = {}
     counts = dict.fromkeys(sites, 0)
@@ -43,7 +44,10 @@ def means(runner: Runner, prompts: Sequence[Prompt], sites: Sequence[Site]) -> d
             total, count = batch.observed[str(site)]
             totals[site] = total + totals.get(site, 0.0)
             counts[site] += count
-    return {site: (totals[site] / max(counts[site], 1)).float().numpy() for site in sites}
+    for site in sites:
+        if not counts[site]:
+            _require_tokens([], [site])
+    return {site: (totals[site] / counts[site]).float().numpy() for site in sites}
 
 
 def _summed(site: Site) -> Reduce:
@@ -87,8 +91,8 @@ def drawn_values(runner: Runner, prompts: Sequence[Prompt], site: Site, seed: in
         ValueError: there is no prompt, or the site's value depends on the length of the prompt.
     """
     _require_vectors(site, "resample")
-    if not prompts:
-        raise ValueError("there is no prompt to draw from")
+    prompts = [prompt for prompt in prompts if len(prompt) >= _least(site)]
+    _require_tokens(prompts, [site])
     random = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(prompts), generator=random).tolist()[:DRAWN]
     chosen = [prompts[index] for index in order]
@@ -98,6 +102,8 @@ def drawn_values(runner: Runner, prompts: Sequence[Prompt], site: Site, seed: in
         for batch in runner.run(chosen, observe=observe, logits="none")
     }
     values = torch.cat([by_batch[first] for first in sorted(by_batch)])
+    if not len(values):
+        _require_tokens([], [site])
     some = torch.randperm(len(values), generator=random)[:DRAWN]
     drawn: Vector = values[some].float().numpy()
     return drawn
@@ -109,3 +115,16 @@ def _require_vectors(site: Site, what: str) -> None:
             f"{site} has as many numbers as the prompt has tokens, and no {what}: choose z, or "
             "another site of vectors"
         )
+
+
+def _least(site: Site) -> int:
+    """How many tokens a prompt needs to have a site."""
+    if not isinstance(site.positions, int):
+        return 1
+    return site.positions + 1 if site.positions >= 0 else -site.positions
+
+
+def _require_tokens(prompts: Sequence[Prompt], sites: Sequence[Site]) -> None:
+    if not prompts:
+        named = ", ".join(map(str, sites))
+        raise ValueError(f"no prompt of the data set has a token at {named}: name other positions")

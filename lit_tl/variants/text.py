@@ -5,7 +5,6 @@ import json
 import re
 from typing import Any
 
-from lit_tl.engine.interventions import IN_PROMPT
 from lit_tl.engine.sites import Site
 from lit_tl.variants.changes import (
     Action,
@@ -23,8 +22,9 @@ from lit_tl.variants.changes import (
 
 _STRING = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 _NAME = rf"(?:{_STRING}|[\w.\-]+)"
-_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
-_TERM = rf"(?:(?:mean|unembed|lens|file)\(\s*{_NAME}(?:\s*,\s*{_STRING})?\s*\)|{_STRING})"
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+_FILE = rf"file\(\s*{_NAME}(?:\s*,\s*{_STRING})?\s*\)"
+_TERM = rf"(?:(?:mean|unembed|lens)\(\s*{_NAME}\s*\)|{_FILE}|{_STRING})"
 _DIRECTION = rf"dir\(\s*(?P<plus>{_TERM})(?:\s*-\s*(?P<minus>{_TERM}))?\s*\)"
 _FORMS: dict[str, re.Pattern[str]] = {
     name: re.compile(form, re.DOTALL)
@@ -49,7 +49,8 @@ _SHORT = (
 _LAYER = re.compile(r"L(?P<layer>\d+)(?P<positions>@\S+)?")
 _EXAMPLES = (
     '= zero, = mean(ioi), = resample(ioi), = run("another prompt"), += 0.5 * dir("love" - "hate") '
-    'or without dir("love" - "hate")'
+    'or without dir("love" - "hate"); names of other signs stand in quotation marks, and in prompt '
+    "may end it"
 )
 
 
@@ -85,7 +86,7 @@ def parse_change(text: str) -> Change:
         ValueError: the text is not of that form; the message says what may stand there.
     """
     stripped = text.strip()
-    whole = stripped.removesuffix(IN_PROMPT)
+    whole = re.sub(r"\s+in\s+prompt$", "", stripped)
     match = re.match(
         r"(?P<where>[^\s=+]+?)\s*(?P<rest>(?:=|\+=|-=|without\b).*)$", whole, re.DOTALL
     )

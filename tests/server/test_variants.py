@@ -76,6 +76,17 @@ def test_the_same_variant_is_made_once_and_another_gets_a_name(client: Client) -
     assert nested["variant"]["original"] == "tiny"
 
 
+def test_a_variant_belongs_to_the_page_that_it_was_made_for(client: Client) -> None:
+    config = {"original": "tiny", "changes": ["L1H3 = zero"], "name": "cut"}
+    labels = [
+        ask(client, "/make_variant", config={**config, "page": page})["name"]
+        for page in ("a", "b", "a", "b")
+    ]
+    assert labels == ["cut", "cut-2", "cut", "cut-2"]
+    ask(client, "/unload_model", model="cut")
+    assert predictions(client, "cut-2", ids_of(client, "ioi")[:1])
+
+
 def test_a_variant_goes_and_its_original_stays(client: Client) -> None:
     make(client, "L1H3 = zero")
     info = ask(client, "/unload_model", model="cut")

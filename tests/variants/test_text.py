@@ -88,6 +88,8 @@ def test_several_changes_parse_back_from_one_text(changes: list[Change], between
             'resid_post[4] without dir(mean(ioi) - mean("x.jsonl")) in prompt',
             "resid_post[4] without dir(mean(ioi) - mean(x.jsonl)) in prompt",
         ),
+        ('resid_post[1] += +0.5 * dir("a")', 'resid_post[1] += 0.5 * dir("a")'),
+        ("L1H1 = zero  in  prompt", "L1H1 = zero in prompt"),
         ('L1H1 = run("it\'s; = so")', 'L1H1 = run("it\'s; = so")'),
         ("L1H1 = run('a \\'b\\'')", "L1H1 = run(\"a 'b'\")"),
     ],
@@ -107,6 +109,8 @@ def test_people_write_it_in_several_ways(text: str, written: str) -> None:
         ('resid_post[1] += 1e999 * dir("a")', "a strength is inf: give a finite number"),
         ("L9H6 = mean(ioi", "is not what can become of a site"),
         ("router[2].h1 = zero", "router has no heads"),
+        ('resid_post[1] += dir(mean(ioi, "x"))', "is not what can become of a site"),
+        ("L1H1 = mean(a/b.jsonl)", "stand in quotation marks"),
     ],
 )
 def test_what_is_no_change_is_refused_in_a_sentence(text: str, message: str) -> None:

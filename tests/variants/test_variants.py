@@ -1,24 +1,21 @@
 """Truths about changed models."""
 
-import pathlib
+import contextlib
 import random
 import threading
 from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.numpy
 import torch
 
-from lit_tl import HookedTransformerLIT
+from lit_tl import HookedTransformerLIT, analyze
 from lit_tl.causal.heads import find_heads
 from lit_tl.data.tasks import read_task
 from lit_tl.engine.interventions import Array, Replace, Steer
 from lit_tl.engine.requests import Observe
 from lit_tl.engine.sites import Site
-from lit_tl.lens.lenses import lens_index
 from lit_tl.lens.trajectory import PredictionTrajectory
-from lit_tl.variants.directions import vector_of
 from lit_tl.variants.text import parse_change
 from tests.conftest import FAMILIES
 
@@ -132,77 +129,6 @@ def test_resampled_values_are_those_of_the_data_set(model: HookedTransformerLIT)
     assert not torch.equal(value_at(other, "L1H2"), values)
 
 
-def test_directions_are_what_they_say(
-    bundled: HookedTransformerLIT, tmp_path: pathlib.Path
-) -> None:
-    ground = bundled.loaded.ground()
-    site = Site("resid_post", 1)
-
-    def direction(text: str) -> np.ndarray:
-        change = parse_change(f"resid_post[1] += {text}")
-        return vector_of(change.action.direction, site, ground)  # type: ignore[attr-defined]
-
-    def end(text: str) -> np.ndarray:
-        return value_at(bundled, "resid_post[1]@-1", text).numpy()
-
-    difference = direction('dir("love" - "hate")')
-    np.testing.assert_allclose(difference, end("love") - end("hate"), atol=1e-5)
-    examples = read_task("agreement").examples
-    mean = np.mean([end(str(example["text"])) for example in examples], axis=0)
-    np.testing.assert_allclose(direction("dir(mean(agreement))"), mean, atol=1e-4)
-    token = bundled.loaded.prompter.answer(" Mary")[0]
-    row = bundled.loaded.runner.readout.weight[token].numpy()
-    np.testing.assert_allclose(direction('dir(unembed(" Mary"))'), row, atol=1e-6)
-    lens = bundled.loaded.lenses.lenses["tuned"]
-    reads, hidden = lens_index("resid_post", 1), torch.randn(128)
-    step = torch.from_numpy(direction('dir(lens(" Mary"))'))
-    ends = [
-        lens.transform_hidden(each, reads) @ torch.from_numpy(row)
-        for each in (hidden, hidden + step)
-    ]
-    assert float((ends[1] - ends[0]).detach()) == pytest.approx(float(step @ step), rel=1e-3)
-    vector = np.arange(128, dtype=np.float32)
-    np.save(tmp_path / "v.npy", vector)
-    safetensors.numpy.save_file({"a": vector, "b": vector[:3]}, tmp_path / "v.safetensors")
-    for name in (f'"{tmp_path}/v.npy"', f'"{tmp_path}/v.safetensors", "a"'):
-        np.testing.assert_array_equal(direction(f"dir(file({name}))"), vector)
-    for name, message in (
-        (f'"{tmp_path}/v.safetensors"', r"the file holds a, b: name one, as in file\("),
-        (f'"{tmp_path}/v.safetensors", "b"', r"has the shape \[3\], and resid_post\[1\] of"),
-        (f'"{tmp_path}/none.npy"', "can't be read: No such file"),
-        (f'"{tmp_path}"', "give a vector as .npy or .safetensors"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            direction(f"dir(file({name}))")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("L9H0 = zero", "layer 9 is out of range: .* has layers 0 to 3"),
-        ("L0H9 = zero", "head 9 is out of range: .* has heads 0 to 3"),
-        ("mlp_post[1].n9999 = zero", "neuron 9999 is out of range: .* has neurons 0 to"),
-        ("router[0] = zero", r"has no router\[0\]"),
-        ("L1H1 = mean(iio)", "unknown data set 'iio': did you mean ioi"),
-        ("pattern[1].h1 = mean(ioi)", "as many numbers as the prompt has tokens, and no mean"),
-        ('resid_post[1] += dir("a" - "a")', "the two are alike"),
-        ('L1H1 += dir(unembed(" Mary"))', "the unembedding reads the residual"),
-        ('mlp_out[1] += dir(lens(" Mary"))', "a lens reads resid_pre and resid_post"),
-        ('resid_post[1] += dir(unembed(" Mary John"))', "is 2 tokens of this model"),
-        ('z[1] += dir("a" - "b")', "is one of a single head: name it"),
-        ("L1H1", "is not a change"),
-    ],
-)
-def test_what_a_model_does_not_have_is_refused_in_a_sentence(
-    bundled: HookedTransformerLIT, change: str, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message) as refused:
-        bundled.with_interventions(change)
-    assert "\n" not in str(refused.value)
-    with pytest.raises(TypeError, match="a change is a text such as"):
-        bundled.with_interventions(3)  # type: ignore[arg-type]
-
-
 def test_a_variant_is_made_of_a_variant(bundled: HookedTransformerLIT) -> None:
     both = bundled.with_interventions("L1H3 = zero").with_interventions("L2H0 = zero")
     at_once = bundled.with_interventions("L1H3 = zero; L2H0 = zero")
@@ -216,6 +142,76 @@ def test_a_variant_is_made_of_a_variant(bundled: HookedTransformerLIT) -> None:
     steers = [Steer(Site("resid_post", 1), vector, 0.5)] * 2
     assert torch.equal(logits_of(steered), logits_of(bundled.with_interventions(*steers)))
     assert "Changed: L1H3 = zero; L2H0 = zero." in both.description()
+
+
+def test_equal_changes_are_equal_whether_made_at_once_or_one_by_one(
+    bundled: HookedTransformerLIT,
+) -> None:
+    texts = ["L0 = zero", "L3 = mean(mine)", 'resid_post[2] += 0.5 * dir("love")']
+    data = {"mine": [{"text": OTHER}, {"text": "a b c"}]}
+    at_once = bundled.with_interventions(*texts, data_sets=data)
+    first = bundled.with_interventions(texts[0], data_sets=data)
+    one_by_one = first.with_interventions(texts[1]).with_interventions(texts[2])
+    assert one_by_one.loaded.changes == at_once.loaded.changes
+    assert torch.equal(logits_of(one_by_one), logits_of(at_once))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "L1H3@12 = zero",
+        "resid_post[3] = mean(ioi)",
+        "unembed_in = zero",
+        "z = zero",
+        "L0@20 = zero",
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "ask"),
+    [
+        ("Circuit", {"random": 0}),
+        ("Activation patching", {}),
+        ("Attention", {"value_weighted": True}),
+    ],
+)
+def test_what_a_variant_can_not_do_its_original_still_can(
+    change: str, name: str, ask: dict[str, Any]
+) -> None:
+    model = HookedTransformerLIT.from_pretrained("lit-tl-tiny")
+    example = {**EXAMPLES[0], "corrupted_text": OTHER}
+    with contextlib.suppress(ValueError):
+        analyze(name, model.with_interventions(change), example, **ask)
+    assert analyze(name, model, example, **ask).attrs["value"]
+
+
+def test_a_change_from_a_later_position_on_leaves_what_comes_before(
+    bundled: HookedTransformerLIT,
+) -> None:
+    """Also in generated tokens and in answers behind a shorter prompt."""
+    fields = ["generated_text", "answer_prob"]
+    example = {"text": TEXT, "answer": " Mary and went home"}
+    (own,) = bundled.predict([example], fields=fields)
+    (never,) = bundled.with_interventions("L1@100: = zero").predict([example], fields=fields)
+    assert never["generated_text"] == own["generated_text"]
+    assert never["answer_prob"] == pytest.approx(own["answer_prob"], rel=1e-4)
+    length = len(bundled.loaded.prompt({"text": TEXT}))
+    later = bundled.with_interventions(f"L1@{length + 2}: = zero")
+    (made,) = later.predict([{"text": TEXT}, {"text": "a"}][:1], fields=["generated_text"])
+    ids = list(bundled.loaded.prompt({"text": TEXT}).ids)
+
+    def zero(value: torch.Tensor, hook: Any) -> torch.Tensor:
+        value = value.clone()
+        value[:, length + 2 :] = 0
+        return value
+
+    hooks = [(f"blocks.1.{name}", zero) for name in ("hook_attn_out", "hook_mlp_out")]
+    for _ in range(later.config.max_new_tokens):
+        with torch.no_grad():
+            logits = bundled.model.run_with_hooks(torch.tensor([ids]), fwd_hooks=hooks)
+        ids.append(int(logits[0, -1].argmax()))
+    new = ids[length:]
+    new = new[: new.index(0)] if 0 in new else new
+    assert made["generated_text"] == bundled.model.tokenizer.decode(new)
 
 
 def test_generated_text_is_that_of_a_plain_loop_with_hooks(bundled: HookedTransformerLIT) -> None:

@@ -74,7 +74,7 @@ function fillInBehind(data, selected) {
       },
     });
     for (const some of parts(all, selected())) {
-      if (latest.get(model) !== call) return;
+      if (latest.get(model) !== call || !this.appState.currentModels.includes(model)) return;
       await runScalarPreds.call(collect, model, some);
     }
   };
