@@ -8,9 +8,10 @@ import {onUpdate, restyle} from './template.js';
 
 const STILL_ANSWERED = 3000; // milliseconds
 const STYLE = `
-  .lit-tl-changed { display: flex; flex-direction: column; max-width: 340px; max-height: 44px;
+  .lit-tl-changed { display: flex; flex-direction: column; align-items: stretch; max-width: 340px; max-height: 44px;
     overflow-y: auto; color: #fff; font-size: 11px; line-height: 14px; margin-right: 10px; }
-  .lit-tl-changed span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; flex: none; }
+  .lit-tl-changed span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; flex: none;
+    width: 100%; text-align: left; }
 `;
 
 /** @type {any} LIT's toolbar, which knows its services */
