@@ -73,10 +73,9 @@ def circuit(
     sizes = _check(of, sizes, random, seed)
     read = CausalModel.of(model)
     graph = graph_of(read.runner)
+    ask = {"metric": metric, "method": method, "steps": steps}
     with jobs.current().part(0.0, 0.4):
-        scored, left_out = _scored(
-            read, asked, {"metric": metric, "method": method, "steps": steps}
-        )
+        scored, left_out = _scored(read, asked, ask)
     chosen = [asked[place] for place in scored]
     score = np.mean([np.nan_to_num(each["effect"].values) for each in scored.values()], axis=0)
     order = _order(graph, score, of)

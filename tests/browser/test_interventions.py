@@ -144,6 +144,7 @@ def test_a_strength_is_changed_and_the_variant_follows(
     until(page, lambda: header.inner_text() == f"steered-4: {stronger}")
     page.get_by_role("button", name=f"Remove {stronger}").click()
     page.get_by_text("A variant has at least one change: Delete variant").wait_for()
+    assert header.inner_text() == f"steered-4: {stronger}", "the last change stays"
     tab(page, "Predictions")
     until(page, lambda: page.locator("lit-tl-predictions-module .guesses .answer").count() >= 2)
     (made,) = variant.predict([EXAMPLE], fields=["answer_prob"])
@@ -179,6 +180,8 @@ def test_a_link_that_can_not_be_followed_says_why(page: Any, watched: Watched) -
     page.goto(f"{page.url.split('?')[0]}?{query}")
     page.locator("lit-data-table tbody tr").first.wait_for()
     page.get_by_text("The link's variant gone can't be made: there is no model").wait_for()
+    assert page.locator("lit-app-toolbar .lit-tl-changed").count() == 0
+    assert "gone" not in (urllib.parse.parse_qs(page.url.split("?")[1]).get("models") or [""])[0]
     watched.complaints.clear()  # the browser's own, of the refusal
 
 
@@ -231,6 +234,7 @@ def test_cells_of_causes_and_tokens_of_lenses_are_staged(page: Any) -> None:
     ):
         panel.get_by_label("Figure", exact=True).select_option(name)
         panel.locator(drawn).first.wait_for()
+        assert panel.locator(".figure .failed").count() == 0
     panel.get_by_role("button", name="Remove L3H3 = zero").click()
     panel.locator(".chip", has_text="L3H3 = zero").wait_for(state="detached")
     panel.get_by_role("button", name="Clear").click()

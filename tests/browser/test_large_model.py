@@ -196,6 +196,7 @@ def test_interventions(page: Any, large: HookedTransformerLIT) -> None:
     ]
     expected = "p(answer): {:.3g} -> {:.3g}.".format(*probabilities)
     until(page, lambda: expected in panel.locator(".said").last.inner_text())
+    assert panel.locator(".chip").count() == len(changes)
     panel.locator(".figure[aria-busy=false] .main-svg").first.wait_for()
     controls(panel, at_least=16)
 

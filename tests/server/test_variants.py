@@ -171,7 +171,8 @@ def test_variants_do_not_count_as_loaded_models(bundled: HookedTransformerLIT) -
     for head in range(4):
         make(client, f"L1H{head} = zero", name=f"cut{head}")
     config = {"new_name": "more", "model_name": "lit-tl-tiny"}
-    ask(client, "/create_model", config=config, model_name="TransformerLens")
+    info, _ = ask(client, "/create_model", config=config, model_name="TransformerLens")
+    assert {"tiny", "more", *(f"cut{head}" for head in range(4))} < set(info["models"])
 
 
 def test_originals_and_variants_are_asked_for_at_once(client: Client) -> None:
