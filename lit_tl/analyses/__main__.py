@@ -50,6 +50,10 @@ class Config(Settings):
     prepend_bos: Switch = setting(
         "auto", "A beginning-of-text token in front: auto (as the model expects), true or false."
     )
+    chat: bool = setting(False, "Make a plain prompt the user's turn of a conversation.")
+    chat_template: str = setting(
+        "auto", "How conversations are written: auto, or a file with a template in Jinja."
+    )
     trust_remote_code: bool = setting(
         False, "Run model code that comes with a checkpoint. Read it first."
     )
@@ -110,6 +114,7 @@ def _own(config: Config) -> list[Any]:
 
 def _load(name: str, config: Config) -> Any:
     from lit_tl.analyses.loaded_model import LoadedModel
+    from lit_tl.data.templates import read_template
     from lit_tl.engine.runner import Runner
     from lit_tl.models.loading import load_model
     from lit_tl.models.sources import ModelSource
@@ -119,7 +124,11 @@ def _load(name: str, config: Config) -> Any:
     trust = {"trust_remote_code": config.trust_remote_code}
     model = load_model(source.name, device=config.device, **source.version, **trust)
     loaded = LoadedModel(
-        Runner(model), lens=config.lens_files, prepend_bos=known(config.prepend_bos)
+        Runner(model),
+        lens=config.lens_files,
+        prepend_bos=known(config.prepend_bos),
+        chat=config.chat,
+        chat_template=read_template(config.chat_template),
     )
     changes = parse_changes(source.changes)
     return loaded.with_interventions(changes) if changes else loaded

@@ -10,6 +10,7 @@ from typing import Iterable, Mapping
 from lit_tl.analyses.ablation_curve import ablation_curve
 from lit_tl.analyses.ablation_effects import ablation_effects
 from lit_tl.analyses.activation_patching import activation_patching, patching_over_data
+from lit_tl.analyses.answer import answer
 from lit_tl.analyses.attention import attention
 from lit_tl.analyses.change_preview import change_preview
 from lit_tl.analyses.circuit_curve import circuit_curve
@@ -47,6 +48,7 @@ BUILT_IN = (
     dose_curve,
     ablation_curve,
     ablation_effects,
+    answer,
 )
 
 

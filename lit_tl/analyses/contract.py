@@ -106,7 +106,15 @@ Use = Literal["example", "counterpart", "other_model", "examples"]
 Drawn = Union[go.Figure, Grid]
 Figure = Callable[[xr.Dataset], Drawn]
 Tab = Literal[
-    "Figures", "Predictions", "Lens", "Attention", "Salience", "Causes", "Interventions", "Details"
+    "Conversation",
+    "Figures",
+    "Predictions",
+    "Lens",
+    "Attention",
+    "Salience",
+    "Causes",
+    "Interventions",
+    "Details",
 ]
 """Of the page. `Details` are no tab: another panel asks for them."""
 Cells = Callable[["Subject", Any], tuple[int, int]]

@@ -30,9 +30,11 @@ class LoadedModel:
         max_seq_length: longest prompt in tokens.
         prepend_bos: whether a beginning-of-text token comes first; None is what the model expects.
         lens: which lenses to read with, as in `HookedTransformerLITConfig.lens`.
+        chat: whether a plain text is a user's turn of a conversation.
+        chat_template: in Jinja, in place of the tokenizer's own.
 
     Raises:
-        ValueError: the model has no tokenizer.
+        ValueError: the model has no tokenizer, or should chat and has no chat template.
     """
 
     def __init__(
@@ -42,9 +44,17 @@ class LoadedModel:
         max_seq_length: int = 4096,
         prepend_bos: Optional[bool] = None,
         lens: str = "auto",
+        chat: bool = False,
+        chat_template: Optional[str] = None,
     ):
         self.runner = runner
-        self.prompter = Prompter(runner, max_length=max_seq_length, prepend_bos=prepend_bos)
+        self.prompter = Prompter(
+            runner,
+            max_length=max_seq_length,
+            prepend_bos=prepend_bos,
+            chat=chat,
+            chat_template=chat_template,
+        )
         self.results = _new_results()
         """Finished analyses, for whoever holds `results_lock`."""
         self.results_lock = threading.Lock()
@@ -56,7 +66,7 @@ class LoadedModel:
         """Where changes find vectors."""
         self._vectors = KnownVectors()
         self._lens = lens
-        self._settings = (max_seq_length, prepend_bos, lens)
+        self._settings = (max_seq_length, prepend_bos, lens, chat, chat_template)
         self._original: Optional[LoadedModel] = None
 
     @functools.cached_property

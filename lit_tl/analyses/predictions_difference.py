@@ -12,8 +12,8 @@ from jaxtyping import Float
 from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine import jobs
-from lit_tl.engine.prompts import Vocabulary
 from lit_tl.engine.token_readings import ReadTokens
+from lit_tl.engine.vocabulary import Vocabulary
 from lit_tl.figures.difference import aligned, shortened
 from lit_tl.figures.predictions import difference_bars
 from lit_tl.settings import Settings, setting

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lit_tl.causal.model import CausalModel
-from lit_tl.engine.prompts import Prompt
+from lit_tl.engine.prompts import Prompt, text_of
 
 Direction = Literal["denoise", "noise"]
 """`denoise` puts the clean run's activations into the corrupt run, `noise` the corrupt run's into
@@ -51,19 +51,21 @@ class PromptPair:
 
     @classmethod
     def of(cls, example: Mapping[str, Any]) -> "PromptPair":
-        """The pair that an example of a paired data set makes: its `text` and `corrupted_text`.
+        """The pair that an example of a paired data set makes: its `text` and `corrupted_text`, or
+        its `messages` and `corrupted_messages`.
 
         Raises:
-            PairError: it has no `corrupted_text`.
+            PairError: it has no corrupt text.
         """
-        if not example.get("corrupted_text"):
+        corrupt = "corrupted_text" if example.get("corrupted_text") else "corrupted_messages"
+        if not example.get(corrupt):
             raise PairError(
                 "this prompt has no corrupt one beside it: give it a corrupted_text, or pin the "
                 "prompt that it is compared with"
             )
         return cls(
-            clean=str(example.get("text", "")),
-            corrupt=str(example["corrupted_text"]),
+            clean=text_of(example),
+            corrupt=text_of(example, "corrupted_text"),
             answer=str(example.get("answer") or ""),
             foil=str(example.get("foil") or ""),
         )

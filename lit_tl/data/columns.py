@@ -6,6 +6,8 @@ import math
 from typing import Any, Iterable, Literal, Mapping, Sequence, Union
 
 from lit_tl.data.errors import DataError
+from lit_tl.engine.conversations import Conversation, ConversationError
+from lit_tl.engine.prompts import text_of
 
 Kind = Literal["text", "label", "scalar", "boolean", "tokens", "token scores"]
 Numbered = Sequence[tuple[int, Mapping[str, Any]]]
@@ -18,6 +20,7 @@ _LIST_FIELDS = {
     "token_embeddings": "a list of lists of numbers",
 }
 _MOST_LABELS = 30
+_OF_CONVERSATIONS = ("messages", "corrupted_messages", "continue_final_message", "tools")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,7 @@ def prompt_data(where: str, records: Numbered, *, read: int = 0) -> PromptData:
     """
     if not records:
         raise DataError(f"{where} holds no prompts")
-    examples, columns = typed(where, records)
+    examples, columns = typed(where, read_conversations(where, records))
     unique = distinct(examples)
     left = max(read, len(records)) - len(unique)
     more = f" ({left} more are repeated or past the limit)" if left > 0 else ""
@@ -94,12 +97,54 @@ def prompts_in_memory(prompts: Union[str, Iterable[Union[str, Mapping[str, Any]]
     if not records:
         raise DataError("an empty list of prompts: give at least one text")
     for number, record in enumerate(records, start=1):
-        if not isinstance(record, Mapping) or not isinstance(record.get("text"), str):
+        if not isinstance(record, Mapping) or not has_prompt(record):
             raise DataError(
-                f"prompt {number} has no text: give texts, or records like {{'text': '...'}}"
+                f"prompt {number} has no text: give texts, or records like {{'text': '...'}} or "
+                "{'messages': [...]}"
             )
     data = prompt_data("prompts", list(enumerate(records, start=1)))
     return dataclasses.replace(data, description=f"{len(records)} prompts")
+
+
+def has_prompt(record: Mapping[str, Any]) -> bool:
+    """Whether a record has something to read: a text, or a conversation."""
+    return isinstance(record.get("text"), str) or record.get("messages") is not None
+
+
+def read_conversations(where: str, records: Numbered) -> Numbered:
+    """Records with `messages` as records with the text that stands for them, and for slices
+    `turns`, how many messages there are, and `roles`, whose.
+
+    Raises:
+        DataError: messages are no conversation.
+    """
+    if not any(record.get("messages") for _, record in records):
+        return records
+    return [(number, _with_text(f"{where}:{number}", record)) for number, record in records]
+
+
+def _with_text(where: str, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    if record.get("messages") is None:
+        return record
+    read = {name: value for name, value in record.items() if name not in _OF_CONVERSATIONS}
+    prefill = record.get("continue_final_message")
+    try:
+        conversation = Conversation.of(
+            record["messages"],
+            continues=None if prefill is None else bool(prefill),
+            tools=record.get("tools"),
+        )
+        if record.get("corrupted_messages") is not None:
+            read["corrupted_text"] = text_of(record, "corrupted_text")
+    except ConversationError as error:
+        raise DataError(f"{where}: {error}") from error
+    roles = dict.fromkeys(message.role for message in conversation.messages)
+    return {
+        "text": conversation.text,
+        **{name: value for name, value in read.items() if name != "text"},
+        "turns": len(conversation.messages),
+        "roles": ", ".join(roles),
+    }
 
 
 def typed(path: str, records: Numbered) -> tuple[list[dict[str, Any]], dict[str, Column]]:

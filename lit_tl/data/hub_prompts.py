@@ -6,7 +6,7 @@ import re
 from typing import Any, Mapping, Optional
 
 from lit_tl.data import hub_rows
-from lit_tl.data.columns import PromptData, prompt_data
+from lit_tl.data.columns import PromptData, has_prompt, prompt_data
 from lit_tl.data.errors import DataError
 from lit_tl.data.prompt_files import text_column_of, with_text
 
@@ -69,6 +69,9 @@ def read_hub(source: str) -> PromptData:
         )
     if not rows:
         raise DataError(f"{where} is empty")
+    if entry.column in ("", "messages") and isinstance(rows[0].get("messages"), list):
+        chats = [(number, _plain(row)) for number, row in enumerate(rows, start=1)]
+        return prompt_data(where, [each for each in chats if has_prompt(each[1])])
     column = text_column_of(list(rows[0]), entry.column, where)
     records = [
         (number, _plain(with_text(row, column)))
@@ -81,7 +84,9 @@ def read_hub(source: str) -> PromptData:
 
 
 def _plain(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Only what a table shows: texts, numbers and labels."""
+    """Only what a table shows: texts, numbers and labels; and conversations."""
     return {
-        name: value for name, value in record.items() if isinstance(value, (str, int, float, bool))
+        name: value
+        for name, value in record.items()
+        if isinstance(value, (str, int, float, bool)) or name == "messages"
     }

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, Mapping, Sequence, TypeVar
 
-from lit_tl.data.columns import PromptData, prompt_data
+from lit_tl.data.columns import PromptData, has_prompt, prompt_data
 from lit_tl.data.errors import DataError
 from lit_tl.data.lines import json_object, numbered_lines, whole_text
 
@@ -34,7 +34,9 @@ def read_text_lines(path: str, max_examples: int = DEFAULT_MAX_EXAMPLES) -> Prom
 
 
 def read_json_lines(path: str, max_examples: int = DEFAULT_MAX_EXAMPLES) -> PromptData:
-    """One JSON object on each line of a UTF-8 file, with a string `text`.
+    """One JSON object on each line of a UTF-8 file, with a string `text`, or with `messages`, a
+    conversation as transformers has it: a list of `role` and `content`, whose last message is a
+    prefill where it has `"prefix": true` or the line `"continue_final_message": true`.
 
     `answer` and `foil` (with their leading space), `target` and `corrupted_text` are used where
     they are there. Other strings become labels to slice by (up to 30 different ones, or else text),
@@ -45,16 +47,19 @@ def read_json_lines(path: str, max_examples: int = DEFAULT_MAX_EXAMPLES) -> Prom
         max_examples: how many prompts to read at most.
 
     Raises:
-        DataError: the file can't be read or is not UTF-8; a line is not a JSON object with a text;
-            a field has values of different kinds; or there is no line at all.
+        DataError: the file can't be read or is not UTF-8; a line is not a JSON object with a text
+            or messages; a field has values of different kinds; or there is no line at all.
     """
     records = []
     for number, line in numbered_lines(path):
         if line.strip():
             where = f"{path}:{number}"
             record = json_object(line, where)
-            if not isinstance(record.get("text"), str):
-                raise DataError(f'{where}: no text: each line must be like {{"text": "..."}}')
+            if not has_prompt(record):
+                raise DataError(
+                    f'{where}: no text: each line must be like {{"text": "..."}} or '
+                    '{"messages": [{"role": "user", "content": "..."}]}'
+                )
             records.append((number, record))
     data = prompt_data(path, records)
     unique = at_most(data.examples, max_examples)
@@ -144,6 +149,9 @@ def read_json_list(
     records: list[tuple[int, Mapping[str, Any]]] = []
     for number, entry in enumerate(at_most(entries, max_examples), start=1):
         record = {"text": entry} if isinstance(entry, str) else entry
+        if not text_column and record.get("messages") is not None:
+            records.append((number, record))
+            continue
         asked = "" if isinstance(entry, str) else text_column
         column = text_column_of(list(record), asked, f"{path}, entry {number}")
         if not isinstance(record[column], str):

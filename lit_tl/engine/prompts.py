@@ -1,102 +1,20 @@
-"""Text to token ids, the way TransformerLens does it, and ids to strings that people read."""
+"""Text and conversations to token ids, the way TransformerLens and chat templates do it."""
 
 import dataclasses
-import functools
-import re
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
+import cachetools
 import numpy as np
 import numpy.typing as npt
+
+from lit_tl.engine import conversations
+from lit_tl.engine.chat_template import ChatTemplate
+from lit_tl.engine.conversations import Conversation, ConversationError, Message
+from lit_tl.engine.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from lit_tl.engine.protocol import ModelShape
     from lit_tl.engine.runner import Runner
-
-_BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-_SPACE_MARK = "▁"
-
-
-def _byte_level_alphabet() -> dict[str, int]:
-    """The characters that a byte-level BPE writes for the 256 bytes (Radford et al. 2019, section
-    2.2)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    rest = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {
-        chr(256 + i): byte for i, byte in enumerate(rest)
-    }
-
-
-class Vocabulary:
-    """Readable strings for a tokenizer's ids.
-
-    A leading space is a space, a newline is a newline, and text in any script reads as itself.
-    Bytes that are no whole UTF-8 character, as where a token ends in the middle of an emoji, are
-    written `\\xf0\\x9f`.
-    """
-
-    def __init__(self, tokenizer: Any, d_vocab: int):
-        self._tokenizer = tokenizer
-        self._d_vocab = d_vocab
-        self._added = set(tokenizer.get_added_vocab().values())
-        decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
-        byte_level = "ByteLevel" in repr(decoder) or "Ġ" in tokenizer.get_vocab()
-        self._alphabet = _byte_level_alphabet() if byte_level else None
-        self._strings: dict[int, str] = {}
-
-    def string(self, token_id: int) -> str:
-        """The readable string of one id."""
-        if token_id not in self._strings:
-            self._strings[token_id] = self._read(token_id)
-        return self._strings[token_id]
-
-    def strings(self, token_ids: Iterable[int]) -> list[str]:
-        """The readable strings of some ids."""
-        return [self.string(token_id) for token_id in token_ids]
-
-    def all_strings(self) -> list[str]:
-        """The readable strings of ids 0 to d_vocab - 1. Ids without a token (padding of the matrix)
-        read `[id 50300]`."""
-        return self.strings(range(self._d_vocab))
-
-    def ids(self, tokens: Sequence[str]) -> list[int]:
-        """The ids of readable strings.
-
-        Raises:
-            ValueError: a string is no token of this vocabulary.
-        """
-        unknown = [token for token in tokens if token not in self._inverse]
-        if unknown:
-            raise ValueError(
-                f"{unknown[0]!r} is not a token of this model: give tokens as the model's "
-                "`tokens` output has them"
-            )
-        return [self._inverse[token] for token in tokens]
-
-    @functools.cached_property
-    def _inverse(self) -> dict[str, int]:
-        inverse: dict[str, int] = {}
-        fallback: dict[str, int] = {}
-        for token_id, token in enumerate(self.all_strings()):
-            raw = self._tokenizer.convert_ids_to_tokens(token_id)
-            target = fallback if raw is not None and _BYTE_FALLBACK.fullmatch(raw) else inverse
-            target.setdefault(token, token_id)
-        return fallback | inverse
-
-    def _read(self, token_id: int) -> str:
-        raw = self._tokenizer.convert_ids_to_tokens(token_id)
-        if raw is None:
-            return f"[id {token_id}]"
-        if token_id in self._added:
-            return str(raw)
-        if self._alphabet is not None:
-            if not all(character in self._alphabet for character in raw):
-                return str(raw)
-            return bytes(self._alphabet[character] for character in raw).decode(
-                "utf-8", errors="backslashreplace"
-            )
-        if match := _BYTE_FALLBACK.fullmatch(raw):
-            return bytes([int(match[1], 16)]).decode("utf-8", errors="backslashreplace")
-        return str(raw).replace(_SPACE_MARK, " ")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,10 +25,15 @@ class Prompt:
         ids: token ids.
         truncated: whether the text was longer and its end is left out.
         token_embeddings: `[pos, d_model]`, in place of what the embedding matrix gives for `ids`.
+        roles: of a conversation's tokens, one for each; see `lit_tl.engine.chat_template`. Empty
+            for plain text.
+        turns: the place of each token's message, or -1 for the template's.
     """
 
     ids: tuple[int, ...]
     truncated: bool = False
+    roles: tuple[str, ...] = ()
+    turns: tuple[int, ...] = ()
     token_embeddings: Optional["npt.NDArray[np.float32]"] = None
 
     def __len__(self) -> int:
@@ -141,6 +64,32 @@ def first_difference(answer: Sequence[int], foil: Sequence[int]) -> Optional[int
     return next((i for i in range(shorter) if answer[i] != foil[i]), None)
 
 
+def text_of(example: Mapping[str, Any], name: str = "text") -> str:
+    """What an example gives to read: a text, or `messages` as the text that stands for them.
+
+    Args:
+        example: with the text under `name`, or `messages` (`corrupted_messages` for
+            `corrupted_text`).
+        name: of the text.
+
+    Raises:
+        ValueError: it has neither.
+    """
+    messages = example.get(name.replace("text", "messages"))
+    if messages is not None:
+        prefill = example.get("continue_final_message")
+        return Conversation.of(
+            messages,
+            continues=None if prefill is None else bool(prefill),
+            tools=example.get("tools"),
+        ).text
+    text = example.get(name)
+    if not isinstance(text, str):
+        given = "" if text is None else f", and not {text!r}"
+        raise ValueError(f"an example must have a text, a string{given}")
+    return text
+
+
 class Prompter:
     """Makes prompts for one model.
 
@@ -149,13 +98,23 @@ class Prompter:
         max_length: longest prompt in tokens, beginning-of-text token included; the model's own
             context may be shorter.
         prepend_bos: whether a beginning-of-text token comes first, where the tokenizer has one;
-            None is what the model expects.
+            None is what the model expects. Conversations have what their template writes.
+        chat: whether a plain text is a user's turn of a conversation.
+        chat_template: in Jinja, in place of the tokenizer's own.
 
     Raises:
-        ValueError: the model has no tokenizer.
+        ValueError: the model has no tokenizer, or should chat and has no chat template.
     """
 
-    def __init__(self, runner: "Runner", *, max_length: int, prepend_bos: Optional[bool] = None):
+    def __init__(
+        self,
+        runner: "Runner",
+        *,
+        max_length: int,
+        prepend_bos: Optional[bool] = None,
+        chat: bool = False,
+        chat_template: Optional[str] = None,
+    ):
         if runner.tokenizer is None:
             raise ValueError(
                 f"{runner.shape.name} has no tokenizer: load the model with one (tokenizer=...)"
@@ -166,23 +125,26 @@ class Prompter:
         """What comes in front of every text."""
         self.max_length = min(max_length, runner.shape.context or max_length)
         self.vocabulary = Vocabulary(runner.tokenizer, runner.shape.d_vocab)
+        self.template = ChatTemplate(runner.tokenizer, runner.shape.name, chat_template)
+        self.chat = chat
+        """Whether a plain text is a user's turn."""
+        if chat:
+            self.template.require()
+        self._rendered: cachetools.LRUCache[Conversation, Prompt] = cachetools.LRUCache(256)
 
     def prompt(self, example: Mapping[str, Any]) -> Prompt:
-        """What the model reads of an example: its `tokens` if it has some, or else its `text`; and
-        its `token_embeddings` if it has some.
+        """What the model reads of an example: its `tokens` if it has some, or else its `messages`,
+        or its `text`; and its `token_embeddings` if it has some.
 
         Raises:
-            ValueError: a token is unknown, or the embeddings have another shape than the prompt.
+            ValueError: a token is unknown, a conversation can't be read, or the embeddings have
+                another shape than the prompt.
         """
         tokens = example.get("tokens")
         if tokens is not None and len(tokens):
-            prompt = self.from_tokens(tokens)
+            prompt = self._with_roles(self.from_tokens(tokens), example)
         else:
-            text = example.get("text")
-            if not isinstance(text, str):
-                given = "" if text is None else f", and not {text!r}"
-                raise ValueError(f"an example must have a text, a string{given}")
-            prompt = self.from_text(text)
+            prompt = self.from_text(text_of(example))
         embeddings = example.get("token_embeddings")
         if embeddings is None or len(embeddings) == 0:
             return prompt
@@ -202,11 +164,61 @@ class Prompter:
 
     def from_text(self, text: str) -> Prompt:
         """Tokenize a text; what is past `max_length` tokens is cut off its end. A text that begins
-        with its opening, as a chat template writes it, gets no second one."""
+        with its opening, as a chat template writes it, gets no second one. A text that stands for a
+        conversation (see `lit_tl.engine.conversations`) is read in the model's chat template.
+
+        Raises:
+            ConversationError: it stands for a conversation that can't be read.
+        """
+        conversation = self.conversation(text)
+        if conversation is not None:
+            return self._from_conversation(conversation)
         ids = self._encode(text)
         if not self.beginning(ids):
             ids = [*self.opening.ids, *ids] or [self.filler_id]
         return Prompt(ids=tuple(ids[: self.max_length]), truncated=len(ids) > self.max_length)
+
+    def conversation(self, text: str) -> Optional[Conversation]:
+        """The conversation that a text stands for; None for plain text.
+
+        Raises:
+            ConversationError: it begins as a conversation and is none.
+        """
+        if conversations.is_conversation(text):
+            return conversations.parse(text)
+        return Conversation(messages=(Message(role="user", content=text),)) if self.chat else None
+
+    def followed_by(self, text: str, behind: str) -> str:
+        """A prompt's text with more behind it: of a conversation, the assistant says it."""
+        conversation = self.conversation(text) if behind else None
+        return f"{text}{behind}" if conversation is None else conversation.followed_by(behind).text
+
+    def _from_conversation(self, conversation: Conversation) -> Prompt:
+        known = self._rendered.get(conversation)
+        if known is None:
+            rendered, most = self.template.render(conversation), self.max_length
+            known = Prompt(
+                ids=rendered.ids[:most] or (self.filler_id,),
+                truncated=len(rendered.ids) > most,
+                roles=rendered.roles[:most],
+                turns=rendered.turns[:most],
+            )
+            self._rendered[conversation] = known
+        return known
+
+    def _with_roles(self, prompt: Prompt, example: Mapping[str, Any]) -> Prompt:
+        """A prompt of tokens, with the roles that they have as the example's conversation."""
+        if example.get("messages") is None and not isinstance(example.get("text"), str):
+            return prompt
+        try:
+            said = self.from_text(text_of(example))
+        except ConversationError:
+            return prompt
+        return (
+            dataclasses.replace(prompt, roles=said.roles, turns=said.turns)
+            if (said.ids == prompt.ids)
+            else prompt
+        )
 
     def from_tokens(self, tokens: Sequence[str]) -> Prompt:
         """The prompt with these tokens, as `Vocabulary` writes them, and no other.
@@ -249,10 +261,61 @@ class Prompter:
         what = f"{tokens} comes" if tokens else "Nothing comes"
         return f"{what} in front of a text, {self.opening.why}."
 
+    def retold(self, text: str, ids: Sequence[int]) -> str:
+        """The text that reads as other ids of the same number: of a conversation, each message has
+        the text of its tokens.
+
+        Args:
+            text: as it was.
+            ids: of the new text; the template's tokens are as they were.
+
+        Raises:
+            ConversationError: a token of the template is another one, or the roles of this model's
+                tokens are not known.
+        """
+        conversation = self.conversation(text)
+        if conversation is None:
+            return self.to_text(ids)
+        prompt = self._from_conversation(conversation)
+        if not prompt.roles:
+            raise ConversationError(
+                "which tokens belong to which message is not known of this model's chat template"
+            )
+        contents: list[list[int]] = [[] for _ in conversation.messages]
+        was: list[list[int]] = [[] for _ in conversation.messages]
+        for old, new, turn in zip(prompt.ids, ids, prompt.turns, strict=True):
+            if turn >= 0:
+                was[turn].append(old)
+                contents[turn].append(new)
+            elif old != new:
+                raise ConversationError("a token of the chat template can't be changed")
+        told = conversation.with_contents(
+            [
+                self._content(message.content, self._decode(old), self._decode(new))
+                for message, old, new in zip(conversation.messages, was, contents, strict=True)
+            ]
+        )
+        return told.text if conversations.is_conversation(text) else told.messages[0].content
+
     def to_text(self, ids: Sequence[int]) -> str:
         """The text of a prompt's ids, without what was put in front."""
-        rest = list(ids[self.beginning(ids) :])
-        return str(self._tokenizer.decode(rest, clean_up_tokenization_spaces=False))
+        return self._decode(ids[self.beginning(ids) :])
+
+    def written(self, ids: Sequence[int]) -> str:
+        """The text of tokens that the model wrote."""
+        return self._decode(ids)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+
+    def _content(self, content: str, before: str, after: str) -> str:
+        """What a turn whose tokens read `after` says, where it said `content` when they read
+        `before`: what the template writes around it stays away."""
+        said = content if content in before else content.strip()
+        front, _, back = before.partition(said)
+        if not (after.startswith(front) and after.endswith(back)):
+            raise ConversationError("a token of the chat template can't be changed")
+        return after[len(front) : len(after) - len(back)]
 
     @property
     def filler_id(self) -> int:

@@ -29,6 +29,26 @@ def layer_by_head(result: xr.Dataset) -> Grid:
     return Grid(title=result.attrs.get("title", name), parts=(part,))
 
 
+def written_tokens(result: xr.Dataset) -> Grid:
+    """A row of the tokens that a model wrote, coloured by their probability.
+
+    Args:
+        result: `probability` over `position`, with the coordinate `token`; `top_token` and
+            `top_probability` with a further axis `rank`.
+    """
+    part = Part(
+        values=result["probability"].values[None].astype(float),
+        rows=Axis(name="", labels=["written"]),
+        columns=Axis(
+            name="position", labels=[str(token) for token in result["token"].values], tokens=True
+        ),
+        colours=Colours(name="probability", unit="probability", low=0.0, high=1.0),
+        top_tokens=result["top_token"].values[None],
+        top_values=result["top_probability"].values[None].astype(float),
+    )
+    return Grid(title="Answer", parts=(part,))
+
+
 def lens_grids(result: xr.Dataset) -> Grid:
     """A grid for each lens, the embeddings below and the output on top. In each cell stands its
     likeliest token. A column has its "Lens trajectory".

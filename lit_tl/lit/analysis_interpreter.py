@@ -107,8 +107,9 @@ class AnalysisInterpreter(lit_components.Interpreter):
             file: a kind of file to make of it, see `drawing.FILES`; "" for the page's own.
 
         Returns:
-            For the page: `grid`, or Plotly's `figure`, and `tokens` of the prompt, a `note`, and
-            `python` that draws the same. A file: its `type`, and `data` in base64.
+            For the page: `grid`, or Plotly's `figure`, and `tokens` of the prompt, a `note`,
+            `python` that draws the same, and what the analysis itself has `said`. A file: its
+            `type`, and `data` in base64.
 
         Raises:
             ValueError: a setting is not allowed, or the figure is too large for a page.
@@ -175,6 +176,7 @@ class AnalysisInterpreter(lit_components.Interpreter):
             "note": result.attrs.get("note", ""),
             "unavailable": result.attrs.get("unavailable", {}),
             "python": python,
+            "said": result.attrs.get("said", {}),
         }
         if isinstance(figure, Grid):
             return {"grid": figure.to_json(), **reply}

@@ -1,10 +1,14 @@
 """Settings of the model wrapper. Loads no torch and no LIT."""
 
 import dataclasses
-from typing import Any, Collection, Optional
+from typing import Any, Collection, Literal, Optional
 
 from lit_tl.names import split_entries, split_label
 from lit_tl.settings import SettingError, Settings, Switch, setting
+
+LossOver = Literal["all", "messages", "assistant"]
+"""Tokens of a conversation that losses are of."""
+_BY_LABEL = ("lens", "prepend_bos", "chat_template")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,19 @@ class HookedTransformerLITConfig(Settings):
         "folder or Hub id, the .pt file of a Jacobian lens, or jacobian:NAME; several with a + "
         "between them; for each model label=lens, separated by commas.",
     )
+    chat: bool = setting(
+        False, "Make a plain prompt the user's turn of a conversation, in the chat template."
+    )
+    chat_template: str = setting(
+        "auto",
+        "How conversations are written: auto (as the tokenizer's own template does), or a file "
+        "with a template in Jinja; for each model label=file, separated by commas.",
+    )
+    loss_over: LossOver = setting(
+        "all",
+        "Which tokens of a conversation loss, perplexity and metrics are of: all, those of "
+        "messages (without the template's), or the assistant's.",
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.embedding_layers, list):
@@ -64,11 +81,11 @@ class HookedTransformerLITConfig(Settings):
         super().__post_init__()
 
     def of_model(self, label: str) -> "HookedTransformerLITConfig":
-        """The settings of one model, where `lens` and `prepend_bos` may be given by label; a model
-        without an entry has "auto"."""
-        own = {name: _entry_of(label, getattr(self, name)) for name in ("lens", "prepend_bos")}
+        """The settings of one model, where `lens`, `prepend_bos` and `chat_template` may be given
+        by label; a model without an entry has "auto"."""
+        own = {name: _entry_of(label, getattr(self, name)) for name in _BY_LABEL}
         read = HookedTransformerLITConfig.read(own)
-        return dataclasses.replace(self, lens=read.lens, prepend_bos=read.prepend_bos)
+        return dataclasses.replace(self, **{name: getattr(read, name) for name in _BY_LABEL})
 
     def check_labels(self, labels: Collection[str]) -> None:
         """Refuse entries for models that there are not.
@@ -76,7 +93,7 @@ class HookedTransformerLITConfig(Settings):
         Raises:
             SettingError: with the name of one.
         """
-        for name in ("lens", "prepend_bos"):
+        for name in _BY_LABEL:
             for label in _labels(getattr(self, name)):
                 if label not in labels:
                     raise SettingError(

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import Any, Callable, Collection, Mapping, Optional
+from typing import Any, Callable, Collection, Mapping, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +11,18 @@ import torch
 from lit_nlp.api import types as lit_types
 
 from lit_tl.engine.answers import NOT_NUMBERS, Reading
+from lit_tl.engine.chat_template import TEMPLATE
 from lit_tl.engine.prompts import Prompt, Prompter, first_difference
 from lit_tl.engine.reductions import last_and_mean
 from lit_tl.engine.requests import Batch, Observe
 from lit_tl.engine.runner import Runner
 from lit_tl.engine.sites import Site
 from lit_tl.engine.token_readings import TokenReadings
-from lit_tl.lit.config import HookedTransformerLITConfig
+from lit_tl.lit.config import HookedTransformerLITConfig, LossOver
 
 EMBED = Site("embed")
+ROLES = ("system", "user", "assistant", "template")
+"""Of a conversation's tokens; losses are given by them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,7 @@ class ExampleView:
         batch: None where no field needs a pass.
         row: of the example in the batch.
         top_k: how many next tokens to give.
+        loss_over: which tokens of a conversation its loss is of.
         generated: the model's own continuation.
         readings: of the example's answer and foil, as far as they were read.
     """
@@ -87,11 +91,12 @@ class ExampleView:
         batch: Optional[Batch],
         row: int,
         top_k: int,
+        loss_over: LossOver,
         generated: str = "",
         readings: Optional[Mapping[str, Reading]] = None,
     ):
         self._prompter, self._optional_batch = prompter, batch
-        self._row, self._top_k = row, top_k
+        self._row, self._top_k, self._loss_over = row, top_k, loss_over
         self.prompt, self.generated, self._readings = prompt, generated, readings or {}
 
     @property
@@ -138,7 +143,15 @@ class ExampleView:
         return [1, *self._reading.ranks.tolist()]
 
     def loss(self) -> Optional[float]:
-        return sum(self._token_loss) / len(self._token_loss) if self._token_loss else None
+        return self._mean_loss(counted(self.prompt.roles, self._loss_over, len(self.prompt)))
+
+    def role_loss(self, role: str) -> Optional[float]:
+        """Of a role's tokens; None where it has none."""
+        return self._mean_loss([each == role for each in self.prompt.roles])
+
+    def _mean_loss(self, counts: Sequence[bool]) -> Optional[float]:
+        losses = [loss for loss, counted in zip(self._token_loss, counts[1:]) if counted]
+        return sum(losses) / len(losses) if losses else None
 
     def perplexity(self) -> Optional[float]:
         loss = self.loss()
@@ -197,9 +210,22 @@ def _array(tensor: torch.Tensor) -> "npt.NDArray[np.float32]":
     return tensor.detach().to("cpu", torch.float32, copy=True).contiguous().numpy()
 
 
-def output_fields(config: HookedTransformerLITConfig, runner: Runner) -> dict[str, Field]:
-    """All outputs of a model with these settings, by name, in LIT's order of preference."""
+def counted(roles: Sequence[str], over: LossOver, length: int) -> list[bool]:
+    """Which tokens a loss is of: all of a plain text, and of a conversation those that `over`
+    names."""
+    if not roles or over == "all":
+        return [True] * length
+    return [role == over if over == "assistant" else role != TEMPLATE for role in roles]
+
+
+def output_fields(
+    config: HookedTransformerLITConfig, runner: Runner, *, chats: bool
+) -> dict[str, Field]:
+    """All outputs of a model with these settings, by name, in LIT's order of preference; of one
+    that chats, losses by role too."""
     fields = _text_fields(config) | _scalar_fields()
+    if chats:
+        fields |= _role_fields()
     if config.output_embeddings:
         fields |= _embedding_fields(config, runner.shape.n_layers)
     if config.compute_gradients:
@@ -265,6 +291,16 @@ def _scalar_fields() -> dict[str, Field]:
             needs=Needs(answers=name not in ("loss", "perplexity")),
         )
         for name, (make, low, high) in makers.items()
+    }
+
+
+def _role_fields() -> dict[str, Field]:
+    return {
+        f"{role}_loss": Field(
+            lit_type=lit_types.Scalar(min_val=0.0, max_val=20.0, required=False),
+            make=functools.partial(ExampleView.role_loss, role=role),
+        )
+        for role in ROLES
     }
 
 

@@ -8,8 +8,15 @@ from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
-from lit_tl.lit.asking import fields_of, reads_text_with_ours
+from lit_tl.lit.asking import fields_of, loaded, reads_text_with_ours, wrapped
+from lit_tl.lit.fields import ROLES, counted
 
+_WHOSE = {
+    "system": "the system's",
+    "user": "the user's",
+    "assistant": "the assistant's",
+    "template": "the chat template's",
+}
 _HIGH, _LOW = lit_types.MetricBestValue.HIGHEST, lit_types.MetricBestValue.LOWEST
 
 
@@ -47,6 +54,12 @@ class LanguageModelMetrics(lit_components.Metrics):
             "top_5": lit_types.MetricResult(
                 best_value=_HIGH, description="share of tokens among the five likeliest"
             ),
+            **{
+                f"{role}_loss": lit_types.MetricResult(
+                    best_value=_LOW, description=f"mean loss of {said} tokens, in nats"
+                )
+                for role, said in _WHOSE.items()
+            },
             "answer_accuracy": lit_types.MetricResult(
                 best_value=_HIGH, description="share of answers that were the likeliest"
             ),
@@ -67,8 +80,15 @@ class LanguageModelMetrics(lit_components.Metrics):
         if not inputs:
             return []
         rows = fields_of(model, inputs, ["token_loss", "token_rank", "answer_rank", "logit_diff"])
-        losses = [loss for row in rows for loss in row["token_loss"][1:]]
-        ranks = [rank for row in rows for rank in row["token_rank"][1:]]
+        inner = wrapped(model)
+        over = inner.config.loss_over if inner is not None else "all"
+        roles = [loaded(model).prompt(example).roles for example in inputs]
+        counts = [
+            counted(each, over, len(row["token_loss"]))[1:]
+            for each, row in zip(roles, rows, strict=True)
+        ]
+        losses = _chosen([row["token_loss"][1:] for row in rows], counts)
+        ranks = _chosen([row["token_rank"][1:] for row in rows], counts)
         answers = [row["answer_rank"] for row in rows if row["answer_rank"] is not None]
         differences = [row["logit_diff"] for row in rows if row["logit_diff"] is not None]
         metrics: dict[str, float] = {}
@@ -76,11 +96,26 @@ class LanguageModelMetrics(lit_components.Metrics):
             loss = _mean(losses)
             metrics |= {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
             metrics |= {f"top_{k}": _mean([rank <= k for rank in ranks]) for k in (1, 5)}
+        for role in ROLES:
+            of_role = [[one == role for one in each[1:]] for each in roles]
+            losses = _chosen([row["token_loss"][1:] for row in rows], of_role)
+            if losses:
+                metrics[f"{role}_loss"] = _mean(losses)
         if answers:
             metrics["answer_accuracy"] = _mean([rank == 1 for rank in answers])
         if differences:
             metrics["logit_diff"] = _mean(differences)
         return [{"pred_key": "next_tokens", "label_key": "text", "metrics": metrics}]
+
+
+def _chosen(values: Sequence[Sequence[Any]], counts: Sequence[Sequence[bool]]) -> list[Any]:
+    """Those of all prompts that count."""
+    return [
+        value
+        for row, counted in zip(values, counts, strict=True)
+        for value, counts_too in zip(row, counted)
+        if counts_too
+    ]
 
 
 def _mean(values: Sequence[float]) -> float:

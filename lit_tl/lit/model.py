@@ -12,6 +12,7 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_tl.analyses.loaded_model import LoadedModel
+from lit_tl.data.templates import read_template
 from lit_tl.engine.answers import Answer, Reading
 from lit_tl.engine.interventions import Intervention
 from lit_tl.engine.requests import Batch, Gradients, Targets
@@ -50,8 +51,8 @@ class HookedTransformerLIT(lit_model.Model):
     Raises:
         TypeError: `model` is not a TransformerLens model.
         ValueError: the model is not a causal one, its residual stream can't be seen, it has no
-            tokenizer, or lacks a layer that the config or an intervention
-            names.
+            tokenizer, lacks a layer that the config or an intervention names, or should chat and
+            has no chat template; or that file can't be read.
     """
 
     def __init__(
@@ -88,6 +89,8 @@ class HookedTransformerLIT(lit_model.Model):
             max_seq_length=self.config.max_seq_length,
             prepend_bos=known(self.config.prepend_bos),
             lens=self.config.lens,
+            chat=self.config.chat,
+            chat_template=read_template(self.config.chat_template),
         )
         """Runner, prompter and lenses, for analyses."""
         self.loaded_with: Optional[dict[str, Any]] = None
@@ -97,7 +100,9 @@ class HookedTransformerLIT(lit_model.Model):
         computed = self.config
         if self.no_gradients:
             computed = dataclasses.replace(computed, compute_gradients=False)
-        self._fields: Mapping[str, Field] = output_fields(computed, runner)
+        self._fields: Mapping[str, Field] = output_fields(
+            computed, runner, chats=self.loaded.prompter.template.exists
+        )
         self.original: HookedTransformerLIT = self
         """The model that a variant was made from; the model itself where it is none."""
 
@@ -243,7 +248,8 @@ class HookedTransformerLIT(lit_model.Model):
         needs = [self._fields[name].needs for name in wanted]
 
         def view(i: int, batch: Optional[Batch], row: int, *more: Any) -> ExampleView:
-            return ExampleView(loaded.prompter, prompts[i], batch, row, self.config.top_k, *more)
+            how = (self.config.top_k, self.config.loss_over)
+            return ExampleView(loaded.prompter, prompts[i], batch, row, *how, *more)
 
         def make(made: ExampleView) -> dict[str, Any]:
             return {name: self._fields[name].make(made) for name in wanted}

@@ -26,9 +26,9 @@ def siblings(name: str, model: HookedTransformerLIT) -> dict[str, lit_model.Mode
     }
 
 
-def _whole(example: Mapping[str, Any]) -> dict[str, Any]:
+def _whole(model: LoadedModel, example: Mapping[str, Any]) -> dict[str, Any]:
     """The example as Sequence Salience means it: the target is the end of the text."""
-    text = f"{example['text']}{example.get('target') or ''}"
+    text = model.prompter.followed_by(str(example["text"]), str(example.get("target") or ""))
     return {**example, "text": text, "target": "", "tokens": [], "token_embeddings": []}
 
 
@@ -38,7 +38,7 @@ def _prompt(model: LoadedModel, example: Mapping[str, Any]) -> Prompt:
     Raises:
         ValueError: together they are longer than the model reads.
     """
-    prompt = model.prompt(_whole(example))
+    prompt = model.prompt(_whole(model, example))
     if prompt.truncated:
         raise ValueError(
             f"prompt and response are longer than the {len(prompt)} tokens that are read: shorten "
@@ -181,7 +181,7 @@ class SalienceSibling(lit_model.Model):
 
     def _targets(self, own: Mapping[str, Any], prompt: Prompt) -> tuple[Targets, Targets]:
         (batch,) = self._loaded.runner.run([prompt])
-        plain = choose_targets(self._loaded.prompter, [_whole(own)], batch)
+        plain = choose_targets(self._loaded.prompter, [_whole(self._loaded, own)], batch)
         pos, token = plain.pos[0], plain.token[0]
         foil = self._foil(own, prompt, pos + 1)
         if foil is None or foil == token:
@@ -192,7 +192,7 @@ class SalienceSibling(lit_model.Model):
     def _foil(self, example: Mapping[str, Any], prompt: Prompt, pos: int) -> Optional[int]:
         """The foil's token at a position of the whole, if all before it is as in the foil."""
         foil = self._loaded.prompter.answers(example).get("foil", ())
-        before = self._loaded.prompt({**_whole(example), "text": example["text"]}).ids
+        before = self._loaded.prompt({**_whole(self._loaded, example), "text": example["text"]}).ids
         place = pos - len(before)
         same = prompt.ids[:pos] == (*before, *foil[: max(place, 0)])
         return foil[place] if same and 0 <= place < len(foil) else None

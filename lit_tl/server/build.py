@@ -228,6 +228,7 @@ def model_loader(access: PageAccess) -> Callable[..., lit_model.ModelMap]:
 
     def allowed(source: ModelSource, wrapper: HookedTransformerLITConfig) -> str:
         access.lens(wrapper.lens)
+        access.template(wrapper.chat_template)
         return access.model(source.name, source.revision, source.checkpoint_value)
 
     def load(new_name: str, **form: Any) -> lit_model.ModelMap:

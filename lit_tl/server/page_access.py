@@ -153,6 +153,15 @@ class PageAccess:
             else:
                 self.file(source)
 
+    def template(self, wanted: str) -> None:
+        """Refuse a chat template that lies elsewhere.
+
+        Raises:
+            NotAllowed: it does.
+        """
+        if wanted != "auto":
+            self.file(wanted)
+
 
 def _is_path(name: str) -> bool:
     """Whether a name means a place on this machine, be there something or not."""

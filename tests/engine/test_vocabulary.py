@@ -4,7 +4,7 @@ import tokenizers
 import transformers
 from tokenizers import decoders, models, pre_tokenizers
 
-from lit_tl.engine.prompts import Vocabulary
+from lit_tl.engine.vocabulary import Vocabulary
 from tests.conftest import BUNDLED
 
 

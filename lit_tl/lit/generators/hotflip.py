@@ -12,7 +12,7 @@ from lit_tl.engine.prompts import Prompt
 from lit_tl.engine.requests import Gradients, Targets
 from lit_tl.engine.sites import Site
 from lit_tl.engine.targets import answer_against_foil
-from lit_tl.lit.generators.twins import TwinGenerator
+from lit_tl.lit.generators.twins import TwinGenerator, movable
 from lit_tl.settings import Settings, setting
 
 _EMBED = Site("embed")
@@ -93,22 +93,26 @@ class HotFlip(TwinGenerator[HotFlipSettings]):
                 "the model does not give this prompt's answer as it is: there is nothing to "
                 "overturn"
             )
-        swaps = _Swaps(model, goal, settings, shared)
+        swaps = _Swaps(model, goal, settings, shared, str(example["text"]))
         for _ in jobs.each(range(settings.max_flips)):
             prompt, reached = swaps.best(prompt)
             if reached:
-                return [{"text": model.prompter.to_text(swaps.without_shared(prompt.ids))}]
+                ids = swaps.without_shared(prompt.ids)
+                return [{"text": model.prompter.retold(example["text"], ids)}]
         raise ValueError(
             f"{settings.max_flips} flips did not overturn the answer: raise max_flips or candidates"
         )
 
 
 class _Swaps:
-    """Swaps in a prompt that ends with `shared` tokens of the answer, which stay."""
+    """Swaps in the prompt of a text that ends with `shared` tokens of the answer, which stay."""
 
-    def __init__(self, model: LoadedModel, goal: Goal, settings: HotFlipSettings, shared: int):
+    def __init__(
+        self, model: LoadedModel, goal: Goal, settings: HotFlipSettings, shared: int, text: str
+    ):
         self._model, self._goal, self._settings = model, goal, settings
-        self._shared = shared
+        self._shared, self._text = shared, text
+        self._movable = movable(model, model.prompter.from_text(text))
         self._ignored = {token.strip() for token in settings.tokens_to_ignore}
         strings = model.prompter.vocabulary.all_strings()
         self._spaced = torch.tensor([string.startswith(" ") for string in strings])
@@ -145,8 +149,9 @@ class _Swaps:
         effect = gradient @ self._table.T  # pos d_vocab
         effect = effect - effect.gather(1, ids[:, None])
         allowed = self._words & (self._spaced == self._spaced[ids][:, None])
-        allowed[: prompter.beginning(prompt.ids)] = False
-        allowed[max(0, len(prompt) - self._settings.keep_last - self._shared) :] = False
+        keep = self._settings.keep_last
+        places = self._movable[: -keep or None]
+        allowed[[pos for pos in range(len(prompt)) if pos not in set(places)]] = False
         tokens = [*prompter.vocabulary.strings(prompt.ids), " "]
         for pos, token in enumerate(tokens[:-1]):
             piece = tokens[pos + 1][:1].isalpha() or (
@@ -162,6 +167,6 @@ class _Swaps:
                 break
             changed = (*prompt.ids[:pos], new, *prompt.ids[pos + 1 :])
             own = self.without_shared(changed)
-            if prompter.from_text(prompter.to_text(own)).ids == own:
+            if prompter.from_text(prompter.retold(self._text, own)).ids == own:
                 options.append(Prompt(ids=changed))
         return options

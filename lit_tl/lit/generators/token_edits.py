@@ -6,7 +6,7 @@ import re
 from typing import Any, Mapping, Optional, Sequence
 
 from lit_tl.analyses.loaded_model import LoadedModel
-from lit_tl.lit.generators.twins import TwinGenerator
+from lit_tl.lit.generators.twins import TwinGenerator, movable
 from lit_tl.settings import Settings, setting
 
 _TRIES = 50
@@ -50,7 +50,7 @@ class ReplaceToken(TwinGenerator[ReplaceTokenSettings]):
             changed[pos] = self._single(
                 model, (" " if tokens[pos].startswith(" ") else "") + replacement.lstrip(" ")
             )
-        return [{"text": model.prompter.to_text(changed)}]
+        return [{"text": model.prompter.retold(example["text"], changed)}]
 
     def _single(self, model: LoadedModel, text: str) -> int:
         ids = model.prompter.continuation(text)
@@ -109,19 +109,22 @@ class ShuffleTokens(TwinGenerator[ShuffleTokensSettings]):
         """Up to `count` twins."""
         rng = random.Random(settings.seed)
         count = settings.count
-        ids = list(model.prompt({"text": example["text"]}).ids)
-        first, last = model.prompter.beginning(ids), len(ids) - settings.keep_last
-        if len(set(ids[first:last])) < 2:
+        prompt = model.prompt({"text": example["text"]})
+        ids = list(prompt.ids)
+        places = movable(model, prompt)[: -settings.keep_last or None]
+        if len({ids[place] for place in places}) < 2:
             raise ValueError(
                 "this prompt has too few tokens to shuffle: lower keep_last, or take a longer "
                 "prompt"
             )
         texts: dict[str, None] = {}
         for _ in range(_TRIES * count):
-            middle = ids[first:last]
-            rng.shuffle(middle)
-            order = [*ids[:first], *middle, *ids[last:]]
-            text = model.prompter.to_text(order)
+            moved = [ids[place] for place in places]
+            rng.shuffle(moved)
+            order = list(ids)
+            for place, token in zip(places, moved, strict=True):
+                order[place] = token
+            text = model.prompter.retold(example["text"], order)
             if order != ids and list(model.prompter.from_text(text).ids) == order:
                 texts[text] = None
             if len(texts) == count:

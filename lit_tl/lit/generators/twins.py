@@ -9,11 +9,26 @@ from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
 
 from lit_tl.analyses.loaded_model import LoadedModel
+from lit_tl.engine.chat_template import TEMPLATE
+from lit_tl.engine.prompts import Prompt
 from lit_tl.lit.asking import reads_text_with_ours, wrapped
 from lit_tl.lit.forms import form_of, read_form
 from lit_tl.settings import Settings
 
 S = TypeVar("S", bound=Settings)
+
+
+def movable(model: LoadedModel, prompt: Prompt) -> list[int]:
+    """Places of tokens that a twin may change: those of the text, and of a conversation those of
+    its messages."""
+    if prompt.roles:
+        added = model.prompter.vocabulary.is_added
+        return [
+            pos
+            for pos, (role, token) in enumerate(zip(prompt.roles, prompt.ids, strict=True))
+            if role != TEMPLATE and not added(token)
+        ]
+    return list(range(model.prompter.beginning(prompt.ids), len(prompt)))
 
 
 class TwinGenerator(lit_components.Generator, Generic[S]):
