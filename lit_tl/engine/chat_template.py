@@ -111,6 +111,7 @@ class ChatTemplate:
             verbose=False,
             return_offsets_mapping=fast,
         )
+        offsets = encoded["offset_mapping"] if fast else []
         ids = tuple(int(token_id) for token_id in encoded["input_ids"])
         spans = self._spans(conversation, text) if fast else None
         if spans is None:
@@ -118,7 +119,7 @@ class ChatTemplate:
         owner = [NO_TURN] * (len(text) + 1)
         for span in spans:
             owner[span.start : span.stop] = [span.turn] * (span.stop - span.start)
-        turns = [owner[start] for start, _ in encoded["offset_mapping"]]
+        turns = [_owner(owner[start : max(stop, start + 1)]) for start, stop in offsets]
         if self._marks:
             turns = self._as_marked(conversation, turns)
         roles = tuple(
@@ -239,6 +240,11 @@ class ChatTemplate:
             else:
                 marked.append(NO_TURN if turn in answers else turn)
         return marked
+
+
+def _owner(characters: Sequence[int]) -> int:
+    """Whose a token is: a token that a message shares with the template is the message's."""
+    return next((turn for turn in characters if turn != NO_TURN), NO_TURN)
 
 
 def _contents(conversation: Conversation, pattern: str, text: str) -> Optional[list[_Span]]:
