@@ -30,7 +30,7 @@ class AnswerSettings(Settings):
     seed: int = setting(0, "Of the draws.", low=0, high=2**31 - 1)
 
 
-@analysis("Answer", figure=written_tokens, tab="Conversation")
+@analysis("Answer", figure=written_tokens, tab="Chat")
 def answer(subject: Subject, settings: AnswerSettings) -> Iterator[xr.Dataset]:
     """What the model writes next, each token with its probability and the likeliest in its
     place."""
@@ -72,6 +72,7 @@ def _result(subject: Subject, written: list[Written], *, ended: bool) -> xr.Data
     prompter = subject.model.prompter
     strings = prompter.vocabulary.strings
     width = max((len(token.top) for token in written), default=0)
+    shape = (len(written), width)
     said: dict[str, Any] = {
         "text": prompter.written([token.id for token in written]),
         "ended": ended,
@@ -81,13 +82,13 @@ def _result(subject: Subject, written: list[Written], *, ended: bool) -> xr.Data
             "probability": ("position", np.exp([token.log_prob for token in written])),
             "top_probability": (
                 ("position", "rank"),
-                np.exp([[value for _, value in token.top] for token in written]).reshape(-1, width),
+                np.exp([[value for _, value in token.top] for token in written]).reshape(shape),
             ),
             "top_token": (
                 ("position", "rank"),
                 np.array(
                     [strings(each for each, _ in token.top) for token in written], dtype=object
-                ).reshape(-1, width),
+                ).reshape(shape),
             ),
         },
         coords={

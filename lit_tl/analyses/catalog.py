@@ -16,6 +16,7 @@ from lit_tl.analyses.change_preview import change_preview
 from lit_tl.analyses.circuit_curve import circuit_curve
 from lit_tl.analyses.contract import Analysis
 from lit_tl.analyses.dose_curve import dose_curve
+from lit_tl.analyses.fork import fork
 from lit_tl.analyses.head_finder import head_finder
 from lit_tl.analyses.head_scores import head_scores_of
 from lit_tl.analyses.lens_grid import lens_grid
@@ -49,6 +50,7 @@ BUILT_IN = (
     ablation_curve,
     ablation_effects,
     answer,
+    fork,
 )
 
 

@@ -106,7 +106,7 @@ Use = Literal["example", "counterpart", "other_model", "examples"]
 Drawn = Union[go.Figure, Grid]
 Figure = Callable[[xr.Dataset], Drawn]
 Tab = Literal[
-    "Conversation",
+    "Chat",
     "Figures",
     "Predictions",
     "Lens",

@@ -14,6 +14,7 @@ from lit_tl.analyses.catalog import catalog, find
 from lit_tl.analyses.contract import Analysis, Drawn, Subject, table
 from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine import jobs
+from lit_tl.engine.prompts import text_of
 from lit_tl.figures.difference import rows_of
 from lit_tl.figures.grid import Grid
 from lit_tl.settings import Settings
@@ -136,8 +137,25 @@ def draw(analysis: Analysis, result: xr.Dataset, subject: Subject, settings: Set
     """The figure of a result, which says what was looked at."""
     figure = analysis.figure(result)
     if isinstance(figure, Grid):
-        return figure.with_facts(facts(analysis, subject, settings))
+        known = figure.with_facts(facts(analysis, subject, settings))
+        return known.with_roles(roles_of(subject))
     return figure
+
+
+def roles_of(subject: Subject) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The roles of the tokens of a subject's conversations, by their tokens."""
+    known: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for model in (subject.model, subject.other_model):
+        for example in (subject.example, subject.counterpart):
+            for name in ("text", "corrupted_text"):
+                if model is None or example is None:
+                    continue
+                with contextlib.suppress(ValueError):
+                    prompt = model.prompter.from_text(text_of(example, name))
+                    if prompt.roles:
+                        tokens = model.prompter.vocabulary.strings(prompt.ids)
+                        known[tuple(tokens)] = prompt.roles
+    return known
 
 
 Minus = Literal["nothing", "pinned prompt", "other model"]

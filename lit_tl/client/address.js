@@ -43,5 +43,6 @@ export const settingsOf = (panel) => state[panel] ?? {};
 /** @param {string} panel @param {Record<string, unknown>} changes */
 export function keep(panel, changes) {
   state[panel] = {...settingsOf(panel), ...changes};
+  if (location.protocol === 'about:') return; // a frame without an address, as in notebooks
   history.replaceState(history.state, '', location.href);
 }

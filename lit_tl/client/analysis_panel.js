@@ -17,7 +17,7 @@ import * as target from './target.js';
  * @property {import('./grid/data.js').GridText} [grid]
  * @property {{data: any[], layout: any}} [figure]  Plotly's
  * @property {string} note @property {string} python  what draws it in a notebook
- * @property {string[]} tokens
+ * @property {string[]} tokens @property {string[]} roles  of a conversation's
  * @property {import('./controls.js').Unavailable} unavailable
  * @typedef {import('./bridge.js').View} View
  * @typedef {import('./bridge.js').Example} Example

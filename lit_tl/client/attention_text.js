@@ -19,6 +19,7 @@ export function attentionText({values, rows, columns}, link) {
   const me = {};
   const strip = tokenStrip(tokens, {
     label: 'The prompt: a token shows where it looks, and who looks at it',
+    roles: columns.roles,
     focus: (pos) => link.point({row: pos, column: pos}, false, me),
     choose: (pos) => link.point({row: pos, column: pos}, true, me),
   });

@@ -15,6 +15,9 @@
  *   what an analysis makes of the example, set against another prompt or model where it uses them,
  *   or a file of it
  * @property {() => Example|null} pinned
+ * @property {(data: Record<string, any>, parent: string) => Promise<void>} addExample  to the data
+ *   of the page, made from another; it is selected
+ * @property {(tab: string) => void} goTo  a tab of the lower half
  * @property {() => Promise<void>|undefined} generateForAll  text for all prompts, into the table
  * @property {() => string[]} otherModels  those that are chosen first
  * @property {() => Record<string, {configSpec: Record<string, any>, description: string, onlyWith:

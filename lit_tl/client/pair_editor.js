@@ -18,9 +18,13 @@ const FIELDS = /** @type {const} */ ([
   ['foil', 'foil', 10],
 ]);
 
+/** @type {Map<string, Typed>} what was typed in, by example, in any panel */
+const typedIn = new Map();
+
+/** Set an example against a corrupt prompt. @param {string} id @param {string} text */
+export const setCorrupt = (id, text) => typedIn.set(id, {...typedIn.get(id), corrupted_text: text});
+
 export class PairEditor {
-  /** @type {Map<string, Typed>} what was typed in, by example */
-  #typed = new Map();
   #key = '';
   #fields = el('div', {className: 'toolbar pair-fields'});
   #tokens = el('div', {
@@ -38,7 +42,7 @@ export class PairEditor {
 
   /** The example with what was typed in. @param {Example} example @returns {Example} */
   with(example) {
-    const typed = this.#typed.get(example.id);
+    const typed = typedIn.get(example.id);
     if (!typed) return example;
     return {
       id: '',
@@ -52,7 +56,7 @@ export class PairEditor {
    * @param {Example} example @param {Example|null} pinned  the corrupt prompt, where it is pinned
    */
   show(example, pinned) {
-    const key = JSON.stringify([example.id, example.data.text, pinned?.id]);
+    const key = JSON.stringify([example, typedIn.get(example.id), pinned?.id]);
     if (key === this.#key) return;
     this.#key = key;
     const {data} = this.with(example);
@@ -60,10 +64,10 @@ export class PairEditor {
       ...FIELDS.map(([name, label, size]) => {
         const fixed = name === 'corrupted_text' && pinned;
         const value = fixed ? pinned.data.text : (data[name] ?? '');
-        const input = el('input', {
-          type: 'text',
+        const lines = String(value).includes('\n');
+        const input = el(lines ? 'textarea' : 'input', {
+          ...(lines ? {rows: 3, cols: 60} : {type: 'text', size}),
           'aria-label': label,
-          size,
           value: String(value),
           disabled: Boolean(fixed),
           title: fixed
@@ -72,7 +76,7 @@ export class PairEditor {
               ? 'The prompt that differs in what matters.'
               : 'With its leading space, if it has one.',
           onchange: () => {
-            this.#typed.set(example.id, {...this.#typed.get(example.id), [name]: input.value});
+            typedIn.set(example.id, {...typedIn.get(example.id), [name]: input.value});
             this.changed();
           },
         });

@@ -2,7 +2,9 @@
 /** One prompt as the model reads it. */
 import {choice, el} from './dom.js';
 import {guesses, tokenTable} from './guesses.js';
+import {TEMPLATE} from './roles.js';
 import * as target from './target.js';
+import * as template from './template_tokens.js';
 import {number, strength, tokenStrip, visible} from './tokens.js';
 
 /**
@@ -11,6 +13,8 @@ import {number, strength, tokenStrip, visible} from './tokens.js';
  * @property {string} token @property {number} probability @property {number} rank
  * @typedef {object} Reply
  * @property {string[]} tokens
+ * @property {string[]} roles  of a conversation's tokens
+ * @property {Over} loss_over  which of them a mean loss is of
  * @property {(number|null)[]} loss  nats
  * @property {(number|null)[]} rank  1 is the likeliest
  * @property {import('./guesses.js').Guess[][]} top  what the model expected at each position, and
@@ -23,24 +27,29 @@ import {number, strength, tokenStrip, visible} from './tokens.js';
  * @property {string} opening
  *
  * @typedef {'loss'|'rank'|'probability'} Quantity
+ * @typedef {'all'|'messages'|'assistant'} Over
  */
+/** @type {Over[]} */
+export const OVER = ['all', 'messages', 'assistant'];
 /** @type {Quantity[]} */
 export const QUANTITIES = ['loss', 'rank', 'probability'];
 
 export class Prediction {
   #detail = el('div', {className: 'detail', 'aria-live': 'polite'});
   #said = el('span', {className: 'target', role: 'status'});
+  #means = el('span', {role: 'status'});
 
   /**
    * @param {Reply} reply
    * @param {object} how
    * @param {{model: string, exampleId: string}} how.of
    * @param {Quantity} how.by  what colours the tokens
-   * @param {(by: Quantity) => void} how.keep
+   * @param {Over} [how.over]  which tokens of a conversation the mean loss is of
+   * @param {(by: Quantity, over: Over) => void} how.keep
    * @param {Node[]} how.controls  of the panel
    */
-  constructor(reply, {of, by, keep, controls}) {
-    const {tokens} = reply;
+  constructor(reply, {of, by, over = reply.loss_over, keep, controls}) {
+    const {tokens, roles} = reply;
     this.reply = reply;
     this.of = of;
     this.values = tokens.map((_, pos) => {
@@ -51,19 +60,25 @@ export class Prediction {
     const choose = (/** @type {number} */ pos) => {
       if (pos > 0) target.set({...of, tokens: tokens.length, pos, token: tokens[pos]});
     };
-    this.strip = tokenStrip(tokens, {label: 'The prompt, token by token', focus, choose});
+    this.strip = tokenStrip(tokens, {label: 'The prompt, token by token', focus, choose, roles});
     const toolbar = el(
       'div',
       {className: 'toolbar'},
       choice('Colour by', QUANTITIES, by, (chosen) => {
-        keep(/** @type {Quantity} */ (chosen));
-        this.#colour(/** @type {Quantity} */ (chosen));
+        by = /** @type {Quantity} */ (chosen);
+        keep(by, over);
+        this.#colour(by);
+      }),
+      ...this.#ofConversations(over, (chosen) => {
+        over = chosen;
+        keep(by, over);
       }),
       ...controls,
       ...this.#facts(),
       this.#said,
     );
     this.#colour(by);
+    this.#mean(roles.length ? over : 'all');
     this.#markTarget();
     this.forget = target.subscribe(() => this.#markTarget());
     focus(tokens.length - 1);
@@ -75,17 +90,44 @@ export class Prediction {
   /** What is true of the whole prompt. @returns {Node[]} */
   #facts() {
     const {reply} = this;
-    const losses = reply.loss.filter((loss) => loss !== null);
-    const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
-    const means =
-      `${reply.tokens.length} tokens, mean loss ${number(mean, 2)} nats, ` +
-      `perplexity ${number(Math.exp(mean), 1)}`;
     const cut = el('span', {className: 'failed'}, 'The text was cut to what the model reads.');
     return [
-      el('span', {}, losses.length ? means : ''),
+      this.#means,
       el('span', {className: 'opening'}, reply.opening),
       ...(reply.truncated ? [cut] : []),
     ];
+  }
+
+  /**
+   * Controls that prompts without roles have not.
+   * @param {Over} over @param {(over: Over) => void} keep @returns {Node[]}
+   */
+  #ofConversations(over, keep) {
+    if (!this.reply.roles.length) return [];
+    const lossOf = choice('Loss of', OVER, over, (chosen) => {
+      keep(/** @type {Over} */ (chosen));
+      this.#mean(/** @type {Over} */ (chosen));
+    });
+    return [template.control(), lossOf];
+  }
+
+  /** The mean loss of some tokens. @param {Over} over */
+  #mean(over) {
+    const {tokens, roles, loss} = this.reply;
+    const counts = (/** @type {string} */ role) =>
+      over === 'all' || (over === 'assistant' ? role === over : role !== TEMPLATE);
+    /** @type {number[]} */
+    const losses = [];
+    loss.forEach((each, pos) => {
+      if (each !== null && (!roles.length || counts(roles[pos]))) losses.push(each);
+    });
+    const mean = losses.reduce((sum, each) => sum + each, 0) / losses.length;
+    const of = over === 'all' ? '' : ` of ${losses.length}`;
+    const none = over === 'all' ? '' : `, none of them of ${over}`;
+    this.#means.textContent = losses.length
+      ? `${tokens.length} tokens, mean loss${of} ${number(mean, 2)} nats, ` +
+        `perplexity ${number(Math.exp(mean), 1)}`
+      : `${tokens.length} tokens${none}`;
   }
 
   /** What the model expects at the end, with the data's answer and foil. */

@@ -1,5 +1,7 @@
 // @ts-check
 import {el, roving} from './dom.js';
+import {inSpans} from './roles.js';
+import * as template from './template_tokens.js';
 
 /** @type {Record<string, string>} */
 const BLANKS = {' ': '·', '\n': '↵', '\r': '␍', '\t': '⇥'};
@@ -34,9 +36,10 @@ export function strength(by, {loss, rank, probability}, vocabulary) {
 /**
  * A text as its tokens, each a button.
  * @param {string[]} tokens
- * @param {{label: string, focus: (pos: number) => void, choose: (pos: number) => void}} on
+ * @param {{label: string, focus: (pos: number) => void, choose: (pos: number) => void,
+ *   roles?: string[]}} on  `roles`: of the tokens of a conversation
  */
-export function tokenStrip(tokens, {label, focus, choose}) {
+export function tokenStrip(tokens, {label, focus, choose, roles = []}) {
   const buttons = tokens.map((token, pos) => {
     const button = el(
       'button',
@@ -46,9 +49,14 @@ export function tokenStrip(tokens, {label, focus, choose}) {
     return button;
   });
   const box = el('div', {className: 'tokens', role: 'group', 'aria-label': label});
-  buttons.forEach((button, pos) =>
-    box.append(button, ...(tokens[pos].includes('\n') ? [el('br')] : [])),
-  );
+  if (roles.length) {
+    box.append(...inSpans(buttons, roles));
+    template.follow(box, (strip, how) => strip.setAttribute('data-template', how));
+  } else {
+    buttons.forEach((button, pos) =>
+      box.append(button, ...(tokens[pos].includes('\n') ? [el('br')] : [])),
+    );
+  }
   const posOf = (/** @type {Event} */ event) => {
     const button = /** @type {HTMLElement} */ (event.target).closest('.token');
     return button ? Number(button.getAttribute('data-pos')) : null;

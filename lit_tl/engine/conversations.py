@@ -86,6 +86,10 @@ class Conversation:
             lines.append(f"{message.role}{mark}{more}: {content}")
         return "\n".join(lines)
 
+    def described(self) -> dict[str, Any]:
+        """For the page: `messages` with `role`, `content` and `more`, `continues`, `tools`."""
+        return dataclasses.asdict(self)
+
     def to_json(self) -> list[dict[str, Any]]:
         """The messages as transformers has them."""
         return [message.to_json() for message in self.messages]

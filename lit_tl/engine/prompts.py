@@ -308,6 +308,43 @@ class Prompter:
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
+    def forked(self, text: str, pos: int, token: Optional[str] = None) -> str:
+        """A conversation up to one of its tokens, to be gone on with from there.
+
+        Args:
+            text: that stands for the conversation.
+            pos: of the token, which belongs to a message; what comes from here on is left out.
+            token: what stands there now; None for nothing.
+
+        Returns:
+            The text of the conversation whose last message is the one that was cut: of the
+            assistant's, a prefill.
+
+        Raises:
+            ConversationError: it is no conversation, or the token is not a message's.
+        """
+        conversation = self.conversation(text)
+        prompt = None if conversation is None else self._from_conversation(conversation)
+        if conversation is None or prompt is None or not prompt.turns:
+            raise ConversationError("only a conversation whose roles are known can be forked")
+        if not 0 <= pos < len(prompt) or prompt.turns[pos] < 0:
+            raise ConversationError(f"token {pos} is no message's: choose one of a message")
+        turn = prompt.turns[pos]
+        own = [place for place, each in enumerate(prompt.turns) if each == turn]
+        message = conversation.messages[turn]
+        whole = self._decode([prompt.ids[place] for place in own])
+        said = message.content if message.content in whole else message.content.strip()
+        front = whole.partition(said)[0] if said else ""
+        kept = [prompt.ids[place] for place in own if place < pos]
+        new = [] if token is None else self.vocabulary.ids([token])
+        content = self._decode([*kept, *new]).removeprefix(front)
+        cut = dataclasses.replace(message, content=content)
+        return dataclasses.replace(
+            conversation,
+            messages=(*conversation.messages[:turn], cut),
+            continues=message.role == "assistant",
+        ).text
+
     def _content(self, content: str, before: str, after: str) -> str:
         """What a turn whose tokens read `after` says, where it said `content` when they read
         `before`: what the template writes around it stays away."""

@@ -33,6 +33,7 @@ class Axis:
         name: what it counts.
         labels: one for each row or column.
         tokens: whether the labels are a prompt's tokens.
+        roles: of each token of a conversation; empty elsewhere.
         upwards: whether the first is at the bottom.
     """
 
@@ -40,10 +41,13 @@ class Axis:
     labels: Sequence[str]
     tokens: bool = False
     upwards: bool = False
+    roles: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For the page."""
-        return {**dataclasses.asdict(self), "labels": [str(label) for label in self.labels]}
+        reply = {**dataclasses.asdict(self), "labels": [str(label) for label in self.labels]}
+        del reply["roles"]
+        return {**reply, "roles": list(self.roles)} if self.roles else reply
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,6 +149,23 @@ class Grid:
     def with_facts(self, facts: Mapping[str, str]) -> "Grid":
         """The same, saying what was looked at."""
         return dataclasses.replace(self, facts={**self.facts, **facts})
+
+    def with_roles(self, roles_of: Mapping[tuple[str, ...], Sequence[str]]) -> "Grid":
+        """The same, with the roles of tokens along its axes.
+
+        Args:
+            roles_of: by the tokens of a prompt.
+        """
+
+        def of(axis: Axis) -> Axis:
+            labels = tuple(map(str, axis.labels)) if axis.tokens else ()
+            return dataclasses.replace(axis, roles=roles_of.get(labels, axis.roles))
+
+        parts = (
+            dataclasses.replace(part, rows=of(part.rows), columns=of(part.columns))
+            for part in self.parts
+        )
+        return dataclasses.replace(self, parts=tuple(parts))
 
     def minus(self, other: "Grid") -> "Grid":
         """This less another grid of the same analysis; see `lit_tl.figures.difference`.

@@ -136,7 +136,7 @@ class AnalysisInterpreter(lit_components.Interpreter):
             answer = self.analysis.answer(subject, settings)
             return _reply(drawing.to_file(self.analysis, answer, subject, settings, file), file)
         python = snippet(model, self.analysis, subject, settings, other_model)
-        draw = functools.partial(self._drawn, python)
+        draw = functools.partial(self._drawn, python, drawing.roles_of(subject))
         offer, latest = jobs.current().offer, None
         for result in self.analysis.results(subject, settings):
             if latest is not None and offer is not None:
@@ -169,7 +169,9 @@ class AnalysisInterpreter(lit_components.Interpreter):
             "python": difference_snippet(model, self.analysis, subject, settings, taken),
         }
 
-    def _drawn(self, python: str, result: xr.Dataset) -> dict[str, Any]:
+    def _drawn(
+        self, python: str, roles: Mapping[tuple[str, ...], Sequence[str]], result: xr.Dataset
+    ) -> dict[str, Any]:
         figure = self.analysis.figure(result)
         reply: dict[str, Any] = {
             "tokens": result.attrs.get("tokens", []),
@@ -177,9 +179,10 @@ class AnalysisInterpreter(lit_components.Interpreter):
             "unavailable": result.attrs.get("unavailable", {}),
             "python": python,
             "said": result.attrs.get("said", {}),
+            "roles": list(roles.get(tuple(map(str, result.attrs.get("tokens", []))), ())),
         }
         if isinstance(figure, Grid):
-            return {"grid": figure.to_json(), **reply}
+            return {"grid": figure.with_roles(roles).to_json(), **reply}
         text = figure.to_json()
         _check_size(len(text))
         return {"figure": json.loads(text), **reply}

@@ -9,7 +9,7 @@ from lit_tl.client import panels
 _modules = layout.LitModuleName
 _OF_LIT: Mapping[str, list[str]] = {
     "Predictions": [],
-    "Conversation": [],
+    "Chat": [],
     "Attention": [],
     "Lens": [],
     "Causes": [],
@@ -26,7 +26,7 @@ _OF_LIT: Mapping[str, list[str]] = {
 """Tabs of the lower half in their order, with LIT's own modules."""
 _COMPACT_TABS = (
     "Predictions",
-    "Conversation",
+    "Chat",
     "Attention",
     "Lens",
     "Causes",

@@ -5,7 +5,8 @@ from typing import Any, Mapping, Optional
 from lit_nlp.api import model as lit_model
 
 from lit_tl.analyses.loaded_model import LoadedModel
-from lit_tl.lit.asking import ExampleInterpreter, fields_of, loaded
+from lit_tl.engine.prompts import text_of
+from lit_tl.lit.asking import ExampleInterpreter, fields_of, loaded, wrapped
 
 _FIELDS = ("tokens", "token_loss", "token_rank", "top_k_tokens", "truncated", "logit_diff")
 _NAMED = tuple(f"{name}_{value}" for name in ("answer", "foil") for value in ("prob", "rank"))
@@ -19,11 +20,16 @@ class Predictions(ExampleInterpreter):
         self, example: Mapping[str, Any], model: lit_model.Model, config: Mapping[str, Any]
     ) -> dict[str, Any]:
         """`loss` and `rank` are None at the first token; `top[pos]` is what the model expects after
-        token `pos`."""
+        token `pos`; `roles` are those of a conversation's tokens, and `loss_over` says which of
+        them a loss is of; `conversation` has its `messages`, what it has further, and for each
+        token the message that it belongs to, or -1."""
         (fields,) = fields_of(model, [example], [*_FIELDS, *_NAMED])
-        inner = loaded(model)
+        inner, wrapper = loaded(model), wrapped(model)
         return {
             "tokens": fields["tokens"],
+            "roles": list(inner.prompt(example).roles),
+            "conversation": _conversation(inner, example),
+            "loss_over": wrapper.config.loss_over if wrapper is not None else "all",
             "loss": [None, *fields["token_loss"][1:]],
             "rank": [None, *fields["token_rank"][1:]],
             "top": fields["top_k_tokens"],
@@ -34,6 +40,13 @@ class Predictions(ExampleInterpreter):
             "answer": _named(inner, example, fields, "answer"),
             "foil": _named(inner, example, fields, "foil"),
         }
+
+
+def _conversation(model: LoadedModel, example: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+    conversation = model.prompter.conversation(text_of(example))
+    if conversation is None:
+        return None
+    return {**conversation.described(), "turns": list(model.prompt(example).turns)}
 
 
 def _named(

@@ -2,14 +2,17 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {kindOf, settingsOf} from '../../lit_tl/client/controls.js';
+import {kept} from '../../lit_tl/client/grid/aside.js';
 import {Camera} from '../../lit_tl/client/grid/camera.js';
 import {share, span} from '../../lit_tl/client/grid/colours.js';
 import {decode} from '../../lit_tl/client/grid/data.js';
 import {sentenceOf} from '../../lit_tl/client/reach.js';
 import {Latest} from '../../lit_tl/client/request.js';
+import {spans} from '../../lit_tl/client/roles.js';
 import * as target from '../../lit_tl/client/target.js';
 import {number, strength, visible} from '../../lit_tl/client/tokens.js';
 
+const SHOWN = {first: 'shown', template: 'shown'};
 const colours = {kind: 'linear', low: null, high: null, table: '', unit: '', name: 'n'};
 const part = (values, width, more = {}) => ({
   values: Float32Array.from(values),
@@ -48,14 +51,36 @@ test('a grid comes back from bytes', () => {
 
 test('the first token can be left out of the colours', () => {
   const matrix = part([100, 1, 2, 200, 3, NaN], 3);
-  assert.deepEqual(span([matrix], 'shown'), {low: 1, high: 200});
-  assert.deepEqual(span([matrix], 'not in the colours'), {low: 1, high: 3});
-  assert.deepEqual(span([part([NaN, NaN], 2)], 'shown'), {low: 0, high: 1});
+  assert.deepEqual(span([matrix], SHOWN), {low: 1, high: 200});
+  assert.deepEqual(span([matrix], {first: 'not in the colours', template: 'shown'}), {
+    low: 1,
+    high: 3,
+  });
+  assert.deepEqual(span([part([NaN, NaN], 2)], SHOWN), {low: 0, high: 1});
+});
+
+test("a chat template's tokens can be left out of the colours, or away", () => {
+  const roles = ['template', 'user', 'template'];
+  const columns = {name: 'token', labels: ['<', 'Hi', '>'], tokens: true, roles};
+  const matrix = part([100, 1, -5, 200, 3, NaN], 3, {columns});
+  const away = {first: 'shown', template: 'hidden'};
+  assert.deepEqual(span([matrix], {first: 'shown', template: 'not in the colours'}), {
+    low: 1,
+    high: 3,
+  });
+  assert.deepEqual(kept(columns, SHOWN), [0, 1, 2]);
+  assert.deepEqual(kept(columns, away), [1]);
+  assert.deepEqual(kept({...columns, roles: roles.map(() => 'template')}, away), [0, 1, 2]);
+  assert.deepEqual(spans(roles), [
+    {role: 'template', from: 0, to: 1},
+    {role: 'user', from: 1, to: 2},
+    {role: 'template', from: 2, to: 3},
+  ]);
 });
 
 test('colours around zero are as far on both sides', () => {
   const diverging = part([-3, 1], 2, {colours: {...colours, kind: 'diverging'}});
-  assert.deepEqual(span([diverging], 'shown'), {low: -3, high: 3});
+  assert.deepEqual(span([diverging], SHOWN), {low: -3, high: 3});
   assert.equal(share(diverging.colours, {low: -3, high: 3}, 0), 0.5);
 });
 

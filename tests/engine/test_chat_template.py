@@ -64,7 +64,7 @@ def chatting(
     tokenizer.chat_template = (TEMPLATES / f"{family}.jinja").read_text()
     tokenizer.save_pretrained(folder)
     reference = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    yield Chatting(family, tokenizer, reference, HookedTransformerLIT.from_pretrained(str(folder)))
+    return Chatting(family, tokenizer, reference, HookedTransformerLIT.from_pretrained(str(folder)))
 
 
 def _takes(chatting: Chatting, messages: list[dict[str, Any]]) -> bool:
@@ -82,7 +82,7 @@ def test_ids_are_those_of_apply_chat_template(chatting: Chatting, name: str) -> 
     """With the assistant's turn opened behind another's message, and a prefill gone on from."""
     messages = CONVERSATIONS[name]
     if not _takes(chatting, messages):
-        with pytest.raises(ConversationError, match="refuses .*: System role not supported"):
+        with pytest.raises(ConversationError, match=r"refuses .*: System role not supported"):
             chatting.model.loaded.prompt({"messages": messages})
         return
     last = messages[-1]
@@ -120,7 +120,8 @@ def test_spans_of_roles_say_what_the_messages_say(chatting: Chatting, name: str)
         else:
             assert text.strip() == content
     spans = [key for key, _ in itertools.groupby(prompt.turns)]
-    assert [turn for turn in spans if turn >= 0] and set(prompt.roles) >= {TEMPLATE}
+    assert [turn for turn in spans if turn >= 0]
+    assert set(prompt.roles) >= {TEMPLATE}
     assert [
         role
         for role, turn in zip(prompt.roles, prompt.turns, strict=True)
@@ -240,7 +241,8 @@ def test_a_plain_prompt_becomes_a_users_turn(chatting: Chatting) -> None:
     assert list(model.loaded.prompt({"text": USER["content"]}).ids) == asked
     assert list(model.loaded.prompt({"messages": [USER]}).ids) == asked
     plain = chatting.model.loaded.prompt({"text": USER["content"]})
-    assert len(plain) < len(asked) and plain.roles == ()
+    assert len(plain) < len(asked)
+    assert plain.roles == ()
 
 
 def test_tools_and_their_answers_are_written(chatting: Chatting) -> None:

@@ -55,7 +55,8 @@ def test_the_text_reads_as_people_write_it() -> None:
         "Two\nlines.",
         "Yes",
     ]
-    assert conversation.continues and conversation.text == text
+    assert conversation.continues
+    assert conversation.text == text
 
 
 def test_parts_and_missing_contents_are_read_as_transformers_has_them() -> None:

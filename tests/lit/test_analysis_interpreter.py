@@ -32,7 +32,7 @@ PAIR = {
     "foil": " dog",
 }
 """For what sets two prompts against each other, which are not cut."""
-PAIRED = ("Causes", "Interventions", "Details")
+PAIRED = ("Causes", "Chat", "Interventions", "Details")
 SETTINGS: dict[str, dict[str, Any]] = {
     "Head finder": {"length": 3},
     "Preview": {"changes": "L1H3 = zero"},

@@ -26,6 +26,21 @@ function usable(panel, names, all) {
   );
 }
 
+/**
+ * An example of one's own, beside those of the data set.
+ * @param {any} module @param {Record<string, any>} data @param {string} parentId
+ */
+async function addExample({appState, selectionService}, data, parentId) {
+  const example = {
+    data: {...data, _id: ''},
+    id: '',
+    meta: {source: 'manual', added: true, parentId},
+  };
+  const annotated = await appState.annotateNewData([example]);
+  appState.commitNewDatapoints(annotated);
+  selectionService.selectIds(annotated.map((/** @type {Example} */ {id}) => id));
+}
+
 /** @param {{Base: any, appState: any}} known @param {Panel & {tag: string}} panel */
 export function makeModule({Base, appState}, panel) {
   const element = template(
@@ -111,6 +126,12 @@ export function makeModule({Base, appState}, panel) {
             .then((/** @type {any[]} */ results) => results[0]),
         otherModels: () => this.otherModels(),
         generateForAll: () => generateForAll(this.model),
+        addExample: (/** @type {Record<string, any>} */ data, /** @type {string} */ parent) =>
+          addExample(this, data, parent),
+        goTo: (/** @type {string} */ tab) => {
+          const {modulesService} = /** @type {any} */ (document.createElement('lit-modules'));
+          modulesService.selectedTabs.lower = tab;
+        },
         pinned: () => pinnedSelection.selectionService.primarySelectedInputData,
         variant: (/** @type {string} */ name) => appState.metadata.models[name]?.variant ?? null,
         dataSets: () =>

@@ -15,7 +15,7 @@ const STYLE = `
   #outer-container { --right-column-min-section-content-height: 84px; }
 }
 @media (max-width: 1560px) {
-  #center-bar .tab { padding-left: 3px !important; padding-right: 3px !important; font-size: 12px; }
+  #center-bar .tab { padding-left: 2px !important; padding-right: 2px !important; font-size: 12px; }
   #center-bar #drag-container { flex: 0 1 24px; }
 }
 @media (max-width: 1100px) {
@@ -34,6 +34,7 @@ const STYLE = `
 const SAYS = {
   Predictions:
     'What the model expects after each token. The colour of a token is its loss; click one to see the likeliest there.',
+  Chat: 'The messages that the model reads: change them, let it answer, and fork where it could have gone another way.',
   Attention:
     'Where each token looks. A cell of the small grid is a head: choose one to see its map, queries down, keys across.',
   Lens: 'What the model would say if it stopped at a layer: the first layer is at the bottom, the output on top.',

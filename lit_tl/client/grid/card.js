@@ -14,7 +14,11 @@ export function cardOf(part, {row, column}, release) {
   const {rows, columns, values, colours, beside, marked, said, reaches} = part;
   const named = (/** @type {import('./data.js').Axis} */ axis, /** @type {number} */ at) =>
     axis.tokens
-      ? [`${axis.name} ${at} `, el('code', {}, visible(axis.labels[at]))]
+      ? [
+          `${axis.name} ${at} `,
+          el('code', {}, visible(axis.labels[at])),
+          axis.roles ? ` (${axis.roles[at]})` : '',
+        ]
       : [`${axis.name} ${axis.labels[at]}`];
   const at = row * columns.labels.length + column;
   const value = values[at];

@@ -1,8 +1,8 @@
 // @ts-check
+import {inColours} from './aside.js';
 import {buffer} from './data.js';
 
 /** @typedef {import('./data.js').Part} Part */
-/** @typedef {'shown'|'not in the colours'|'hidden'} First  what becomes of a prompt's first token */
 /** @typedef {{low: number, high: number}} Span */
 
 const NOTHING = 0xfff4f3f1; // of cells without a number
@@ -10,19 +10,23 @@ const NOTHING = 0xfff4f3f1; // of cells without a number
 /**
  * The least and the greatest number that colours show.
  * @param {Part[]} parts  on one scale
- * @param {First} first
+ * @param {import('./aside.js').Aside} aside
  * @returns {Span}
  */
-export function span(parts, first) {
+export function span(parts, aside) {
   let [low, high] = [Infinity, -Infinity];
   for (const {values, rows, columns} of parts) {
     const width = columns.labels.length;
-    for (let i = 0; i < values.length; i++) {
-      const value = values[i];
-      if (!Number.isFinite(value)) continue;
-      if (first !== 'shown' && isFirst(rows, columns, Math.floor(i / width), i % width)) continue;
-      if (value < low) low = value;
-      if (value > high) high = value;
+    const [ofRow, ofColumn] = [inColours(rows, aside), inColours(columns, aside)];
+    const there = columns.labels.map((_, at) => ofColumn(at));
+    for (let row = 0; row < rows.labels.length; row++) {
+      if (!ofRow(row)) continue;
+      for (let at = 0; at < width; at++) {
+        const value = values[row * width + at];
+        if (!there[at] || !Number.isFinite(value)) continue;
+        if (value < low) low = value;
+        if (value > high) high = value;
+      }
     }
   }
   const {kind} = parts[0].colours;
@@ -37,14 +41,6 @@ export function span(parts, first) {
   const least = lows.length ? Math.min(...lows) : low;
   return {low: least, high: Math.max(high, ...highs, least + 1e-12)};
 }
-
-/**
- * Whether a cell is in the column of the first token, or the row.
- * @param {import('./data.js').Axis} rows @param {import('./data.js').Axis} columns
- * @param {number} row @param {number} column
- */
-export const isFirst = (rows, columns, row, column) =>
-  Boolean((columns.tokens && column === 0) || (rows.tokens && row === 0));
 
 /**
  * Where a number lies on the scale, 0 to 1.
@@ -81,17 +77,18 @@ export function table(text) {
 /**
  * A matrix with one pixel a cell, in the order in which it is seen.
  * @param {Part} part @param {Span} span
+ * @param {{rows: number[], columns: number[]}} shown  from the top left
  * @returns {HTMLCanvasElement}
  */
-export function picture(part, span) {
-  const {rows, columns, values, colours} = part;
-  const [height, width] = [rows.labels.length, columns.labels.length];
+export function picture(part, span, shown) {
+  const {columns, values, colours} = part;
+  const [height, width] = [shown.rows.length, shown.columns.length];
   const pixels = new Uint32Array(width * height);
   const known = table(colours.table);
-  for (let row = 0; row < height; row++) {
-    const seen = rows.upwards ? height - 1 - row : row;
+  for (let seen = 0; seen < height; seen++) {
+    const from = shown.rows[seen] * columns.labels.length;
     for (let column = 0; column < width; column++) {
-      const value = values[row * width + column];
+      const value = values[from + shown.columns[column]];
       pixels[seen * width + column] = Number.isNaN(value)
         ? NOTHING
         : known[Math.round(255 * share(colours, span, value))];

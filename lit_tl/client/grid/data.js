@@ -2,8 +2,9 @@
 /**
  * A grid as it travels, and as numbers.
  *
- * @typedef {{name: string, labels: string[], tokens?: boolean, upwards?: boolean}} Axis  `tokens`:
- *   its labels are a prompt's tokens; `upwards`: the first is at the bottom
+ * @typedef {{name: string, labels: string[], tokens?: boolean, upwards?: boolean,
+ *   roles?: string[]}} Axis  `tokens`: its labels are a prompt's tokens; `upwards`: the first is at
+ *   the bottom; `roles`: of each token of a conversation
  * @typedef {{kind: 'linear'|'log'|'root'|'diverging', low: number|null, high: number|null,
  *   table: string, unit: string, name: string}} Colours  `table`: 256 colours of 3 bytes; `low` and
  *   `high`: null where the numbers decide

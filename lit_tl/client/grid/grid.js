@@ -1,6 +1,11 @@
 // @ts-check
-/** Matrices side by side on one scale, with a legend, and with what is done about the first token. */
+/**
+ * Matrices side by side on one scale, with a legend, and with what is done about the first token and
+ * a chat template's.
+ */
 import {choice, el} from '../dom.js';
+import * as template from '../template_tokens.js';
+import {HOW, howOf} from './aside.js';
 import {span} from './colours.js';
 import {decode} from './data.js';
 import {legend} from './legend.js';
@@ -9,10 +14,8 @@ import {MatrixView} from './matrix_view.js';
 
 /**
  * @typedef {import('./data.js').GridText} GridText
- * @typedef {import('./colours.js').First} First
+ * @typedef {import('./aside.js').How} How
  */
-/** @type {First[]} */
-const FIRST = ['shown', 'not in the colours', 'hidden'];
 
 export class Grid {
   /** @type {MatrixView[]} */
@@ -23,27 +26,35 @@ export class Grid {
   /**
    * @param {GridText} drawing
    * @param {object} [on]
-   * @param {First} [on.first]
-   * @param {(first: First) => void} [on.keep]  the reader has chosen
+   * @param {How} [on.first]
+   * @param {(first: How) => void} [on.keep]  the reader has chosen
    * @param {(cell: import('./card.js').Cell) => void} [on.choose]  a cell is held
    * @param {Link} [on.link]  with other grids
    * @param {() => import('./card.js').Cell} [on.chosen]  the cell that is chosen for good, where
    *   a click chooses one instead of holding its card
    */
   constructor(drawing, {first = 'shown', keep = () => {}, choose = () => {}, link, chosen} = {}) {
-    this.first = FIRST.includes(first) ? first : 'shown';
+    this.first = howOf(first);
     this.link = link ?? new Link();
     this.parts = decode(drawing);
     const tokens = this.parts.some(({rows, columns}) => rows.tokens || columns.tokens);
-    const control = choice('First token', FIRST, this.first, (value) => {
-      this.first = /** @type {First} */ (value);
+    const chats = this.parts.some(({rows, columns}) => rows.roles || columns.roles);
+    const unsubscribe = chats ? template.subscribe(() => this.colour()) : () => {};
+    const control = choice('First token', HOW, this.first, (value) => {
+      this.first = howOf(value);
       keep(this.first);
       this.colour();
     });
     this.box = el(
       'div',
       {className: 'grid'},
-      el('div', {className: 'scale'}, this.#legends, tokens ? control : null),
+      el(
+        'div',
+        {className: 'scale'},
+        this.#legends,
+        tokens ? control : null,
+        chats ? template.control() : null,
+      ),
       this.#matrices,
     );
     this.#views = this.parts.map(
@@ -57,7 +68,11 @@ export class Grid {
         }),
     );
     this.#matrices.append(...this.#views.map(({figure}) => figure));
-    this.leave = this.link.enter(this);
+    const leave = this.link.enter(this);
+    this.leave = () => {
+      leave();
+      unsubscribe();
+    };
   }
 
   /**
@@ -66,14 +81,15 @@ export class Grid {
    */
   colour() {
     const linked = [...this.link.grids].flatMap(({parts}) => parts);
+    const aside = {first: this.first, template: template.get()};
     const legends = [];
     for (const key of new Set(this.parts.map(scaleOf))) {
       const shown = span(
         linked.filter((part) => scaleOf(part) === key),
-        this.first,
+        aside,
       );
       const own = [...this.parts.keys()].filter((i) => scaleOf(this.parts[i]) === key);
-      for (const i of own) this.#views[i].colour(shown, this.first === 'hidden');
+      for (const i of own) this.#views[i].colour(shown, aside);
       legends.push(legend(this.parts[own[0]].colours, shown));
     }
     this.#legends.replaceChildren(...legends);

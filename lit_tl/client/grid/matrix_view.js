@@ -50,7 +50,7 @@ export class MatrixView {
     this.around = around;
     const square = part.rows.tokens === true && part.columns.tokens === true;
     this.camera = new Camera(part.text !== null, square);
-    this.painter = new Painter(part, {low: 0, high: 1}, 0);
+    this.painter = new Painter(part, {low: 0, high: 1}, {first: 'shown', template: 'shown'});
     this.view = el(
       'div',
       {
@@ -83,9 +83,8 @@ export class MatrixView {
       if (!this.view.clientWidth) return;
       this.camera.resize({width: this.view.clientWidth, height: this.view.clientHeight});
       const {cell, held} = around.link.pointed;
-      const {painter} = this;
-      if (cell && held)
-        this.camera.show(cell.column - painter.skipped.columns, painter.seenRow(cell.row));
+      const place = cell && held && this.painter.placeOf(cell);
+      if (place) this.camera.show(place.column, place.row);
       this.#redraw();
     });
     this.sized.observe(this.view);
@@ -102,10 +101,10 @@ export class MatrixView {
 
   /**
    * Colours anew.
-   * @param {{low: number, high: number}} span @param {boolean} hide  the first token
+   * @param {{low: number, high: number}} span @param {import('./aside.js').Aside} aside
    */
-  colour(span, hide) {
-    this.painter = new Painter(this.part, span, Number(hide));
+  colour(span, aside) {
+    this.painter = new Painter(this.part, span, aside);
     const {columns, rows} = this.painter;
     this.camera.resize({columns, rows});
     this.#redraw();
@@ -128,19 +127,20 @@ export class MatrixView {
     const {camera, painter} = this;
     painter.draw(this.#canvas, camera);
     const {cell} = this.around.link.pointed;
-    const {columns, rows} = painter.skipped;
-    drawLabels(this.#down, without(this.part.rows, rows), {
+    const {rows, columns} = this.part;
+    const place = cell && painter.placeOf(cell);
+    drawLabels(this.#down, rows, painter.shown.rows, {
       from: camera.y,
       size: camera.cellHeight,
       room: camera.height,
-      chosen: cell && cell.row - rows,
+      chosen: place && place.row,
       across: false,
     });
-    drawLabels(this.#across, without(this.part.columns, columns), {
+    drawLabels(this.#across, columns, painter.shown.columns, {
       from: camera.x,
       size: camera.cellWidth,
       room: camera.width,
-      chosen: cell && cell.column - columns,
+      chosen: place && place.column,
       across: true,
     });
     this.#drawOverview();
@@ -164,19 +164,15 @@ export class MatrixView {
   #drawCursor() {
     const {cell, held, by} = this.around.link.pointed;
     const {painter} = this;
-    const here =
-      cell &&
-      cell.row >= painter.skipped.rows &&
-      cell.column >= painter.skipped.columns &&
-      cell.row < this.part.rows.labels.length &&
-      cell.column < this.part.columns.labels.length;
+    const here = cell && painter.placeOf(cell);
     const chosen = this.around.chosen?.();
-    this.#chosen.hidden = !chosen;
-    if (chosen) this.#outline(this.#chosen, chosen);
+    const there = chosen && painter.placeOf(chosen);
+    this.#chosen.hidden = !there;
+    if (there) this.#outline(this.#chosen, there);
     this.#mark.hidden = !here;
     this.#card.hidden = !here || by !== this;
     if (!cell || !here) return;
-    const {left, top, right, bottom} = this.#outline(this.#mark, cell);
+    const {left, top, right, bottom} = this.#outline(this.#mark, here);
     this.#mark.classList.toggle('held', held);
     if (this.#card.hidden) return;
     this.#card.classList.toggle('held', held);
@@ -191,12 +187,11 @@ export class MatrixView {
     });
   }
 
-  /** @param {HTMLElement} mark @param {Cell} cell */
-  #outline(mark, cell) {
-    const {painter} = this;
+  /** @param {HTMLElement} mark @param {Cell} place  from the top left */
+  #outline(mark, place) {
     const {cellWidth, cellHeight, x, y} = this.camera;
-    const left = (cell.column - painter.skipped.columns) * cellWidth - x;
-    const top = painter.seenRow(cell.row) * cellHeight - y;
+    const left = place.column * cellWidth - x;
+    const top = place.row * cellHeight - y;
     Object.assign(mark.style, {
       left: `${left}px`,
       top: `${top}px`,
@@ -215,8 +210,7 @@ export class MatrixView {
   #cellOf({clientX, clientY}) {
     const {left, top} = this.view.getBoundingClientRect();
     const seen = this.camera.cellAt(clientX - left, clientY - top);
-    const {painter} = this;
-    return seen && {row: painter.rowOf(seen.row), column: seen.column + painter.skipped.columns};
+    return seen && this.painter.cellAt(seen);
   }
 
   /** @param {Cell} cell */
@@ -308,21 +302,16 @@ export class MatrixView {
     const {camera, painter, around} = this;
     const {cell} = around.link.pointed;
     const last = {column: painter.columns - 1, row: painter.rows - 1};
-    const from = cell
-      ? {column: cell.column - painter.skipped.columns, row: painter.seenRow(cell.row)}
-      : {...last, row: this.part.rows.upwards ? 0 : last.row};
+    const place = cell && painter.placeOf(cell);
+    const from = place ?? {...last, row: this.part.rows.upwards ? 0 : last.row};
     const within = (/** @type {number} */ at, /** @type {number} */ most) =>
       Math.max(0, Math.min(most, at));
-    const column = within(from.column + (cell ? right : 0), last.column);
-    const row = within(from.row + (cell ? down : 0), last.row);
+    const column = within(from.column + (place ? right : 0), last.column);
+    const row = within(from.row + (place ? down : 0), last.row);
     camera.show(column, row);
-    const to = {row: painter.rowOf(row), column: column + painter.skipped.columns};
-    around.link.point(to, false, this);
+    around.link.point(painter.cellAt({row, column}), false, this);
     this.#moved();
     this.#draw();
     this.#spoken.textContent = this.#card.textContent;
   }
 }
-
-/** @param {import('./data.js').Axis} axis @param {number} count of first labels */
-const without = (axis, count) => (count ? {...axis, labels: axis.labels.slice(count)} : axis);

@@ -1,6 +1,7 @@
 // @ts-check
 /** Cells of a matrix as pixels, and what is written in them. */
 import {visible} from '../tokens.js';
+import {kept} from './aside.js';
 import {ink, picture} from './colours.js';
 
 /** @typedef {import('./data.js').Part} Part */
@@ -9,40 +10,45 @@ const TEXT = {height: 11, width: 26}; // cells that are smaller stay without
 export class Painter {
   #image;
   #drawn = '';
+  #seen;
 
   /**
    * @param {Part} part
    * @param {{low: number, high: number}} span  of the colours
-   * @param {number} skip  how many of the first rows and columns that are tokens stay away
+   * @param {import('./aside.js').Aside} aside
    */
-  constructor(part, span, skip) {
+  constructor(part, span, aside) {
     this.part = part;
     this.span = span;
-    this.skipped = {
-      columns: part.columns.tokens ? skip : 0,
-      rows: part.rows.tokens ? skip : 0,
+    const rows = kept(part.rows, aside);
+    this.shown = {
+      columns: kept(part.columns, aside),
+      rows: part.rows.upwards ? rows.reverse() : rows,
     };
-    this.#image = picture(part, span);
+    this.#seen = {columns: turned(this.shown.columns), rows: turned(this.shown.rows)};
+    this.#image = picture(part, span, this.shown);
   }
 
   get columns() {
-    return this.part.columns.labels.length - this.skipped.columns;
+    return this.shown.columns.length;
   }
 
   get rows() {
-    return this.part.rows.labels.length - this.skipped.rows;
+    return this.shown.rows.length;
   }
 
-  /** A row of the matrix, by its place from the top. @param {number} seen */
-  rowOf(seen) {
-    const {upwards, labels} = this.part.rows;
-    return upwards ? labels.length - 1 - seen : seen + this.skipped.rows;
+  /** The cell of the matrix at a place from the top left. @param {import('./card.js').Cell} seen */
+  cellAt({row, column}) {
+    return {row: this.shown.rows[row], column: this.shown.columns[column]};
   }
 
-  /** Where a row of the matrix is, from the top. @param {number} row */
-  seenRow(row) {
-    const {upwards, labels} = this.part.rows;
-    return upwards ? labels.length - 1 - row : row - this.skipped.rows;
+  /**
+   * Where a cell of the matrix is, from the top left; null where it is not shown.
+   * @param {import('./card.js').Cell} cell
+   */
+  placeOf({row, column}) {
+    const [down, across] = [this.#seen.rows.get(row), this.#seen.columns.get(column)];
+    return down === undefined || across === undefined ? null : {row: down, column: across};
   }
 
   /**
@@ -78,10 +84,8 @@ export class Painter {
    * @param {number} left @param {number} top @param {number} width @param {number} height
    */
   #put(pen, left, top, width, height) {
-    const {columns, rows} = this.skipped;
-    const below = this.part.rows.upwards ? 0 : rows;
     pen.imageSmoothingQuality = 'high';
-    pen.drawImage(this.#image, columns, below, this.columns, this.rows, left, top, width, height);
+    pen.drawImage(this.#image, 0, 0, this.columns, this.rows, left, top, width, height);
   }
 
   /**
@@ -94,8 +98,10 @@ export class Painter {
     pen.fillStyle = '#202124';
     for (const [at, on] of (this.part.marked ?? []).entries()) {
       if (!on) continue;
-      const left = ((at % columns.labels.length) - this.skipped.columns) * cellWidth - x;
-      const top = this.seenRow(Math.floor(at / columns.labels.length)) * cellHeight - y;
+      const across = columns.labels.length;
+      const place = this.placeOf({row: Math.floor(at / across), column: at % across});
+      if (!place) continue;
+      const [left, top] = [place.column * cellWidth - x, place.row * cellHeight - y];
       if (left < -cellWidth || top < -cellHeight || left > width || top > height) continue;
       pen.beginPath();
       pen.moveTo(left + cellWidth - size, top);
@@ -115,9 +121,8 @@ export class Painter {
     const lastRow = Math.min(this.rows - 1, Math.floor((y + height) / cellHeight));
     const lastColumn = Math.min(this.columns - 1, Math.floor((x + width) / cellWidth));
     for (let seen = Math.floor(y / cellHeight); seen <= lastRow; seen++) {
-      const row = this.rowOf(seen);
       for (let at = Math.floor(x / cellWidth); at <= lastColumn; at++) {
-        const column = at + this.skipped.columns;
+        const {row, column} = this.cellAt({row: seen, column: at});
         pen.fillStyle = ink(
           part,
           this.span,
@@ -132,6 +137,9 @@ export class Painter {
     }
   }
 }
+
+/** Where each of some places is among them. @param {number[]} places */
+const turned = (places) => new Map(places.map((place, seen) => [place, seen]));
 
 /** @type {Map<string, string>} */
 const cut = new Map();

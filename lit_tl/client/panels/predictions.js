@@ -2,7 +2,7 @@
 import * as address from '../address.js';
 import {AnalysisPanel} from '../analysis_panel.js';
 import {choice, el, states} from '../dom.js';
-import {Prediction, QUANTITIES} from '../prediction.js';
+import {OVER, Prediction, QUANTITIES} from '../prediction.js';
 import {Latest} from '../request.js';
 
 /**
@@ -121,7 +121,8 @@ class PredictionsPanel {
         this.#drawn = new Prediction(reply, {
           of: {model: view.model, exampleId: example.id},
           by: this.#by,
-          keep: (by) => address.keep(this.#key, {by}),
+          over: OVER.find((over) => over === this.#kept.over),
+          keep: (by, over) => address.keep(this.#key, {by, over}),
           controls: [this.#choice(), this.#generate()],
         });
         this.place.done(this.#drawn.box);

@@ -1,10 +1,12 @@
 // @ts-check
 import {AnalysisPanel} from '../analysis_panel.js';
 import {el} from '../dom.js';
+import {inColours} from '../grid/aside.js';
 import {ink, share, span, table} from '../grid/colours.js';
 import {decode} from '../grid/data.js';
 import {legend} from '../grid/legend.js';
 import * as target from '../target.js';
+import * as template from '../template_tokens.js';
 import {number, tokenStrip, visible} from '../tokens.js';
 
 const MOST = 12; // bars
@@ -18,6 +20,9 @@ function mount(root, host) {
     // another prompt's or model's target is nothing to this panel
     if (looked?.example && (!chosen || isOf(chosen, looked))) panel.again();
   });
+  const endTemplate = template.subscribe(() => {
+    if (looked?.example) panel.again();
+  });
   return {
     show(/** @type {import('../bridge.js').View} */ view) {
       looked = view;
@@ -26,6 +31,7 @@ function mount(root, host) {
     othersChanged: () => panel.othersChanged(),
     close() {
       end();
+      endTemplate();
       panel.close();
     },
   };
@@ -47,11 +53,13 @@ function asked(view) {
  * @param {import('../analysis_panel.js').Drawing} drawing
  * @param {(pos: number) => void} choose
  */
-function picture({grid, tokens}, choose) {
+function picture({grid, tokens, roles}, choose) {
   const drawn = /** @type {import('../grid/data.js').GridText} */ (grid);
   const [part] = decode(drawn);
   const {values, colours} = part;
-  const shown = span([part], 'shown');
+  const aside = {first: /** @type {const} */ ('shown'), template: template.get()};
+  const counted = inColours(part.columns, aside);
+  const shown = span([part], aside);
   const said = el('p', {className: 'value-of', role: 'status'});
   const say = (/** @type {number} */ pos) =>
     said.replaceChildren(
@@ -59,20 +67,30 @@ function picture({grid, tokens}, choose) {
       el('code', {}, visible(tokens[pos])),
       `: ${number(values[pos], 4)} ${colours.unit}`,
     );
-  const strip = tokenStrip(tokens, {label: 'The prompt, coloured by salience', focus: say, choose});
+  const strip = tokenStrip(tokens, {
+    label: 'The prompt, coloured by salience',
+    focus: say,
+    choose,
+    roles,
+  });
   strip.buttons.forEach((button, pos) => {
     const value = values[pos];
     button.style.backgroundColor = css(part, shown, value);
     button.style.color = ink(part, shown, value);
     button.setAttribute('aria-label', `${tokens[pos]}: ${number(value, 4)} ${colours.unit}`);
   });
-  const known = [...values.keys()].filter((pos) => !Number.isNaN(values[pos]));
+  const known = [...values.keys()].filter((pos) => !Number.isNaN(values[pos]) && counted(pos));
   const order = known.sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]));
   return el(
     'div',
     {className: 'salience'},
     el('h4', {className: 'explained'}, drawn.title),
-    legend(colours, shown),
+    el(
+      'div',
+      {className: 'toolbar'},
+      legend(colours, shown),
+      roles.length ? template.control() : null,
+    ),
     strip.box,
     said,
     bars(part, shown, tokens, order.slice(0, MOST)),
