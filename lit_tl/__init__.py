@@ -8,11 +8,13 @@ if TYPE_CHECKING:
     from lit_tl.lit.config import HookedTransformerLITConfig
     from lit_tl.lit.model import HookedTransformerLIT
     from lit_tl.notebook import analyze, draw, serve, widget
+    from lit_tl.session.session import Session
 
 __version__ = "0.1.0"
 __all__ = [
     "HookedTransformerLIT",
     "HookedTransformerLITConfig",
+    "Session",
     "analyze",
     "draw",
     "serve",
@@ -22,6 +24,7 @@ __all__ = [
 _HOMES = {
     "HookedTransformerLIT": "lit_tl.lit.model",
     "HookedTransformerLITConfig": "lit_tl.lit.config",
+    "Session": "lit_tl.session.session",
     "analyze": "lit_tl.notebook",
     "draw": "lit_tl.notebook",
     "serve": "lit_tl.notebook",

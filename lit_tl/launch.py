@@ -78,6 +78,9 @@ class LaunchConfig(HookedTransformerLITConfig):
         "Folders below which the page may load models and data, with commas. Default: the one the "
         "server is started in, and none where --host or --allow_host lets others in.",
     )
+    session: Optional[str] = setting(
+        None, "A session that was saved: its models are loaded, and the page shows what it showed."
+    )
     allow_hub: bool = setting(False, "Let the page load models and data from the Hugging Face Hub.")
     port: int = setting(5432, "Port to listen on; 0 takes a free one.", low=0, high=65535)
     check: bool = setting(False, "Load everything, say what would be served, and exit.")
@@ -179,7 +182,8 @@ def run(config: LaunchConfig, lit_options: Optional[dict[str, Any]] = None) -> N
         return
     server = Server(app, listener, at_end=app.stop, proxied=bool(names))
     server.end_at_ctrl_c()
-    print(f"{announce(server.url, token, server.port)}  (Ctrl-C ends it)", flush=True)
+    opened = "start" if config.session is not None else ""
+    print(f"{announce(server.url, token, server.port, opened)}  (Ctrl-C ends it)", flush=True)
     server.run()
     # A request may still be computing in a thread, inside a library that does not survive the
     # interpreter's end.
@@ -198,6 +202,14 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
     warning = versions.untested()
     if warning:
         say(f"warning: {warning}")
+    session, entries = None, config.entries("models")
+    if config.session is not None:
+        from lit_tl.server.session_start import model_entries, with_settings
+        from lit_tl.session.session import Session
+
+        session = Session.load(config.session)
+        entries = model_entries(session, say) if entries is None else entries
+        config = with_settings(config, session)
     settings = build.BuildConfig(
         device=config.device,
         dtype=config.dtype,
@@ -209,7 +221,7 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
     )
     own = [each for source in config.entries("analyses") or () for each in analyses_in(source)]
     datasets = build.load_datasets(config.entries("datasets"), settings, say)
-    models = build.load_models(config.entries("models"), settings, say, datasets)
+    models = build.load_models(entries, settings, say, datasets)
     for line in build.fit_report(models, datasets):
         say(line)
     if config.check:
@@ -217,7 +229,7 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
             print(f"model {name}: {model.description()}")
         for name, data in datasets.items():
             print(f"data set {name}: {len(data)} prompts; {data.description()}")
-    return build.build_app(models, datasets, settings, analyses=own, **lit_options)
+    return build.build_app(models, datasets, settings, analyses=own, session=session, **lit_options)
 
 
 def _quiet_libraries(debug: bool) -> None:

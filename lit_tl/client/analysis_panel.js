@@ -2,8 +2,8 @@
 /** A panel that draws analyses: their controls, the figure, and files of it. */
 import * as address from './address.js';
 import {controls, hindrance, settingsOf} from './controls.js';
-import {choice, el, keepingFocus, menu, states} from './dom.js';
-import {copy, save} from './files.js';
+import {choice, el, keepingFocus, states} from './dom.js';
+import {figureButtons} from './figure_buttons.js';
 import {Grid} from './grid/grid.js';
 import {linkOf} from './grid/link.js';
 import {paint} from './plot.js';
@@ -314,36 +314,22 @@ export class AnalysisPanel {
 
   /** @param {string[]} files @returns {Node[]} */
   #buttonsOf(files) {
-    const {name} = this.#chosen;
-    const stem = name.toLowerCase().replace(/\W+/g, '-');
-    const button = (/** @type {string} */ text, /** @type {() => unknown} */ onclick) =>
-      el('button', {type: 'button', onclick}, text);
-    const drawn = ['png', 'svg'].map((format) =>
-      button(format.toUpperCase(), () =>
-        /** @type {any} */ (window).Plotly.downloadImage(this.#plot, {format, filename: stem}),
-      ),
-    );
-    return [
-      menu('Save', [
-        ...(files.includes('svg') ? [] : drawn),
-        ...files.map((file) =>
-          button(file.toUpperCase(), () => this.#download(`${stem}.${file}`, file)),
-        ),
-      ]),
-      button('Copy as Python', async () => {
-        const python = await this.#python;
-        if (python) await copy(python, this.#content);
+    const {name, settings} = this.#chosen;
+    const view = /** @type {View} */ (this.#view);
+    const others = [settings.against, settings.minus].includes('other model');
+    return figureButtons({
+      name,
+      files,
+      ask: (file) => this.#ask(view, file),
+      python: () => this.#python,
+      of: () => ({
+        model: (this.own.view?.(view, settings) ?? view).model,
+        dataset: view.dataset,
+        otherModel: others ? this.host.otherModels()[0] : '',
       }),
-    ];
-  }
-
-  /** @param {string} name @param {string} file */
-  async #download(name, file) {
-    try {
-      save(name, await this.#ask(/** @type {View} */ (this.#view), file));
-    } catch (error) {
-      this.#content.prepend(el('p', {className: 'failed', role: 'alert'}, sentenceOf(error)));
-    }
+      content: this.#content,
+      plot: this.#plot,
+    });
   }
 
   /**

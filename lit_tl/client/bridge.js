@@ -37,6 +37,7 @@
  * @property {string} interpreter  the one without which the panel has nothing to show; '' for any
  *   that draws figures for its tab
  * @property {string} [tab]
+ * @property {boolean} [single]  whether one panel is for all models and prompts
  * @property {(root: HTMLElement, host: any) => {show: (view: View) => void, close?: () => void,
  *   othersChanged?: () => void}} mount
  *   `othersChanged` hears when there are other models, or another prompt is pinned
@@ -47,6 +48,7 @@ import {mendLayout, mendModules} from './bridge/mends.js';
 import {mendOpening} from './bridge/opening.js';
 import {makeModule} from './bridge/panels.js';
 import {mendSalience} from './bridge/salience.js';
+import {mendSession} from './bridge/session.js';
 import {mendSettingsDialog} from './bridge/settings_dialog.js';
 import {mendTable} from './bridge/table.js';
 import {mendTeaching} from './bridge/teaching.js';
@@ -79,6 +81,7 @@ export function install(panels, complain) {
   mendKeyboard();
   mendTeaching();
   mendHeader();
+  mendSession();
 }
 
 /**

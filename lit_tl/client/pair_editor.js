@@ -21,6 +21,15 @@ const FIELDS = /** @type {const} */ ([
 /** @type {Map<string, Typed>} what was typed in, by example, in any panel */
 const typedIn = new Map();
 
+/** @returns {Record<string, Typed>} by example */
+export const pairs = () => Object.fromEntries(typedIn);
+
+/** @param {Record<string, Typed>} pairs  by example */
+export function setPairs(pairs) {
+  typedIn.clear();
+  for (const [id, typed] of Object.entries(pairs)) typedIn.set(id, typed);
+}
+
 /** Set an example against a corrupt prompt. @param {string} id @param {string} text */
 export const setCorrupt = (id, text) => typedIn.set(id, {...typedIn.get(id), corrupted_text: text});
 

@@ -36,9 +36,10 @@ async function start() {
     import(new URL('jobs.js', here).href),
     import(new URL('address.js', here).href),
     import(new URL('linked_variants.js', here).href),
+    import(new URL('session.js', here).href),
     ...PANELS.map(({name}) => import(new URL(`panels/${name}.js`, here).href)),
   ]);
-  const [bridge, jobs, address, linked, ...panels] = loaded.map((result) =>
+  const [bridge, jobs, address, linked, session, ...panels] = loaded.map((result) =>
     result.status === 'fulfilled' ? result.value : null,
   );
   const missing = [
@@ -46,6 +47,7 @@ async function start() {
     'jobs',
     'address',
     'linked_variants',
+    'session',
     ...PANELS.map(({name}) => name),
   ].filter((_, i) => loaded[i].status === 'rejected');
   const sentences = missing.length
@@ -53,6 +55,7 @@ async function start() {
     : [];
   jobs?.install();
   address?.install();
+  if (session) sentences.push(...(await session.start()));
   if (linked) sentences.push(...(await linked.make()));
   await addMain(own?.dataset.main ?? 'main.js');
   const arrived = panels.flatMap((panel, i) =>

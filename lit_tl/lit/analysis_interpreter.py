@@ -104,7 +104,8 @@ class AnalysisInterpreter(lit_components.Interpreter):
             dataset: whose examples an analysis of data looks at.
             config: settings, by name, and `minus`: what is taken away from the figure.
             other_model: to compare with.
-            file: a kind of file to make of it, see `drawing.FILES`; "" for the page's own.
+            file: a kind of file to make of it, see `drawing.FILES`; "" for the page's own, "kept"
+                for what a session keeps of it.
 
         Returns:
             For the page: `grid`, or Plotly's `figure`, and `tokens` of the prompt, a `note`,
@@ -130,6 +131,11 @@ class AnalysisInterpreter(lit_components.Interpreter):
         )
         if self.analysis.cells is not None and not file:
             _check_size(json_bytes(*self.analysis.cells(subject, settings)))
+        if file == "kept":
+            shown, table = (
+                self.draw(inputs, model, dataset, config, other_model, kind) for kind in ("", "csv")
+            )
+            return self._kept(shown, table, subject, settings, minus)
         if minus != "nothing":
             return self._difference(model, other_model, subject, settings, minus, file)
         if file:
@@ -144,6 +150,29 @@ class AnalysisInterpreter(lit_components.Interpreter):
             latest = result
         assert latest is not None  # `results` raises where there is none
         return draw(latest)
+
+    def _kept(
+        self,
+        shown: Mapping[str, Any],
+        table: Mapping[str, Any],
+        subject: Subject,
+        settings: Settings,
+        minus: drawing.Minus,
+    ) -> dict[str, Any]:
+        """What a session keeps of a figure; see `lit_tl/session/schema.json`."""
+        against = {"minus": minus} if minus != "nothing" else {}
+        compared = "pinned prompt" in (minus, getattr(settings, "against", ""))
+        return {
+            "analysis": self.analysis.name,
+            "settings": {**settings.changed(), **against},
+            "example": _plain(subject.example) if "example" in self.analysis.uses else None,
+            "counterpart": _plain(subject.counterpart) if compared else None,
+            "facts": drawing.facts(self.analysis, subject, settings) | against,
+            "note": shown["note"],
+            "python": shown["python"],
+            "csv": base64.b64decode(table["data"]).decode(),
+            **{name: shown[name] for name in ("grid", "figure") if name in shown},
+        }
 
     def _difference(
         self,
@@ -186,6 +215,13 @@ class AnalysisInterpreter(lit_components.Interpreter):
         text = figure.to_json()
         _check_size(len(text))
         return {"figure": json.loads(text), **reply}
+
+
+def _plain(example: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
+    """An example without what LIT's page adds to it."""
+    if example is None:
+        return None
+    return {name: value for name, value in example.items() if not name.startswith("_")}
 
 
 def _reply(content: bytes, file: str) -> dict[str, str]:

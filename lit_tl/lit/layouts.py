@@ -38,6 +38,10 @@ _COMPACT_TABS = (
 )
 
 
+_LEFT = "Session"
+"""A tab of ours beside the data."""
+
+
 def _tabs(names: tuple[str, ...], *, compact: bool) -> dict[str, list[str]]:
     """Tabs with our panels first."""
     tabs: dict[str, list[str]] = {}
@@ -49,7 +53,8 @@ def _tabs(names: tuple[str, ...], *, compact: bool) -> dict[str, list[str]]:
 
 
 def _more_tabs() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(panel.tab for panel in panels() if panel.tab not in _OF_LIT))
+    names = (panel.tab for panel in panels() if panel.tab not in _OF_LIT and panel.tab != _LEFT)
+    return tuple(dict.fromkeys(names))
 
 
 DEFAULT = layout.LitCanonicalLayout(
@@ -57,6 +62,7 @@ DEFAULT = layout.LitCanonicalLayout(
         "Data": [_modules.DataTableModule],
         "Compare": [_modules.DiveModule],
         "Scalars": [_modules.ScalarModule],
+        **_tabs((_LEFT,), compact=False),
     },
     upper={"Prompt": [_modules.DatapointEditorModule]},
     lower=_tabs((*_OF_LIT, *_more_tabs()), compact=False),
@@ -67,7 +73,7 @@ DEFAULT = layout.LitCanonicalLayout(
 
 COMPACT = layout.LitCanonicalLayout(
     upper={"Prompts": [_modules.DataTableModule, _modules.DatapointEditorModule]},
-    lower=_tabs((*_COMPACT_TABS, *_more_tabs()), compact=True),
+    lower=_tabs((*_COMPACT_TABS, *_more_tabs(), _LEFT), compact=True),
     layoutSettings=layout.LayoutSettings(mainHeight=36, hideToolbar=False),
     description="One column for small screens.",
 )

@@ -9,7 +9,7 @@ from lit_nlp import app as lit_app
 from lit_nlp.api import dataset as lit_dataset
 from lit_nlp.api import model as lit_model
 from lit_nlp.api import types as lit_types
-from lit_nlp.lib import caching, serialize, utils
+from lit_nlp.lib import caching, utils
 from werkzeug import wrappers
 
 from lit_tl.engine import freed_memory, jobs
@@ -17,18 +17,20 @@ from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
 from lit_tl.lit.lazy_model import LazyModel, PredictionCache
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.lit.sequence_salience import SLOW_FIELDS, SalienceSibling, siblings
-from lit_tl.names import safe_label
 from lit_tl.server import replies, variants
+from lit_tl.server.bodies import name_for_a_url, read_body
 from lit_tl.server.gate import Gate
 from lit_tl.server.job_board import JobBoard
 from lit_tl.server.job_requests import Described, JobRequests
 from lit_tl.server.monitor import AccessLog, Monitor
 from lit_tl.server.page_access import PageAccess
 from lit_tl.server.routes import LIT_ROUTES, Handler, Routes
+from lit_tl.server.sessions import SessionDesk
+from lit_tl.session.session import Session
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
 _ATTENTION_DIGITS = 3
-MAX_INPUTS, MAX_TEXT, MAX_REPLY_BYTES = 20_000, 2**19, 2**27
+MAX_REPLY_BYTES = 2**27
 ANALYSIS_PATH = "/get_analysis"
 _MANY_INPUTS = 32
 """Inputs above which a request is background work."""
@@ -56,6 +58,7 @@ class LitTlApp(lit_app.LitApp):
         access: what the page may load, and lists; None for what is shipped alone.
         gate: which requests are answered; None for those of this machine's user.
         frame_ancestors: other pages that may show this one in a frame.
+        session: what pages open as `?session=start`.
         **kw: as for `lit_nlp.app.LitApp`.
     """
 
@@ -70,6 +73,7 @@ class LitTlApp(lit_app.LitApp):
         gate: Optional[Gate] = None,
         access: Optional[PageAccess] = None,
         frame_ancestors: Sequence[str] = (),
+        session: Optional[Session] = None,
         **kw: Any,
     ):
         self._predictions = PredictionCache(cache_bytes)
@@ -80,6 +84,13 @@ class LitTlApp(lit_app.LitApp):
         self.board = JobBoard()
         """The jobs that requests have become."""
         self._requests = JobRequests(self.board, self._read, self._describe)
+        self._sessions = SessionDesk(
+            lambda: self._models,
+            lambda: self._datasets,
+            make_variant=lambda config: str(self._make_variant({"config": config})["name"]),
+            refresh=self._refresh,
+            start=session,
+        )
         super().__init__(models, datasets, **kw)
         monitor = Monitor(self._gauges(), log=access_log)
         self._routes = Routes(
@@ -110,6 +121,7 @@ class LitTlApp(lit_app.LitApp):
         handlers["/unload_model"] = self._unload_model
         handlers["/make_variant"] = self._make_variant
         handlers["/get_paths"] = self._get_paths
+        handlers |= self._sessions.handlers()
         return {path: self._handler(answer) for path, answer in handlers.items()} | {
             "/get_job": requests.look,
             "/cancel_job": requests.cancel,
@@ -136,6 +148,10 @@ class LitTlApp(lit_app.LitApp):
         for name in info["models"]:
             info["models"][name]["variant"] = variants.about(self._models, name)
         return info
+
+    def _refresh(self) -> None:
+        with self._loading_data:
+            self._info = self._build_metadata()
 
     def _vector_file(self, path: str) -> pathlib.Path:
         return pathlib.Path(self._access.file(path))
@@ -224,7 +240,7 @@ class LitTlApp(lit_app.LitApp):
         """As LIT's, under a name that its client can handle, and one at a time: the libraries put
         weights into models in ways that two threads can't share."""
         with self._loading:
-            _name_for_a_url(data, self._models)
+            name_for_a_url(data, self._models)
             held = variants.count_loaded(self._models)
             if held >= self._max_models:
                 raise ValueError(
@@ -269,7 +285,7 @@ class LitTlApp(lit_app.LitApp):
     def _create_dataset(self, data: lit_types.JsonDict, *args: Any, **kw: Any) -> Any:
         """As LIT's, under a name that its client can handle."""
         with self._loading_data:
-            _name_for_a_url(data, self._datasets)
+            name_for_a_url(data, self._datasets)
             return super()._create_dataset(data, *args, **kw)
 
     def _preds_for_a_browser(
@@ -307,7 +323,7 @@ class LitTlApp(lit_app.LitApp):
         return lambda app, request, environ: self._requests.answer(request, answer)
 
     def _read(self, request: wrappers.Request, query: Mapping[str, Any]) -> dict[str, Any]:
-        data = _body(request)
+        data = read_body(request)
         if data.get("inputs") and "dataset_name" in query:
             data["inputs"] = self._reconstitute_inputs(data["inputs"], query["dataset_name"])
             if any(example["id"] != example["data"].get("_id") for example in data["inputs"]):
@@ -351,50 +367,3 @@ def _state(model: Any) -> str:
     """What changes when a model does, of a model that can tell."""
     state: Optional[Callable[[], str]] = getattr(model, "state", None)
     return "" if state is None else state()
-
-
-def _body(request: wrappers.Request) -> dict[str, Any]:
-    """The JSON object that a request brings.
-
-    Raises:
-        ValueError: it brings something else.
-    """
-    try:
-        data = serialize.from_json(request.get_data(as_text=True) or "{}")
-    except RecursionError as error:
-        raise ValueError("the body of a request must be JSON: it is nested too deeply") from error
-    except ValueError as error:
-        raise ValueError(f"the body of a request must be JSON: {error}") from error
-    if not isinstance(data, dict) or not isinstance(data.get("inputs") or [], list):
-        raise ValueError('the body of a request must be a JSON object with a list of "inputs"')
-    if len(data.get("inputs") or []) > MAX_INPUTS:
-        raise ValueError(f"a request takes at most {MAX_INPUTS:,} inputs: ask in parts")
-    for example in data.get("inputs") or []:
-        if isinstance(example, str):
-            continue
-        fields = example.get("data") if isinstance(example, dict) and "id" in example else None
-        if not isinstance(fields, dict):
-            raise ValueError('an input must be an id, or an object with "id" and "data"')
-        _check_length(fields)
-    if not isinstance(data.get("config") or {}, dict):
-        raise ValueError('the "config" of a request must be a JSON object')
-    return data
-
-
-def _check_length(example: Mapping[str, Any]) -> None:
-    for name, value in example.items():
-        if isinstance(value, (str, list)) and len(value) > MAX_TEXT:
-            raise ValueError(
-                f"{name[:100]} is {len(value):,} long: at most {MAX_TEXT:,} characters or numbers "
-                "are read"
-            )
-
-
-def _name_for_a_url(data: lit_types.JsonDict, taken: Mapping[str, Any]) -> None:
-    """LIT's client puts names into addresses as they are: other characters than these would end
-    them."""
-    config = data.get("config") or {}
-    if name := config.get("new_name"):
-        config["new_name"] = safe_label(str(name))
-        if config["new_name"] in taken:
-            raise ValueError(f"the name {config['new_name']!r} is taken: choose another")

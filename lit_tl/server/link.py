@@ -40,15 +40,22 @@ def is_loopback(host: str) -> bool:
     return host in LOOPBACK or host.startswith("127.")
 
 
-def announce(url: str, token: Optional[str], port: int) -> str:
+def announce(url: str, token: Optional[str], port: int, session: str = "") -> str:
     """What to print when a server is ready.
+
+    Args:
+        url: of the server.
+        token: that a browser must bring; None for none.
+        port: that it listens on.
+        session: that the page opens; "" for none.
 
     Raises:
         OSError: the file for the link can't be written.
     """
+    opened = f"session={session}" if session else ""
     if token is None:
-        return f"LIT is at {url}"
-    link = f"{url}?{TOKEN_FIELD}={token}"
+        return f"LIT is at {url}{opened and f'?{opened}'}"
+    link = f"{url}?{TOKEN_FIELD}={token}{opened and f'&{opened}'}"
     if sys.stdout.isatty():
         return f"LIT is at {link}"
     return f"LIT is at {url} and asks for a token: the link with it is in {_keep(link, port)}"

@@ -60,8 +60,8 @@ export function makeModule({Base, appState}, panel) {
     static infoMarkdown = panel.info;
     static numCols = 8;
     static duplicateAsRow = true; // beside each other
-    static duplicateForExampleComparison = true;
-    static duplicateForModelComparison = true;
+    static duplicateForExampleComparison = !panel.single;
+    static duplicateForModelComparison = !panel.single;
 
     /** @param {string} model @param {number} index @param {number} shouldReact */
     static template(model, index, shouldReact) {
@@ -73,7 +73,7 @@ export function makeModule({Base, appState}, panel) {
       return Object.values(models).some(({interpreters}) =>
         panel.interpreter
           ? interpreters.includes(panel.interpreter)
-          : usable(panel, interpreters, appState.metadata.interpreters).length > 0,
+          : panel.single || usable(panel, interpreters, appState.metadata.interpreters).length > 0,
       );
     }
 

@@ -1,13 +1,12 @@
 // @ts-check
 import * as address from '../address.js';
 import {attentionText} from '../attention_text.js';
-import {choice, el, keepingFocus, menu, roving, states, toggle} from '../dom.js';
-import {copy, save} from '../files.js';
+import {choice, el, keepingFocus, roving, states, toggle} from '../dom.js';
+import {figureButtons} from '../figure_buttons.js';
 import {table} from '../grid/colours.js';
 import {buffer} from '../grid/data.js';
 import {Grid} from '../grid/grid.js';
 import {linkOf} from '../grid/link.js';
-import {sentenceOf} from '../reach.js';
 import {Latest} from '../request.js';
 import {offer} from '../staging.js';
 import * as target from '../target.js';
@@ -131,9 +130,7 @@ class AttentionPanel {
 
   #drawToolbar() {
     const {scores} = /** @type {Overview} */ (this.#overview);
-    const {heads, score, value_weighted, minus} = this.#chosen;
-    const button = (/** @type {string} */ text, /** @type {() => unknown} */ onclick) =>
-      el('button', {type: 'button', onclick}, text);
+    const {layer, head, heads, score, value_weighted, minus} = this.#chosen;
     keepingFocus(this.#toolbar, () =>
       this.#toolbar.replaceChildren(
         choice('Colour heads by', Object.keys(scores), score, (value) => {
@@ -144,11 +141,19 @@ class AttentionPanel {
         toggle('Value-weighted', value_weighted, (on) => this.#change({value_weighted: on})),
         choice('Minus', this.#minus, minus, (value) => this.#change({minus: value})),
         ...this.#staging(),
-        menu(
-          'Save',
-          FILES.map((file) => button(file.toUpperCase(), () => this.#download(file))),
-        ),
-        button('Copy as Python', () => copy(this.#python, this.#matrix)),
+        ...figureButtons({
+          name: `Attention L${layer}H${head}`,
+          files: FILES,
+          ask: (file) => this.#ask(/** @type {View} */ (this.#view), file),
+          python: () => Promise.resolve(this.#python),
+          of: () => ({
+            model: /** @type {View} */ (this.#view).model,
+            dataset: /** @type {View} */ (this.#view).dataset,
+            otherModel: minus === 'other model' ? this.host.otherModels()[0] : '',
+          }),
+          content: this.#matrix,
+          plot: null,
+        }),
       ),
     );
   }
@@ -270,19 +275,6 @@ class AttentionPanel {
     const isDifference = part.colours.kind === 'diverging'; // no token looks so
     this.#text = isDifference ? null : attentionText(part, link);
     this.#matrixPlace.done(this.#grids[1].box, ...(this.#text ? [this.#text.box] : []));
-  }
-
-  /** @param {string} file */
-  async #download(file) {
-    const {layer, head} = this.#chosen;
-    try {
-      save(
-        `attention-l${layer}h${head}.${file}`,
-        await this.#ask(/** @type {any} */ (this.#view), file),
-      );
-    } catch (error) {
-      this.#matrix.prepend(el('p', {className: 'failed', role: 'alert'}, sentenceOf(error)));
-    }
   }
 }
 
