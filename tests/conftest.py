@@ -3,6 +3,7 @@ here."""
 
 import os
 import pathlib
+import tempfile
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="lit_tl-data-")  # sessions are kept there
 
 # Before the hook: whatever is imported while a hooked module is, Python compiles anew.
 import lit_nlp.api.model  # noqa: F401

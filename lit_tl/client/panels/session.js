@@ -23,7 +23,8 @@ class SessionPanel {
   #grids = [];
   /** @type {import('../bridge.js').Example|null} */
   #example = null;
-  #drawn = '';
+  /** @type {Kept[]|null} the figures that the list shows */
+  #drawn = null;
 
   /** @param {HTMLElement} root */
   constructor(root) {
@@ -173,9 +174,9 @@ class SessionPanel {
     const {figures, title} = session.get();
     this.#title.value = title;
     this.#drawNote();
-    const now = JSON.stringify(figures.map(({text, ...rest}) => rest));
-    if (now === this.#drawn) return;
-    this.#drawn = now;
+    const drawn = this.#drawn;
+    if (drawn?.length === figures.length && drawn.every((each, at) => each === figures[at])) return;
+    this.#drawn = figures;
     for (const grid of this.#grids) grid.close();
     this.#grids = [];
     this.#list.replaceChildren(
@@ -244,7 +245,9 @@ class SessionPanel {
     } else if (figure) {
       const plot = el('div', {className: 'plot'});
       place.append(plot);
-      requestAnimationFrame(() => void paint(plot, figure));
+      requestAnimationFrame(
+        () => void paint(plot, structuredClone(figure)) /* Plotly writes into it */,
+      );
     }
   }
 
