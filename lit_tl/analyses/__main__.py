@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, Sequence
 
 from lit_tl import ctrl_c, flags, versions
+from lit_tl.figures.paper_settings import Paper
 from lit_tl.settings import SettingError, Settings, Switch, known, required, setting
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class Config(Settings):
         False, "Run model code that comes with a checkpoint. Read it first."
     )
     analyses: Optional[str] = setting(None, "Your own analyses: Python files or modules.")
+    width_mm: float = setting(177.8, "Width on paper in millimetres.", low=40, high=1000)
+    font: str = setting("sans-serif", "Font on paper: a family that is installed.")
+    font_size: float = setting(7.0, "Size of letters on paper, in points.", low=3, high=30)
     debug: bool = setting(False, "Show tracebacks of errors.")
 
     def __post_init__(self) -> None:
@@ -66,6 +70,10 @@ class Config(Settings):
             raise SettingError(
                 f"output is {self.output!r}: give a name that ends in {', '.join(_SUFFIXES)}"
             )
+
+    def paper(self) -> Paper:
+        """Sizes of a figure on paper."""
+        return Paper(width_mm=self.width_mm, font=self.font, font_size=self.font_size)
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -96,7 +104,8 @@ def run(name: str, config: Config, settings: dict[str, Any]) -> str:
     read = analysis.settings.read(settings)
     with progress_bar():
         result = analysis.answer(subject, read)
-    content = to_file(analysis, result, subject, read, output.suffix.removeprefix("."))
+    kind = output.suffix.removeprefix(".")
+    content = to_file(analysis, result, subject, read, kind, config.paper())
     try:
         output.write_bytes(content)
     except OSError as error:

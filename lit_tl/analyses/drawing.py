@@ -15,8 +15,10 @@ from lit_tl.analyses.contract import Analysis, Drawn, Subject, table
 from lit_tl.analyses.loaded_model import Example, LoadedModel
 from lit_tl.engine import jobs
 from lit_tl.engine.prompts import text_of
+from lit_tl.figures import plot_paper
 from lit_tl.figures.difference import rows_of
 from lit_tl.figures.grid import Grid
+from lit_tl.figures.paper_settings import Paper
 from lit_tl.settings import Settings
 
 Named = Union[str, Analysis]
@@ -203,12 +205,13 @@ def difference(analysis: Analysis, subject: Subject, settings: Settings, minus: 
     return one.minus(other).with_facts({name: said})
 
 
-def grid_to_file(grid: Grid, kind: str) -> bytes:
+def grid_to_file(grid: Grid, kind: str, paper: Optional[Paper] = None) -> bytes:
     """A grid as a file.
 
     Args:
         grid: to be written.
         kind: one of `FILES`.
+        paper: sizes of svg, pdf and png.
     """
     if kind in ("csv", "json"):
         columns, rows = rows_of(grid)
@@ -217,11 +220,16 @@ def grid_to_file(grid: Grid, kind: str) -> bytes:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         return text.getvalue().encode()
-    return grid.to_html().encode() if kind == "html" else grid.render(kind)
+    return grid.to_html().encode() if kind == "html" else grid.render(kind, paper)
 
 
 def to_file(
-    analysis: Analysis, result: xr.Dataset, subject: Subject, settings: Settings, kind: str
+    analysis: Analysis,
+    result: xr.Dataset,
+    subject: Subject,
+    settings: Settings,
+    kind: str,
+    paper: Optional[Paper] = None,
 ) -> bytes:
     """A result as a file.
 
@@ -231,9 +239,10 @@ def to_file(
         subject: what it looked at.
         settings: with which settings.
         kind: one of `FILES`.
+        paper: sizes of svg, pdf and png.
 
     Raises:
-        ValueError: there is no such kind, or not for this figure.
+        ValueError: there is no such kind or font.
     """
     if kind not in FILES:
         raise ValueError(f"there is no file {kind!r}: choose from {', '.join(FILES)}")
@@ -250,7 +259,5 @@ def to_file(
         )
         return str(page).encode()
     if isinstance(figure, Grid):
-        return figure.render(kind)
-    raise ValueError(
-        f"{analysis.name} is no grid, and only grids are written as {kind}: take html, csv or json"
-    )
+        return figure.render(kind, paper)
+    return plot_paper.render(json.loads(figure.to_json()), kind, paper)

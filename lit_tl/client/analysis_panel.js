@@ -22,8 +22,7 @@ import * as target from './target.js';
  * @typedef {import('./bridge.js').View} View
  * @typedef {import('./bridge.js').Example} Example
  */
-const GRID_FILES = ['svg', 'pdf', 'png', 'csv', 'json'];
-const PLOT_FILES = ['csv', 'json'];
+const FILES = ['svg', 'pdf', 'png', 'csv', 'json'];
 
 export class AnalysisPanel {
   #latest = new Latest();
@@ -267,7 +266,7 @@ export class AnalysisPanel {
   async #draw(drawing, example, more) {
     const {grid, figure, note, python, unavailable} = drawing;
     this.#unavailable[this.#chosen.name] = unavailable;
-    this.#buttons = this.#buttonsOf(grid ? GRID_FILES : PLOT_FILES);
+    this.#buttons = this.#buttonsOf();
     this.#note = note;
     this.#drawControls();
     this.#forget();
@@ -312,14 +311,14 @@ export class AnalysisPanel {
     });
   }
 
-  /** @param {string[]} files @returns {Node[]} */
-  #buttonsOf(files) {
+  /** @returns {Node[]} */
+  #buttonsOf() {
     const {name, settings} = this.#chosen;
     const view = /** @type {View} */ (this.#view);
     const others = [settings.against, settings.minus].includes('other model');
     return figureButtons({
       name,
-      files,
+      files: FILES,
       ask: (file) => this.#ask(view, file),
       python: () => this.#python,
       of: () => ({
@@ -328,7 +327,6 @@ export class AnalysisPanel {
         otherModel: others ? this.host.otherModels()[0] : '',
       }),
       content: this.#content,
-      plot: this.#plot,
     });
   }
 

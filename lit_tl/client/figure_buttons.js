@@ -3,6 +3,7 @@
 import {el, menu} from './dom.js';
 import {copy, save} from './files.js';
 import {sentenceOf} from './reach.js';
+import * as paper from './paper.js';
 import * as session from './session.js';
 
 /**
@@ -13,7 +14,6 @@ import * as session from './session.js';
  * @property {() => Promise<string>} python  that draws it
  * @property {() => {model: string, dataset: string, otherModel: string}} of  what it is a figure of
  * @property {HTMLElement} content  the place of the figure, in which failures are said
- * @property {HTMLElement|null} plot  Plotly's, where it is one
  */
 
 /** @param {string} name @returns {string} for files: letters, digits and hyphens */
@@ -24,7 +24,7 @@ export const stemOf = (name) =>
     .replace(/^-|-$/g, '');
 
 /** @param {Shown} shown @returns {HTMLElement[]} */
-export function figureButtons({name, files, ask, python, of, content, plot}) {
+export function figureButtons({name, files, ask, python, of, content}) {
   const stem = stemOf(name);
   const button = (/** @type {string} */ text, /** @type {() => unknown} */ onclick) =>
     el('button', {type: 'button', onclick}, text);
@@ -37,11 +37,6 @@ export function figureButtons({name, files, ask, python, of, content, plot}) {
       failed(error);
     }
   };
-  const drawn = ['png', 'svg'].map((format) =>
-    button(format.toUpperCase(), () =>
-      /** @type {any} */ (window).Plotly.downloadImage(plot, {format, filename: stem}),
-    ),
-  );
   const kept = button('Keep', async () => {
     try {
       const {model, dataset, otherModel} = of();
@@ -54,7 +49,7 @@ export function figureButtons({name, files, ask, python, of, content, plot}) {
   kept.title = 'Into the session, with its numbers: see the Session tab.';
   return [
     menu('Save', [
-      ...(files.includes('svg') ? [] : drawn),
+      paper.fields(),
       ...files.map((file) => button(file.toUpperCase(), () => download(file))),
     ]),
     button('Copy as Python', async () => {

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, UInt8
 
+from lit_tl.figures.paper_settings import Paper
+
 Kind = Literal["linear", "log", "root", "diverging"]
 """How numbers become colours. root: steep at first; diverging: around zero."""
 FORMATS = ("svg", "pdf", "png")
@@ -188,20 +190,21 @@ class Grid:
             "parts": [_part(part, strings) for part in self.parts],
         }
 
-    def render(self, kind: str) -> bytes:
+    def render(self, kind: str, paper: Optional[Paper] = None) -> bytes:
         """The figure on paper.
 
         Args:
             kind: svg, pdf or png.
+            paper: its width, font and size; None for the usual ones.
 
         Raises:
-            ValueError: there is no such kind.
+            ValueError: there is no such kind or font.
         """
-        from lit_tl.figures import paper
+        from lit_tl.figures import paper as on_paper
 
         if kind not in FORMATS:
             raise ValueError(f"a figure is written as {', '.join(FORMATS)}, and not as {kind!r}")
-        return paper.render(self, kind)
+        return on_paper.render(self, kind, paper)
 
     def to_html(self) -> str:
         """A page of its own, with the grid as the server's page shows it."""
@@ -209,11 +212,12 @@ class Grid:
 
         return page.standalone(self)
 
-    def save(self, path: "str | pathlib.Path") -> None:
+    def save(self, path: "str | pathlib.Path", paper: Optional[Paper] = None) -> None:
         """Write the figure.
 
         Args:
             path: that ends in .svg, .pdf, .png or .html.
+            paper: its width, font and size; None for the usual ones.
 
         Raises:
             ValueError: it ends otherwise.
@@ -221,7 +225,8 @@ class Grid:
         """
         path = pathlib.Path(path)
         kind = path.suffix.removeprefix(".")
-        path.write_bytes(self.to_html().encode() if kind == "html" else self.render(kind))
+        whole = self.to_html().encode() if kind == "html" else self.render(kind, paper)
+        path.write_bytes(whole)
 
     def show(self) -> None:
         """In a notebook, as an output of the cell; elsewhere in a browser."""

@@ -21,13 +21,26 @@ place.append(new Grid(JSON.parse(document.getElementById('grid').textContent)).b
 """
 
 
+def import_map(start: str = "grid/grid.js") -> str:
+    """A client's script and those that it needs, as an import map: `lit_tl/grid/grid.js`, ..."""
+    modules = {f"lit_tl/{name.as_posix()}": _url(_absolute(name)) for name in _needed(start)}
+    return json.dumps({"imports": modules})
+
+
+def style(*names: str) -> str:
+    """Style sheets of the client; without names, those of grids."""
+    sheets = names or ("style.css", "grid/grid.css")
+    return "".join((_CLIENT / name).read_text("utf-8") for name in sheets)
+
+
+def in_script(content: object) -> str:
+    """JSON inside a script element: nothing in it ends the element."""
+    return json.dumps(content).replace("<", "\\u003c")
+
+
 def standalone(grid: Grid) -> str:
     """The page."""
-    modules = {
-        f"lit_tl/{name.as_posix()}": _url(_absolute(name)) for name in _needed("grid/grid.js")
-    }
-    style = "".join((_CLIENT / name).read_text("utf-8") for name in ("style.css", "grid/grid.css"))
-    data = json.dumps(grid.to_json()).replace("<", "\\u003c")
+    data = in_script(grid.to_json())
     facts = "".join(
         f"<p>{html.escape(name)}: {html.escape(value)}</p>" for name, value in grid.facts.items()
     )
@@ -39,8 +52,8 @@ def standalone(grid: Grid) -> str:
 <style>body {{ margin: 0; height: 100vh; display: flex; flex-direction: column; }}
 .panel {{ flex: 1 1 0; min-height: 0; }} .facts {{ padding: 8px; font: 13px sans-serif; }}
 .facts p {{ margin: 2px 0; }} .facts h1 {{ font-size: 16px; margin: 0; }}
-{style}</style>
-<script type="importmap">{json.dumps({"imports": modules})}</script>
+{style()}</style>
+<script type="importmap">{import_map()}</script>
 </head>
 <body>
 <div class="facts"><h1>{html.escape(grid.title)}</h1>{facts}</div>

@@ -16,6 +16,7 @@ from lit_tl.analyses.contract import Analysis, Subject
 from lit_tl.engine import jobs
 from lit_tl.figures.difference import shortened
 from lit_tl.figures.grid import Grid, json_bytes
+from lit_tl.figures.paper_settings import Paper
 from lit_tl.lit.asking import reads_text_with_ours, wrapped
 from lit_tl.lit.forms import form_of
 from lit_tl.lit.model import HookedTransformerLIT
@@ -102,7 +103,8 @@ class AnalysisInterpreter(lit_components.Interpreter):
             inputs: the prompt, and where there is one, its counterpart.
             model: to look into.
             dataset: whose examples an analysis of data looks at.
-            config: settings, by name, and `minus`: what is taken away from the figure.
+            config: settings, by name; `minus`: what is taken away from the figure; and `paper`: a
+                file's sizes.
             other_model: to compare with.
             file: a kind of file to make of it, see `drawing.FILES`; "" for the page's own, "kept"
                 for what a session keeps of it.
@@ -116,7 +118,9 @@ class AnalysisInterpreter(lit_components.Interpreter):
             ValueError: a setting is not allowed, or the figure is too large for a page.
         """
         minus = config.get("minus", "nothing")
-        settings = self.analysis.settings.read({k: v for k, v in config.items() if k != "minus"})
+        paper = Paper.read(config.get("paper") or {})
+        own = {name: value for name, value in config.items() if name not in ("minus", "paper")}
+        settings = self.analysis.settings.read(own)
         if minus not in get_args(drawing.Minus) or (
             minus != "nothing" and not drawing.has_difference(self.analysis)
         ):
@@ -137,10 +141,11 @@ class AnalysisInterpreter(lit_components.Interpreter):
             )
             return self._kept(shown, table, subject, settings, minus)
         if minus != "nothing":
-            return self._difference(model, other_model, subject, settings, minus, file)
+            return self._difference(model, other_model, subject, settings, minus, file, paper)
         if file:
             answer = self.analysis.answer(subject, settings)
-            return _reply(drawing.to_file(self.analysis, answer, subject, settings, file), file)
+            whole = drawing.to_file(self.analysis, answer, subject, settings, file, paper)
+            return _reply(whole, file)
         python = snippet(model, self.analysis, subject, settings, other_model)
         draw = functools.partial(self._drawn, python, drawing.roles_of(subject))
         offer, latest = jobs.current().offer, None
@@ -182,10 +187,11 @@ class AnalysisInterpreter(lit_components.Interpreter):
         settings: Settings,
         minus: drawing.Minus,
         file: str,
+        paper: Paper,
     ) -> dict[str, Any]:
         grid = drawing.difference(self.analysis, subject, settings, minus)
         if file:
-            return _reply(drawing.grid_to_file(grid, file), file)
+            return _reply(drawing.grid_to_file(grid, file, paper), file)
         assert subject.example is not None  # there was a figure of it
         taken = other_model if minus == "other model" else None
         known = self.analysis.answer(subject, settings).attrs  # it is kept

@@ -1,5 +1,6 @@
 """Sessions of pages: described for a file, kept, and opened with what this server has."""
 
+import base64
 import json
 from typing import Any, Callable, Mapping, MutableMapping, Optional, Sequence
 
@@ -12,6 +13,7 @@ from lit_tl.lit.datasets import PromptDataset
 from lit_tl.lit.lazy_model import LazyModel
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.names import safe_label
+from lit_tl.report import notebook, page
 from lit_tl.server.session_opening import Opening
 from lit_tl.session.digests import digest_of_data, digest_of_weights
 from lit_tl.session.session import Session, SessionError
@@ -59,6 +61,8 @@ class SessionDesk:
             "/keep_session": self.keep,
             "/open_session": self.open,
             "/bring_session": self.bring,
+            "/make_report": self.report,
+            "/make_notebook": self.notebook,
             "/list_sessions": self.listing,
         }
 
@@ -114,6 +118,16 @@ class SessionDesk:
         """
         del kw
         return {"name": self._store.keep(Session(content=data.get("session") or {}), "links")}
+
+    def report(self, data: Mapping[str, Any], **kw: Any) -> dict[str, str]:
+        """The page's session as a report: its `type`, and `data` in base64."""
+        del kw
+        return _file("text/html", page.report(self.session_of(data)))
+
+    def notebook(self, data: Mapping[str, Any], **kw: Any) -> dict[str, str]:
+        """The page's session as a notebook."""
+        del kw
+        return _file("application/x-ipynb+json", notebook.notebook(self.session_of(data)))
 
     def listing(self, data: Mapping[str, Any], **kw: Any) -> list[dict[str, Any]]:
         """Autosaves, newest first."""
@@ -247,6 +261,10 @@ class SessionDesk:
     def _digest(self, label: str) -> str:
         examples = self._datasets()[label].examples
         return digest_of_data([_without_id(example)["data"] for example in examples])
+
+
+def _file(kind: str, text: str) -> dict[str, str]:
+    return {"type": kind, "data": base64.b64encode(text.encode()).decode()}
 
 
 def _unused(label: str, taken: Mapping[str, Any]) -> str:

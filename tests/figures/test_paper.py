@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lit_tl.figures import paper
 from lit_tl.figures.grid import Axis, Colours, Grid, Part, table
+from lit_tl.figures.paper_settings import Paper
 
 SVG = "{http://www.w3.org/2000/svg}"
 TOKENS = ["<s>", " a", "\n", " $x$", "ü", " <b>"]
@@ -99,7 +100,7 @@ def test_nothing_written_is_cut_or_covers_something_else(parts: int, kind: str) 
     title = "gradient · input: log p of ' Den' after ' to' (the first of 2 tokens) = -2.519 nats"
     drawn = dataclasses.replace(grid(kind, parts), title=title)
     with matplotlib.rc_context(paper._SETTINGS):
-        figure = paper._figure(drawn)
+        figure = paper._figure(drawn, Paper())
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     outside = [*figure.texts]

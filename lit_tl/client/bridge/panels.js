@@ -1,5 +1,6 @@
 // @ts-check
 /** LIT modules of panels. */
+import * as paper from '../paper.js';
 import {generateForAll} from './opening.js';
 import {template} from './template.js';
 import {makeVariant, removeVariant} from './variants.js';
@@ -121,7 +122,7 @@ export function makeModule({Base, appState}, panel) {
               },
               [view.example, ...(counterpart ? [counterpart] : [])],
               `Running ${analysis}`,
-              config,
+              paper.KINDS.includes(file) ? {...config, paper: paper.get()} : config,
             )
             .then((/** @type {any[]} */ results) => results[0]),
         otherModels: () => this.otherModels(),

@@ -152,7 +152,6 @@ class AttentionPanel {
             otherModel: minus === 'other model' ? this.host.otherModels()[0] : '',
           }),
           content: this.#matrix,
-          plot: null,
         }),
       ),
     );

@@ -1,0 +1,1 @@
+"""Reports and notebooks of sessions."""
