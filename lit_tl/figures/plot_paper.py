@@ -18,7 +18,7 @@ from lit_tl.figures.paper import written
 from lit_tl.figures.paper_settings import Paper
 
 _COLOURS = ("#00777b", "#e65100", "#1a5fb4", "#7b1fa2", "#8a4b00", "#5f6368")
-_TAGS = re.compile(r"<[^>]*>")
+_TAGS = re.compile(r"</?(?:a|b|br|em|i|s|span|sub|sup|u)\b[^>]*>")
 _RGBA = re.compile(r"rgba?\(([^)]*)\)")
 _MOST_TICKS, _MOST_ROWS = 60, 14
 _POINTS = 72.0

@@ -128,7 +128,7 @@ def test_downloads_hold_the_numbers(page: Any, bundled: HookedTransformerLIT, ki
             [row[2] for row in expected], rel=1e-6
         )
     else:
-        assert content.startswith(b"\x89PNG" if kind == "png" else b"<svg")
+        assert content.startswith(b"\x89PNG" if kind == "png" else b"<?xml")
         assert len(content) > 5000
 
 

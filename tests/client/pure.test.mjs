@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {kindOf, settingsOf} from '../../lit_tl/client/controls.js';
+import {stemOf} from '../../lit_tl/client/figure_buttons.js';
+import {dataOf, nextRole, toText} from '../../lit_tl/client/messages.js';
 import {kept} from '../../lit_tl/client/grid/aside.js';
 import {Camera} from '../../lit_tl/client/grid/camera.js';
 import {share, span} from '../../lit_tl/client/grid/colours.js';
@@ -76,6 +78,40 @@ test("a chat template's tokens can be left out of the colours, or away", () => {
     {role: 'user', from: 1, to: 2},
     {role: 'template', from: 2, to: 3},
   ]);
+});
+
+test('names of files are letters, digits and hyphens, as LaTeX takes them', () => {
+  assert.equal(stemOf('Attention L1H3 (mean_of %layer) #2'), 'attention-l1h3-mean-of-layer-2');
+  assert.equal(stemOf('Über & mehr'), 'ber-mehr');
+});
+
+test('a conversation is written as the server reads it', () => {
+  const messages = [
+    {role: 'system', content: 'a\n\nb', more: ''},
+    {role: 'assistant', content: '', more: '{"tool_calls": []}'},
+    {role: 'assistant', content: 'Hi', more: ''},
+  ];
+  assert.equal(
+    toText({messages, continues: true, tools: ''}),
+    'messages:\nsystem: a\n  \n  b\nassistant {"tool_calls": []}: \nassistant …: Hi',
+  );
+  assert.equal(
+    toText({messages: messages.slice(0, 1), continues: false, tools: '[{}]'}),
+    'messages, tools [{}]:\nsystem: a\n  \n  b',
+  );
+  assert.equal(nextRole(messages), 'user');
+  const data = {text: '', answer: ' x', foil: ' y', turns: 1, roles: 'system', tokens: ['a']};
+  const before = {messages: messages.slice(0, 1), continues: false, tools: ''};
+  const after = {messages, continues: false, tools: ''};
+  assert.deepEqual(dataOf(data, before, after), {
+    text: '',
+    answer: '',
+    foil: '',
+    turns: 3,
+    roles: 'system, assistant',
+    tokens: [],
+  });
+  assert.equal(dataOf(data, before, before).answer, ' x');
 });
 
 test('colours around zero are as far on both sides', () => {

@@ -3,18 +3,22 @@
 import dataclasses
 import io
 import itertools
+import json
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
 import PIL.Image
+import plotly.graph_objects as go
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lit_tl.figures import paper
+from lit_tl.figures import paper, plot_paper
 from lit_tl.figures.grid import Axis, Colours, Grid, Part, table
 from lit_tl.figures.paper_settings import Paper
+from lit_tl.settings import SettingError
 
 SVG = "{http://www.w3.org/2000/svg}"
 TOKENS = ["<s>", " a", "\n", " $x$", "ü", " <b>"]
@@ -151,3 +155,53 @@ def test_a_page_of_its_own_carries_its_scripts_and_asks_for_nothing() -> None:
     assert "prompt: a &amp; b" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<b>" not in page.split('id="grid">')[1].split("</script>")[0]
+
+
+def _plot() -> dict[str, Any]:
+    figure = go.Figure(
+        [
+            go.Bar(x=["<|a|>", "b"], y=[1.0, 2.0], name="one"),
+            go.Scatter(x=["<|a|>", "b"], y=[2.0, 1.0], name="two"),
+        ]
+    )
+    figure.update_layout(title="A & B")
+    figure.update_yaxes(title="nats")
+    content: dict[str, Any] = json.loads(figure.to_json())
+    return content
+
+
+@pytest.mark.parametrize("width", [85.0, 120.0, 177.8])
+def test_a_figure_has_the_width_that_is_asked_for(width: float) -> None:
+    """Grids and plots, to a tenth of a millimetre."""
+    sizes = Paper(width_mm=width, font="serif", font_size=6)
+    for content in (
+        grid("linear", 1).render("svg", sizes),
+        plot_paper.render(_plot(), "svg", sizes),
+    ):
+        points = float(re.search(rb'<svg [^>]*width="([\d.]+)pt"', content)[1])  # type: ignore[index]
+        assert points * 25.4 / 72 == pytest.approx(width, abs=0.1)
+        assert b"serif" in content
+        assert b"6px" in content or b"font: 6" in content
+
+
+def test_vector_files_keep_texts_as_texts_on_white() -> None:
+    """So that they can be edited, and none is markup."""
+    content = plot_paper.render(_plot(), "svg").decode()
+    assert "A &amp; B" in content
+    assert "&lt;|a|&gt;" in content
+    assert "nats" in content
+    assert 'style="fill: #ffffff"' in content
+    assert plot_paper.render(_plot(), "pdf").startswith(b"%PDF")
+
+
+def test_what_can_not_be_drawn_is_refused() -> None:
+    """A font that is not there, no room, another kind of figure."""
+    with pytest.raises(ValueError, match="the font 'No Such Font' is not installed"):
+        grid("linear", 1).render("svg", Paper(font="No Such Font"))
+    with pytest.raises(ValueError, match=r"45 mm leave no room for 2 matrices"):
+        grid("linear", 2).render("svg", Paper(width_mm=45.0, font_size=12.0))
+    with pytest.raises(SettingError, match="width_mm is 3"):
+        Paper(width_mm=3.0)
+    pie = json.loads(go.Figure(go.Pie(values=[1, 2])).to_json())
+    with pytest.raises(ValueError, match="a figure of pie traces is not drawn on paper"):
+        plot_paper.render(pie, "svg")
