@@ -2,12 +2,14 @@
 may name it).
 
     python docs/take_screenshots.py --model FOLDER     of every tab, on a model of your own
+    python docs/take_screenshots.py --model FOLDER --conversations    of Chat, and a report
     python docs/take_screenshots.py --curve curve.html
 
 The second also takes that of the figure of `benchmarks/lens_convergence.py --output curve.html`.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -23,6 +25,12 @@ from lit_tl.lens.choice import BUNDLED_LENSES
 
 MOVERS, BUNDLED_MOVERS = ("L20H0", "L17H4", "L23H3"), ("L1H3", "L3H1")
 """Heads that move the name, of SmolLM2-135M and of the bundled model; see docs/causal.md."""
+MESSAGES = [
+    {"role": "system", "content": "You answer in one short sentence."},
+    {"role": "user", "content": "What is the capital of France?"},
+    {"role": "assistant", "content": "The capital of France is Paris."},
+    {"role": "user", "content": "And of Italy?"},
+]
 IMAGES = pathlib.Path(__file__).parent / "images"
 QUIET = [
     "--no-sandbox",
@@ -152,6 +160,46 @@ def interventions(page: sync_api.Page, heads: tuple[str, ...]) -> None:
     page.screenshot(path=IMAGES / "variant.png")
 
 
+def conversations(browser: sync_api.Browser, url: str, folder: pathlib.Path) -> None:
+    """The Chat tab, and a report of figures of a conversation."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(120_000)
+    page.goto(url)
+    tab(page, "Chat")
+    panel = page.locator("lit-tl-conversation-module")
+    panel.locator(".of-conversation .token").first.wait_for()
+    panel.get_by_role("button", name="Answer", exact=True).click()
+    page.get_by_text("of 2 datapoints").first.wait_for()
+    settled(page)
+    panel.locator(".of-conversation .role-assistant .token").nth(13).click()
+    settled(page)
+    page.screenshot(path=IMAGES / "chat.png")
+    for name, module in (("Lens", "lens"), ("Salience", "salience")):
+        tab(page, name)
+        drawn = page.locator(f"lit-tl-{module}-module")
+        drawn.locator(".figure[aria-busy=false]").first.wait_for()
+        settled(page)
+        drawn.get_by_label("Template tokens").select_option("not in the colours")
+        settled(page)
+        drawn.get_by_role("button", name="Keep", exact=True).click()
+    tab(page, "Session")
+    session = page.locator("lit-tl-session-module")
+    session.get_by_label("Title").fill("Which capital?")
+    session.get_by_label("Note on figure 1").fill("The city comes up in the last layers only.")
+    session.get_by_label("Title").click()
+    session.locator("summary", has_text="Export").click()
+    with page.expect_download() as download:
+        session.get_by_role("button", name="Report (HTML)").click()
+    file = folder / "report.html"
+    download.value.save_as(file)
+    page.goto(file.as_uri())
+    page.locator(".view").first.wait_for()
+    page.set_viewport_size({"width": 1160, "height": 1100})
+    page.wait_for_timeout(500)  # colours fade
+    page.screenshot(path=IMAGES / "report.png")
+    page.close()
+
+
 def at_width(browser: sync_api.Browser, url: str, width: int, height: int) -> None:
     """Lens and attention on another screen."""
     page = browser.new_page(viewport={"width": width, "height": height})
@@ -207,10 +255,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="as in --models; the bundled one if not said")
     parser.add_argument("--curve", help="page of benchmarks/lens_convergence.py")
+    parser.add_argument(
+        "--conversations", action="store_true", help="those of Chat and of a report alone"
+    )
     given = parser.parse_args()
     model = ["--models", given.model] if given.model else []
+    folder = pathlib.Path(tempfile.mkdtemp())
+    data = "ioi"
+    if given.conversations:
+        data = str(folder / "chats.jsonl")
+        pathlib.Path(data).write_text(json.dumps({"messages": MESSAGES}))
     server = subprocess.Popen(
-        [sys.executable, "-m", "lit_tl.launch", "--port", "0", "--datasets", "ioi", *model],
+        [sys.executable, "-m", "lit_tl.launch", "--port", "0", "--datasets", data, *model],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -219,6 +275,9 @@ def main() -> None:
         url = server.stdout.readline().split()[3]
         with sync_api.sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+            if given.conversations:
+                conversations(browser, url, folder)
+                return
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(120_000)
             page.goto(url)

@@ -69,12 +69,15 @@ export function remember(key, value) {
  * @param {HTMLElement[]} items
  */
 export function menu(label, items) {
-  const box = el(
-    'details',
-    {className: 'menu'},
-    el('summary', {}, label),
-    el('div', {className: 'items'}, ...items),
-  );
+  const list = el('div', {className: 'items'}, ...items);
+  const box = el('details', {className: 'menu'}, el('summary', {}, label), list);
+  box.addEventListener('toggle', () => {
+    // to the left of its button only where there is no room to the right
+    const panel = box.closest('.panel') ?? document.body;
+    const from = box.getBoundingClientRect().left;
+    const room = panel.getBoundingClientRect().right - from;
+    list.classList.toggle('leftwards', box.open && list.offsetWidth > room);
+  });
   const close = () => (box.open = false);
   box.addEventListener('click', (event) => {
     if (items.includes(/** @type {any} */ (event.target))) close();

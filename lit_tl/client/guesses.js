@@ -1,6 +1,7 @@
 // @ts-check
 /** Lists of what a model expects. */
 import {el, roving} from './dom.js';
+import * as template from './template_tokens.js';
 import {number, visible} from './tokens.js';
 
 /**
@@ -77,8 +78,9 @@ export function guesses(top, marked, choose) {
  * @param {string[]} tokens
  * @param {Value[]} values
  * @param {(pos: number) => void} focus @param {(pos: number) => void} choose
+ * @param {string[]} [roles]  of a conversation's tokens
  */
-export function tokenTable(tokens, values, focus, choose) {
+export function tokenTable(tokens, values, focus, choose, roles = []) {
   const rows = tokens.map((token, pos) => {
     const {loss, rank, probability} = values[pos];
     const button = el(
@@ -94,7 +96,7 @@ export function tokenTable(tokens, values, focus, choose) {
     );
     return el(
       'tr',
-      {onmouseenter: () => focus(pos)},
+      {className: roles[pos] ? `of-${roles[pos]}` : '', onmouseenter: () => focus(pos)},
       el('td', {}, String(pos)),
       el('td', {}, button),
       ...[
@@ -114,5 +116,6 @@ export function tokenTable(tokens, values, focus, choose) {
     el('tbody', {}, ...rows),
   );
   roving(table, '.name');
+  template.follow(table, (box, how) => box.setAttribute('data-template', how));
   return table;
 }

@@ -82,7 +82,7 @@ export class Prediction {
     this.#markTarget();
     this.forget = target.subscribe(() => this.#markTarget());
     focus(tokens.length - 1);
-    const table = tokenTable(tokens, this.values, focus, choose);
+    const table = tokenTable(tokens, this.values, focus, choose, roles);
     const columns = el('div', {className: 'columns'}, this.#next(), this.#detail, table);
     this.box = el('div', {className: 'predictions'}, toolbar, this.strip.box, columns);
   }

@@ -1,11 +1,9 @@
-"""How a kept figure is made again: the command, and the Python."""
+"""The command that makes a kept figure again."""
 
 import json
-import re
 import shlex
 from typing import Any, Mapping, Optional, Sequence
 
-_ASSIGNED = re.compile(r"^(model|other_model) = (.*)$")
 _FLAGS = ("lens", "prepend_bos", "chat", "chat_template")
 _NAMES = {"lens": "lens_files"}
 
@@ -70,26 +68,6 @@ def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def python(figure: Mapping[str, Any]) -> tuple[dict[str, str], str]:
-    """The Python of a figure, apart from loading models.
-
-    Args:
-        figure: that was kept.
-
-    Returns:
-        What its variables `model` and `other_model` are loaded with, and the rest, which uses them.
-    """
-    loads: dict[str, str] = {}
-    rest = []
-    for line in str(figure.get("python") or "").split("\n"):
-        match = _ASSIGNED.match(line)
-        if match is not None:
-            loads[match[1]] = match[2]
-        elif line.strip() and line != "import lit_tl":
-            rest.append(line)
-    return loads, "\n".join(rest)
 
 
 def plainly(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Mapping
 import nbformat
 from nbformat import v4
 
-from lit_tl.report import again
+from lit_tl.report.code import Code
 from lit_tl.session.session import Session
 
 
@@ -21,21 +21,18 @@ def notebook(session: Session) -> str:
     """
     if not session.figures:
         raise ValueError("no figure is kept in this session: there is nothing to draw")
-    names: dict[str, str] = {}
+    code = Code(session)
     drawn = []
     for number, figure in enumerate(session.figures, start=1):
-        loads, code = again.python(figure)
-        for load in loads.values():
-            names.setdefault(load, f"model_{len(names) + 1}")
-        chosen = [f"{variable} = {names[load]}" for variable, load in loads.items()]
         drawn += [
             v4.new_markdown_cell(_about(number, figure)),
-            v4.new_code_cell("\n".join([*chosen, code])),
+            v4.new_code_cell(code.figure(figure)),
         ]
     cells = [
         v4.new_markdown_cell(_opening(session)),
         v4.new_code_cell("import lit_tl"),
-        v4.new_code_cell("\n".join(f"{name} = {load}" for load, name in names.items())),
+        *([v4.new_code_cell(code.data())] if code.data() else []),
+        v4.new_code_cell(code.models()),
         *_prompts(session),
         *drawn,
     ]

@@ -14,6 +14,7 @@ from lit_tl.figures import page as grid_page
 from lit_tl.figures import plot_paper
 from lit_tl.figures.grid_text import read_grid
 from lit_tl.report import again
+from lit_tl.report.code import Code
 from lit_tl.session.session import Session
 
 _MOST_ROWS = 200
@@ -178,7 +179,7 @@ def _made(figure: Mapping[str, Any], session: Session) -> str:
     of_command = f"<p>The command:</p><pre>{html.escape(line)}</pre>" if line else ""
     return (
         "<details><summary>How to make it again</summary>"
-        f"<p>Python:</p><pre>{html.escape(str(figure.get('python') or ''))}</pre>"
+        f"<p>Python:</p><pre>{html.escape(Code(session).alone(figure))}</pre>"
         f"{of_command}</details>"
     )
 

@@ -178,6 +178,7 @@ def test_causes_over_data_is_a_job_that_a_reload_survives_and_that_can_be_cancel
     assert row.count() == 1
     page.get_by_role("button", name="Cancel Patching over data").click()
     row.wait_for(state="detached")
+    page.locator("lit-app-statusbar").wait_for(state="attached")  # work is shown before LIT starts
 
 
 def test_interventions(page: Any, large: HookedTransformerLIT) -> None:

@@ -25,13 +25,13 @@ def test_a_users_own_analysis_is_chosen_and_drawn(
     panel.locator("select").first.select_option("Head output norms")
     panel.locator(".grid .view").wait_for()
     panel.locator(".legend", has_text="length").wait_for()
-    assert panel.locator("input[type=number]").input_value() == "-1"
+    assert panel.get_by_label("position", exact=True).input_value() == "-1"
     with page.expect_download() as download:
         save(panel, "JSON")
     record = json.loads(download.value.path().read_text())
     values = np.array([row[2] for row in record["rows"]]).reshape(4, 4)
     assert np.allclose(values, lengths(bundled, TEXT), atol=1e-4)
-    position = panel.locator("input[type=number]")
+    position = panel.get_by_label("position", exact=True)
     position.fill("0")
     position.press("Enter")
     panel.get_by_text("Copy as Python").click()

@@ -287,6 +287,27 @@ def test_a_twin_of_a_conversation_is_a_conversation(chatting: Chatting) -> None:
         prompter.retold(text, broken)
 
 
+def test_a_conversation_is_forked_at_a_token(chatting: Chatting) -> None:
+    """What comes before the token stays, and goes on with another one."""
+    loaded = chatting.model.loaded
+    text = Conversation.of(CONVERSATIONS["four turns"]).text
+    prompt = loaded.prompter.from_text(text)
+    place = [pos for pos, turn in enumerate(prompt.turns) if turn == 1][2]
+    (cat,) = loaded.prompter.continuation(" cat")
+    result = analyze("Fork", loaded, {"text": text}, position=place, token=" cat")
+    forked = loaded.prompter.from_text(result.attrs["said"]["text"])
+    assert forked.ids == (*prompt.ids[:place], cat)
+    conversation = result.attrs["said"]["conversation"]
+    assert conversation["continues"]
+    assert len(conversation["messages"]) == 2
+    cut = analyze("Fork", loaded, {"text": text}, position=place)
+    assert loaded.prompter.from_text(cut.attrs["said"]["text"]).ids == prompt.ids[:place]
+    with pytest.raises(ConversationError, match="token 0 is no message's"):
+        analyze("Fork", loaded, {"text": text}, position=0)
+    with pytest.raises(ConversationError, match="only a conversation"):
+        analyze("Fork", loaded, {"text": "plain"}, position=1)
+
+
 def test_a_template_that_changes_what_is_said_leaves_roles_unknown() -> None:
     """Ids are right, and what needs roles is not made up."""
     template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | upper }}{% endfor %}"

@@ -17,7 +17,11 @@ from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
 from lit_tl.lit.datasets import Prompts
 from lit_tl.lit.predictions_panel import Predictions
 
-FIGURES = {name: AnalysisInterpreter(analysis) for name, analysis in catalog().items()}
+FIGURES = {
+    name: AnalysisInterpreter(analysis)
+    for name, analysis in catalog().items()
+    if name != "Fork"  # of conversations: tests/engine/test_chat_template.py
+}
 EXAMPLE = {
     "text": "The king and the queen saw the king and the",
     "answer": " queen",
@@ -109,8 +113,9 @@ def test_a_file_of_another_kind_is_refused(bundled: HookedTransformerLIT) -> Non
     prompts = Prompts([EXAMPLE])
     with pytest.raises(ValueError, match="there is no file 'gif': choose from svg, pdf"):
         FIGURES["Head scores"].draw([EXAMPLE], bundled, prompts, {}, file="gif")
-    with pytest.raises(ValueError, match="Loss along the prompt is no grid"):
-        FIGURES["Loss along the prompt"].draw([EXAMPLE], bundled, prompts, {}, file="svg")
+    paper = {"paper": {"width_mm": "1"}}
+    with pytest.raises(ValueError, match=r"width_mm is 1\.0: give 40 to 1000"):
+        FIGURES["Lens"].draw([EXAMPLE], bundled, prompts, paper, file="svg")
 
 
 def test_values_along_the_prompt_are_the_models(bundled: HookedTransformerLIT) -> None:

@@ -44,4 +44,3 @@ def test_no_command_is_given_where_none_does_it(
     assert again.command({**lens, "settings": {"minus": "other model"}}, session.models) is None
     elsewhere = [{**session.models[0], "source": None}]
     assert again.command(lens, elsewhere) is None
-    assert "lit_tl.draw('Lens'" in again.python(lens)[1]

@@ -1,5 +1,6 @@
 """The notebook of a session, in a fresh kernel."""
 
+import ast
 import json
 import pathlib
 import subprocess
@@ -67,6 +68,29 @@ def numbers(column: Any) -> Any:
     from lit_tl.figures.plot_paper import _values
 
     return _values(column)
+
+
+def test_no_text_of_a_session_becomes_code(session: Session) -> None:
+    """A session of somebody else's is data: names that are none are left out, values are quoted."""
+    figure = {
+        **session.figures[0],
+        "model": "a'); import os; os.system('x') #",
+        "settings": {"statistic": "'); bad(", "x=1, **bad": 1, "lambda": 2},
+        "example": {"text": "'); bad('"},
+        "python": "bad()",
+    }
+    model = {
+        **session.models[0],
+        "label": figure["model"],
+        "source": {"model_name": "'); bad('", "device=bad()": 1},
+        "changes": ["'); bad("],
+    }
+    hostile = Session.of(models=[model], figures=[figure])
+    for cell in nbformat.reads(notebook(hostile), as_version=4).cells:
+        if cell.cell_type == "code":
+            every = ast.walk(ast.parse(cell.source))
+            names = {node.id for node in every if isinstance(node, ast.Name)}
+            assert names <= {"lit_tl", "figure", "a_import_os_os_system_x"}
 
 
 def test_nothing_that_a_user_wrote_is_markup_in_it(session: Session) -> None:
