@@ -43,6 +43,11 @@ _TITLES = {
     "/create_model": "Loading model",
     "/create_dataset": "Loading data",
     "/make_variant": "Making variant",
+    "/keep_session": "Keeping the session",
+    "/describe_session": "Saving the session",
+    "/open_session": "Opening the session",
+    "/make_report": "Report",
+    "/make_notebook": "Notebook",
 }
 
 
