@@ -73,9 +73,19 @@ function fillInBehind(data, selected) {
         if (latest.get(model) === call) this.addColumn(column, key, name, type, source);
       },
     });
+    const isWanted = () =>
+      latest.get(model) === call && this.appState.currentModels.includes(model);
     for (const some of parts(all, selected())) {
-      if (latest.get(model) !== call || !this.appState.currentModels.includes(model)) return;
-      await runScalarPreds.call(collect, model, some);
+      if (!isWanted()) return;
+      try {
+        await runScalarPreds.call(collect, model, some);
+      } catch {
+        // One that can't be read takes no numbers from the others. The status bar says why.
+        for (const one of some.length > 1 ? some : []) {
+          if (!isWanted()) return;
+          await runScalarPreds.call(collect, model, [one]).catch(() => {});
+        }
+      }
     }
   };
 }
