@@ -244,3 +244,26 @@ def test_the_chat_tab_breaks_no_rule_of_axe(page: Any) -> None:
     panel.locator(".of-conversation .token").nth(12).hover()
     panel.locator(".guesses li").first.wait_for()
     assert violations(page) == []
+
+
+def test_a_broken_conversation_takes_nothing_from_others(
+    watched: Watched, server: LitServer
+) -> None:
+    """It is refused in a sentence, and the table keeps the numbers of the rest."""
+    page: Any = watched.page
+    open_page(page, server)
+    page.locator("lit-tl-predictions-module .token").first.wait_for()
+    editor = page.locator("datapoint-editor-module textarea").first
+    editor.fill("messages:\nhello there")
+    page.locator("datapoint-editor-module").get_by_text("Add", exact=True).click()
+    sentence = "line 2 of a conversation is 'hello there': begin a message with its role"
+    for name, tag in (("Predictions", "predictions"), ("Chat", "conversation"), ("Lens", "lens")):
+        tab(page, name)
+        page.locator(f"lit-tl-{tag}-module .failed", has_text=sentence).first.wait_for()
+    service = "document.createElement('data-table-module').dataService"
+    values = f"[...{service}.getColumn('large:loss').map((value) => value ?? null)]"
+    until(
+        page,
+        lambda: sum(isinstance(each, float) for each in page.evaluate(f"() => {values}")) == 2,
+        seconds=90,
+    )
