@@ -127,6 +127,7 @@ export function states(place) {
     },
     failed: (/** @type {string} */ text) => say('failed', text),
     done: (/** @type {Node[]} */ ...nodes) => place.replaceChildren(...nodes),
+    more: (/** @type {Node[]} */ ...nodes) => place.append(...nodes),
   };
 }
 

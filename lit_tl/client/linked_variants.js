@@ -15,6 +15,28 @@ export function pageId() {
   }
 }
 
+/** This page is another one from now on, as when it opens what another page has kept. */
+export function renewPage() {
+  try {
+    sessionStorage.removeItem('lit_tl.page');
+  } catch {
+    // a window that keeps nothing
+  }
+}
+
+/** A tab that was duplicated has its original's name: it takes another one. */
+export async function claimPage() {
+  const {locks} = navigator; // there on this machine, and behind TLS
+  if (!locks) return;
+  const isFree = await new Promise((tell) => {
+    void locks.request(`lit_tl.page-${pageId()}`, {ifAvailable: true}, (lock) => {
+      tell(Boolean(lock));
+      return lock ? new Promise(() => {}) : undefined; // as long as the page lives
+    });
+  });
+  if (!isFree) renewPage();
+}
+
 /**
  * They are made before LIT looks for them.
  * @returns {Promise<string[]>} sentences on those that can't be made

@@ -25,6 +25,9 @@ export function nextRole(messages) {
   return last === 'user' || last === 'tool' ? 'assistant' : 'user';
 }
 
+/** @param {Conversation} conversation */
+const rolesOf = ({messages}) => [...new Set(messages.map(({role}) => role))].join(', ');
+
 /**
  * What an example says of its conversation, for another one: how many messages there are and whose,
  * and what comes next only where the end is the same.
@@ -40,10 +43,21 @@ export function dataOf(data, before, after) {
   const changed = {...data};
   for (const name of next) if (name in data) changed[name] = '';
   for (const name of read) if (name in data) changed[name] = [];
-  if (after && 'turns' in data) changed.turns = after.messages.length;
-  if (after && 'roles' in data)
-    changed.roles = [...new Set(after.messages.map(({role}) => role))].join(', ');
+  // columns of these names may be the reader's own
+  if (after && data.turns === before?.messages.length) changed.turns = after.messages.length;
+  if (before && after && data.roles === rolesOf(before)) changed.roles = rolesOf(after);
   return changed;
+}
+
+/** Conversations that were changed and not used yet, by example. @type {Map<string, Conversation>} */
+export const drafts = new Map();
+
+/** @param {Record<string, Conversation>} known  by example */
+export function setDrafts(known) {
+  drafts.clear();
+  for (const [id, {messages, continues, tools}] of Object.entries(known))
+    if (Array.isArray(messages))
+      drafts.set(id, {messages, continues: Boolean(continues), tools: String(tools ?? '')});
 }
 
 /** @param {Conversation} conversation @returns {Conversation} that can be changed */

@@ -55,6 +55,7 @@ async function start() {
     : [];
   jobs?.install();
   address?.install();
+  await linked?.claimPage();
   if (session) sentences.push(...(await session.start()));
   if (linked) sentences.push(...(await linked.make()));
   await addMain(own?.dataset.main ?? 'main.js');

@@ -17,13 +17,15 @@
  * @property {Record<string, string>} query  LIT's part of the address
  * @property {Record<string, Record<string, unknown>>} panels
  * @property {Record<string, Record<string, string>>} pairs
+ * @property {Record<string, import('./messages.js').Conversation>} drafts
  * @property {import('./bridge.js').Example[]} added
  * @property {Kept[]} figures
  * @property {Record<string, string>} notes  by the id of the example
  * @property {string[]} said  what is missing or different here
  */
 import * as address from './address.js';
-import {pageId} from './linked_variants.js';
+import {pageId, renewPage} from './linked_variants.js';
+import {setDrafts} from './messages.js';
 import {setPairs} from './pair_editor.js';
 import {sentenceOf} from './reach.js';
 
@@ -69,6 +71,7 @@ export const autosaveName = () => `page-${pageId()}`;
 export async function start() {
   const name = new URLSearchParams(location.search).get('session');
   if (!name) return [];
+  if (name !== autosaveName()) renewPage(); // what this tab has kept stays
   try {
     const got = name.startsWith('z.') ? await unpacked(name.slice(2)) : await fetched(name);
     begin(got);
@@ -100,6 +103,7 @@ function begin(got) {
   }
   address.replace(query, got.panels);
   setPairs(got.pairs);
+  setDrafts(got.drafts);
   opened = got;
   set({title: got.title, figures: got.figures, notes: got.notes});
 }
@@ -127,6 +131,14 @@ async function unpacked(text) {
   const bytes = Uint8Array.from(raw, (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
   const state = JSON.parse(await new Response(stream).text());
-  const {title = '', query = {}, panels = {}, pairs = {}, added = [], notes = {}} = state;
-  return {title, query, panels, pairs, added, notes, figures: [], said: []};
+  const {
+    title = '',
+    query = {},
+    panels = {},
+    pairs = {},
+    drafts = {},
+    added = [],
+    notes = {},
+  } = state;
+  return {title, query, panels, pairs, drafts, added, notes, figures: [], said: []};
 }

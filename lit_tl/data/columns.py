@@ -118,32 +118,40 @@ def read_conversations(where: str, records: Numbered) -> Numbered:
     Raises:
         DataError: messages are no conversation.
     """
-    if not any(record.get("messages") for _, record in records):
+    if not any(
+        record.get(name) is not None
+        for _, record in records
+        for name in ("messages", "corrupted_messages")
+    ):
         return records
     return [(number, _with_text(f"{where}:{number}", record)) for number, record in records]
 
 
 def _with_text(where: str, record: Mapping[str, Any]) -> Mapping[str, Any]:
-    if record.get("messages") is None:
+    if record.get("messages") is None and record.get("corrupted_messages") is None:
         return record
     read = {name: value for name, value in record.items() if name not in _OF_CONVERSATIONS}
     prefill = record.get("continue_final_message")
     try:
-        conversation = Conversation.of(
-            record["messages"],
-            continues=None if prefill is None else bool(prefill),
-            tools=record.get("tools"),
-        )
+        conversation = None
+        if record.get("messages") is not None:
+            conversation = Conversation.of(
+                record["messages"],
+                continues=None if prefill is None else bool(prefill),
+                tools=record.get("tools"),
+            )
         if record.get("corrupted_messages") is not None:
             read["corrupted_text"] = text_of(record, "corrupted_text")
     except ConversationError as error:
         raise DataError(f"{where}: {error}") from error
+    if conversation is None:
+        return read
     roles = dict.fromkeys(message.role for message in conversation.messages)
+    known = {"turns": len(conversation.messages), "roles": ", ".join(roles)}
     return {
         "text": conversation.text,
         **{name: value for name, value in read.items() if name != "text"},
-        "turns": len(conversation.messages),
-        "roles": ", ".join(roles),
+        **{name: value for name, value in known.items() if name not in read},
     }
 
 

@@ -201,7 +201,7 @@ class ChatTemplate:
         if turn == len(messages) - 1 and conversation.continues:
             return content and dataclasses.replace(content, stop=len(text))
         if turn == 0:
-            return content
+            return self._first_turn(conversation, text, content)
         before = dataclasses.replace(conversation, messages=messages[:turn], continues=False)
         after = dataclasses.replace(conversation, messages=messages[: turn + 1], continues=False)
         try:
@@ -216,6 +216,20 @@ class ChatTemplate:
         if added and text.startswith(added, start):
             return _Span(start, start + len(added), turn)
         return content
+
+    def _first_turn(
+        self, conversation: Conversation, text: str, content: Optional[_Span]
+    ) -> Optional[_Span]:
+        """An assistant's turn that nothing comes before: no rendering opens it."""
+        alone = dataclasses.replace(
+            conversation, messages=conversation.messages[:1], continues=False
+        )
+        try:
+            closed = self._render(alone, opens=False)
+        except ConversationError:
+            return content
+        fits = content is not None and text.startswith(closed) and len(closed) >= content.stop
+        return dataclasses.replace(content, stop=len(closed)) if content and fits else content
 
     def _as_marked(self, conversation: Conversation, turns: Sequence[int]) -> list[int]:
         """The turns of tokens, the assistant's being those that the template marks."""
@@ -251,9 +265,10 @@ def _contents(conversation: Conversation, pattern: str, text: str) -> Optional[l
     """Where the contents stand in a text, found by the same text with stand-ins."""
     parts = _STAND_IN.split(pattern)
     literals, turns = parts[::2], [int(turn) for turn in parts[1::2]]
-    said = {place for place, message in enumerate(conversation.messages) if message.content}
-    if not pattern or not text.startswith(literals[0]) or not said <= set(turns):
+    if not pattern or not text.startswith(literals[0]):
         return None
+    if not turns:
+        return [] if text == literals[0] else None
     spans: list[_Span] = []
     at = len(literals[0])
     for turn, literal, last in zip(

@@ -130,6 +130,8 @@ class Conversation:
                 f"messages are a list like [{{'role': 'user', 'content': '...'}}], and not "
                 f"{_short(messages)}"
             )
+        if tools and not isinstance(tools, list):
+            raise ConversationError(f"tools are a list of JSON schemas, and not {_short(tools)}")
         read, prefix = [], False
         for number, message in enumerate(messages, start=1):
             if prefix:
@@ -219,6 +221,11 @@ def _head(line: str) -> Optional[_Head]:
             value, end = json.JSONDecoder().raw_decode(line, end + 1)
         except (ValueError, RecursionError):
             return None
+        if {"role", "content", "prefix"} & set(value):
+            raise ConversationError(
+                f"{_short(line)} gives a role or a content twice: further keys of a message are "
+                "others, such as tool_calls"
+            )
         more = json.dumps(value, ensure_ascii=False) if value else ""
     if line[end:] == ":":
         return _Head(match[0], continues, more, end + 1)

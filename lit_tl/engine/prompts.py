@@ -57,6 +57,10 @@ class Prompt:
             )
 
 
+_HALF = "\ufffd"
+"""What a decoder writes for bytes that are no whole character."""
+
+
 def first_difference(answer: Sequence[int], foil: Sequence[int]) -> Optional[int]:
     """The place of the first token at which an answer and its foil differ, so that one prediction
     tells them apart; None where one goes on from the other."""
@@ -284,6 +288,8 @@ class Prompter:
         contents: list[list[int]] = [[] for _ in conversation.messages]
         was: list[list[int]] = [[] for _ in conversation.messages]
         for old, new, turn in zip(prompt.ids, ids, prompt.turns, strict=True):
+            if new != old and self.vocabulary.is_added(new):
+                raise ConversationError("a delimiter can't stand in a message")
             if turn >= 0:
                 was[turn].append(old)
                 contents[turn].append(new)
@@ -337,12 +343,20 @@ class Prompter:
         front = whole.partition(said)[0] if said else ""
         kept = [prompt.ids[place] for place in own if place < pos]
         new = [] if token is None else self.vocabulary.ids([token])
-        content = self._decode([*kept, *new]).removeprefix(front)
+        ended = bool(new) and self.vocabulary.is_added(new[0])  # a delimiter closes the turn
+        content = self._decode(kept if ended else [*kept, *new]).removeprefix(front)
+        if said and content.startswith(said) and len(content) > len(said):
+            behind = not (new and not ended and self._decode(kept).removeprefix(front) == said)
+            ended, content = (True, said) if behind else (ended, content)
+        if _HALF in content and _HALF not in whole:
+            raise ConversationError(
+                f"token {pos} ends in the middle of a character: choose the one before it"
+            )
         cut = dataclasses.replace(message, content=content)
         return dataclasses.replace(
             conversation,
             messages=(*conversation.messages[:turn], cut),
-            continues=message.role == "assistant",
+            continues=message.role == "assistant" and not ended,
         ).text
 
     def _content(self, content: str, before: str, after: str) -> str:

@@ -51,12 +51,16 @@ def notebook(session: Session) -> str:
 def _opening(session: Session) -> str:
     written = session.content["written"]
     named = ", ".join(f"{name} {number}" for name, number in written["versions"].items())
-    lines = [f"# {_plain(session.title or 'A session of lit_tl')}", f"{written['time']}; {named}."]
+    title = _plain(session.title or "A session of lit_tl")
+    lines = [f"# {title}", f"{_plain(written['time'])}; {_plain(named)}."]
     for model in session.models:
         changes = "; ".join(model.get("changes") or ())
-        under = f", changed: `{changes}`" if changes else ""
-        lines.append(f"- model `{model['label']}`, weights `{model['weights']}`{under}")
-    lines += [f"- data set `{data['label']}`, digest `{data['digest']}`" for data in session.data]
+        under = f", changed: {_code(changes)}" if changes else ""
+        lines.append(f"- model {_code(model['label'])}, weights {_code(model['weights'])}{under}")
+    lines += [
+        f"- data set {_code(data['label'])}, digest {_code(data['digest'])}"
+        for data in session.data
+    ]
     return "\n\n".join(lines)
 
 
@@ -81,6 +85,11 @@ def _about(number: int, figure: Mapping[str, Any]) -> str:
 
 def _fenced(text: str) -> str:
     return text.replace("```", "` ` `")
+
+
+def _code(text: str) -> str:
+    """A text as code in Markdown, which it can't end."""
+    return f"`{_plain(text.replace('`', ' ')) or ' '}`"
 
 
 def _plain(text: str) -> str:

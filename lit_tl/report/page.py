@@ -131,7 +131,10 @@ def _figure(number: int, figure: Mapping[str, Any], session: Session) -> str:
         content, kind, picture = figure["grid"], "grid", grid.render("png")
     elif figure.get("figure"):
         content, kind = figure["figure"], "plot"
-        picture = plot_paper.render(figure["figure"], "png")
+        try:
+            picture = plot_paper.render(figure["figure"], "png")
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"figure {number} can't be drawn: {error}") from error
     else:
         raise ValueError(f"figure {number}, {figure['analysis']}, has no result")
     shown = base64.b64encode(picture).decode()
@@ -151,7 +154,11 @@ def _numbers(number: int, text: str) -> str:
     """As a table, and as a file."""
     if not text:
         return ""
-    rows = list(csv.reader(io.StringIO(text)))
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error:
+        rows = [["numbers"], *([line] for line in text.splitlines())]
     cells = "".join(
         f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in row)}</tr>"
         for tag, row in _tagged(rows[: _MOST_ROWS + 1])

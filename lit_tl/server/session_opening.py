@@ -62,6 +62,7 @@ class Opening:
             "title": self._session.title,
             "query": self._query(page["query"]),
             "panels": self._panels(page["panels"]),
+            "drafts": {self._id(k): value for k, value in (page.get("drafts") or {}).items()},
             "pairs": {self._id(key): value for key, value in (page.get("pairs") or {}).items()},
             "added": self._added(),
             "figures": list(self._session.figures),

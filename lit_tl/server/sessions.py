@@ -2,6 +2,7 @@
 
 import base64
 import json
+import weakref
 from typing import Any, Callable, Mapping, MutableMapping, Optional, Sequence
 
 from lit_nlp.api import dataset as lit_dataset
@@ -51,7 +52,7 @@ class SessionDesk:
         self._models, self._datasets = models, datasets
         self._make_variant, self._refresh = make_variant, refresh
         self._store, self._start = store or SessionStore(), start
-        self._weights: dict[int, str] = {}
+        self._weights: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._opened: list[str] = []
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
@@ -76,8 +77,17 @@ class SessionDesk:
         if not isinstance(state, dict):
             raise SessionError("a session is asked for with the state of a page")
         query, figures = state.get("query") or {}, state.get("figures") or []
-        if not isinstance(query, dict) or not isinstance(figures, list):
-            raise SessionError("the state of a page has a query and figures")
+        kinds: dict[str, Any] = {
+            "query": dict,
+            "panels": dict,
+            "pairs": dict,
+            "drafts": dict,
+            "notes": dict,
+        }
+        kinds |= {"figures": list, "added": list}
+        for name, kind in kinds.items():
+            if not isinstance(state.get(name) or kind(), kind):
+                raise SessionError(f"the state of a page has another {name}: reload the page")
         labels = [*filter(None, str(query.get("models") or "").split(","))]
         sets = [str(query.get("dataset") or "")]
         for figure in figures:
@@ -92,6 +102,7 @@ class SessionDesk:
                 "query": query,
                 "panels": state.get("panels") or {},
                 "pairs": state.get("pairs") or {},
+                "drafts": state.get("drafts") or {},
             },
             figures=figures,
             notes=state.get("notes") or {},
@@ -215,10 +226,10 @@ class SessionDesk:
 
     def weights(self, model: HookedTransformerLIT) -> str:
         """A digest of a model's weights, made once for each."""
-        key = id(model.original.model)
-        if key not in self._weights:
-            self._weights[key] = digest_of_weights(model.original.model)
-        return self._weights[key]
+        module = model.original.model
+        if module not in self._weights:
+            self._weights[module] = digest_of_weights(module)
+        return self._weights[module]
 
     def variant(self, config: dict[str, Any]) -> str:
         """Make a variant; its label."""

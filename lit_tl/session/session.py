@@ -10,11 +10,13 @@ import json
 import math
 import os
 import pathlib
-import tempfile
+import secrets
 from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 import jsonschema
 import orjson
+
+from lit_tl.figures.grid_text import read_grid
 
 FORMAT = "lit_tl session"
 VERSION = 2
@@ -52,7 +54,7 @@ class Session:
         Raises:
             SessionError: it can't be read, is cut off, is no session, or one of a later version.
         """
-        file = pathlib.Path(path).expanduser()
+        file = _expanded(path)
         try:
             if file.stat().st_size > MAX_BYTES:
                 raise SessionError(
@@ -61,6 +63,8 @@ class Session:
             data = file.read_bytes()
         except OSError as error:
             raise SessionError(f"{path} can't be read: {error.strerror}") from error
+        except ValueError as error:
+            raise SessionError(f"{str(path)!r} is no path: {error}") from error
         try:
             return cls.read(data)
         except SessionError as error:
@@ -90,7 +94,7 @@ class Session:
         Raises:
             SessionError: it can't be written.
         """
-        file = pathlib.Path(path).expanduser()
+        file = _expanded(path)
         try:
             write_whole(file, self.to_json())
         except OSError as error:
@@ -189,27 +193,42 @@ def up_to_date(content: Any) -> dict[str, Any]:
             f"a session of version {version}, and this lit_tl reads up to {VERSION}: install a "
             "later one"
         )
-    known = copy.deepcopy(dict(content))
-    for step in range(version, VERSION):
-        known = _STEPS[step](known)
     try:
+        known = copy.deepcopy(dict(content))
+        for step in range(version, VERSION):
+            known = _STEPS[step](known)
         _validator().validate(known)
+        _check_values(known)
     except jsonschema.ValidationError as error:
         where = "/".join(map(str, error.absolute_path)) or "the whole"
         raise SessionError(f"a damaged session, at {where}: {error.message[:200]}") from error
     except RecursionError as error:
         raise SessionError("no session: nested too deeply") from error
-    _check_numbers(known)
+    for number, figure in enumerate(known["figures"], start=1):
+        if "grid" in figure:
+            try:
+                read_grid(figure["grid"])
+            except ValueError as error:
+                raise SessionError(f"a damaged session, in figure {number}: {error}") from error
     return known
 
 
-def _check_numbers(content: Any) -> None:
+def _check_values(content: Any) -> None:
+    """Refuse what can't be written again."""
     if isinstance(content, float) and not math.isfinite(content):
         raise SessionError(f"a damaged session: {content} is no JSON")
-    for each in content.values() if isinstance(content, Mapping) else ():
-        _check_numbers(each)
-    for each in content if isinstance(content, list) else ():
-        _check_numbers(each)
+    if isinstance(content, int) and not -(2**63) <= content < 2**64:
+        raise SessionError("a damaged session: a number has more than 64 bits")
+    if isinstance(content, str):
+        try:
+            content.encode()
+        except UnicodeEncodeError as error:
+            raise SessionError("a damaged session: a text holds half a character") from error
+    for key, each in content.items() if isinstance(content, Mapping) else ():
+        _check_values(key)
+        _check_values(each)
+    for each in content if isinstance(content, (list, tuple)) else ():
+        _check_values(each)
 
 
 def _from_1(content: dict[str, Any]) -> dict[str, Any]:
@@ -241,13 +260,27 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _NAMED}
 
 
-def write_whole(file: pathlib.Path, data: bytes) -> None:
-    """Write a file that is never seen in part.
+def _expanded(path: Union[str, pathlib.Path]) -> pathlib.Path:
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError as error:
+        raise SessionError(f"{path}: {error}") from error
+
+
+def write_whole(file: pathlib.Path, data: bytes, mode: int = 0o666) -> None:
+    """Write a file that is never seen in part; a link leads to the file that is written.
+
+    Args:
+        file: to be written.
+        data: its content.
+        mode: of a new file, less the process's mask.
 
     Raises:
         OSError: it can't be written; what was there before stays.
     """
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    file = pathlib.Path(os.path.realpath(file))
+    name = str(file.parent / f".{file.name}.{secrets.token_hex(6)}")
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "wb") as temporary:
             temporary.write(data)

@@ -50,7 +50,7 @@ class SessionStore:
         with self._lock:
             try:
                 file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                write_whole(file, data)
+                write_whole(file, data, 0o600)
                 self._forget_oldest(kind)
             except OSError as error:
                 raise SessionError(f"{file} can't be written: {error.strerror}") from error

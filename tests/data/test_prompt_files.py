@@ -55,6 +55,16 @@ def test_json_lines_give_each_field_one_type(tmp_path: pathlib.Path) -> None:
         (b'{"text": "a"}\n\n[1]\n', r"data.jsonl:3: not a JSON object"),
         (b'{"prompt": "a"}\n', r"data.jsonl:1: no text"),
         (b'{"text": 5}\n', r"data.jsonl:1: no text"),
+        (b'{"messages": []}\n', r"data.jsonl:1: a conversation has no messages"),
+        (b'{"messages": [{"role": "user"}]}\n', r"data.jsonl:1: message 1 has content None"),
+        (
+            b'{"messages": [{"role": "user", "content": "a"}], "tools": {"a": 1}}\n',
+            r"data.jsonl:1: tools are a list of JSON schemas",
+        ),
+        (
+            b'{"text": "a", "corrupted_messages": [{"role": "user", "content": 5}]}\n',
+            r"data.jsonl:1: message 1 has content 5",
+        ),
         (
             b'{"text": "a", "x": 1}\n{"text": "b", "x": "y"}\n',
             r"data.jsonl:2: 'x' is text here, but a number on line 1",

@@ -308,6 +308,54 @@ def test_a_conversation_is_forked_at_a_token(chatting: Chatting) -> None:
         analyze("Fork", loaded, {"text": "plain"}, position=1)
 
 
+def test_contents_may_be_empty(chatting: Chatting) -> None:
+    """All tokens then are the template's; and of several, those of the empty one."""
+    for messages in (
+        [{"role": "user", "content": ""}],
+        [USER, {"role": "assistant", "content": ""}],
+    ):
+        prompt = chatting.model.loaded.prompt({"messages": messages})
+        expected = _ids(
+            chatting.tokenizer, messages, add_generation_prompt=messages[-1]["role"] == "user"
+        )
+        assert list(prompt.ids) == expected
+        assert "user" not in prompt.roles or messages[0] is USER
+
+
+def test_a_delimiter_ends_a_fork(chatting: Chatting) -> None:
+    """It never stands in a content."""
+    prompter = chatting.model.loaded.prompter
+    text = Conversation.of([USER, ASSISTANT]).text
+    prompt = prompter.from_text(text)
+    closing = [
+        pos
+        for pos, (turn, token) in enumerate(zip(prompt.turns, prompt.ids, strict=True))
+        if turn == 1 and prompter.vocabulary.is_added(token)
+    ]
+    if closing:
+        (pos,) = closing
+        cut = prompter.forked(text, pos)
+        assert cut == Conversation.of([USER, {**ASSISTANT, "prefix": True}]).text
+        delimiter = prompter.vocabulary.string(prompt.ids[pos])
+        assert prompter.forked(text, pos, delimiter) == text
+        behind = [p for p in range(pos + 1, len(prompt)) if prompt.turns[p] == 1]
+        assert all(prompter.forked(text, p) == text for p in behind)
+    place = prompt.turns.index(1)
+    (added,) = prompter.vocabulary.ids(["<|end|>"])
+    broken = [*prompt.ids[:place], added, *prompt.ids[place + 1 :]]
+    with pytest.raises(ConversationError, match="delimiter can't stand in a message"):
+        prompter.retold(text, broken)
+
+
+def test_an_assistant_may_come_first(chatting: Chatting) -> None:
+    """Its turn is closed by the same tokens as any other."""
+    if chatting.family != "qwen":
+        return
+    prompt = chatting.model.loaded.prompt({"messages": [ASSISTANT, USER]})
+    said = [i for i, turn in zip(prompt.ids, prompt.turns, strict=True) if turn == 0]
+    assert chatting.tokenizer.decode(said) == f"{ASSISTANT['content']}<|end|>\n"
+
+
 def test_a_template_that_changes_what_is_said_leaves_roles_unknown() -> None:
     """Ids are right, and what needs roles is not made up."""
     template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | upper }}{% endfor %}"

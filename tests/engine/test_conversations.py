@@ -111,6 +111,7 @@ def test_what_is_no_conversation_is_refused_in_a_sentence(messages: Any, sentenc
         ("messages:\n", "line 2 of a conversation is ''"),
         ("messages:\nhello", "line 2 of a conversation is 'hello': begin a message with its role"),
         ("messages:\nuser: a\nb", "line 3 .* indent its further lines"),
+        ('messages:\nuser {"role": "system"}: a', "gives a role or a content twice"),
         ("messages:\nassistant …: a\nuser: b", "only the last message"),
         ("messages, tools [}:\nuser: a", "tools of a conversation are no JSON"),
     ],

@@ -5,12 +5,14 @@ import pathlib
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lit_tl
+from lit_tl.figures.grid import Axis, Colours, Grid, Part
 from lit_tl.session import Session, SessionError
 from lit_tl.session.digests import digest_of_data, digest_of_weights
 from lit_tl.session.session import VERSION
@@ -43,9 +45,21 @@ _PAGE = st.fixed_dictionaries(
     {"query": _TEXTS, "panels": st.dictionaries(_TEXT, _OBJECT, max_size=3)},
     optional={"pairs": st.dictionaries(_TEXT, _TEXTS, max_size=2)},
 )
+GRID = Grid(
+    title="g",
+    parts=(
+        Part(
+            values=np.ones((1, 2)),
+            rows=Axis(name="layer", labels=["0"]),
+            columns=Axis(name="position", labels=["a", "b"], tokens=True),
+            colours=Colours(name="rank"),
+        ),
+    ),
+).to_json()
+_PLOT = st.fixed_dictionaries({"data": st.lists(_OBJECT, max_size=2)}, optional={"layout": _OBJECT})
 _FIGURE = st.fixed_dictionaries(
     {"analysis": _LABEL, "model": _TEXT, "settings": _OBJECT},
-    optional={"grid": _OBJECT, "figure": _OBJECT, "csv": _TEXT, "text": _TEXT, "facts": _TEXTS},
+    optional={"grid": st.just(GRID), "figure": _PLOT, "csv": _TEXT, "text": _TEXT, "facts": _TEXTS},
 )
 SESSIONS = st.builds(
     Session.of,
@@ -98,6 +112,16 @@ def small() -> dict[str, Any]:
         ({"models": [{"label": "a"}]}, "damaged session, at models/0: 'weights' is a required"),
         ({"figures": {}}, "damaged session, at figures"),
         ({"notes": {"a": 3}}, "damaged session, at notes/a"),
+        (
+            {"figures": [{"analysis": "a", "model": "m", "settings": {}, "grid": {"foo": 1}}]},
+            "in figure 1: a grid is damaged",
+        ),
+        (
+            {"figures": [{"analysis": "a", "model": "m", "settings": {}, "figure": {"data": "x"}}]},
+            "at figures/0/figure/data",
+        ),
+        ({"title": "\ud800"}, "a text holds half a character"),
+        ({"notes": {"a": "b"}, "more": 2**70}, "more than 64 bits"),
         ({"page": {"query": {"models": 1}, "panels": {}}}, "at page/query/models"),
     ],
 )
@@ -105,6 +129,30 @@ def test_a_damaged_session_is_refused(damage: dict[str, Any], sentence: str) -> 
     """With the place of the damage."""
     with pytest.raises(SessionError, match=sentence):
         Session.read(json.dumps({**small(), **damage}))
+
+
+def test_a_session_that_is_nested_too_deeply_is_refused() -> None:
+    """Whether or not it is JSON that can be read."""
+    for depth in (600, 200_000):
+        text = json.dumps(small())[:-1] + f', "x": {"[" * depth}{"]" * depth}}}'
+        with pytest.raises(SessionError, match="nested too deeply"):
+            Session.read(text)
+
+
+def test_files_have_the_rights_that_others_have(tmp_path: pathlib.Path) -> None:
+    """What is saved for others can be read by them; what the server keeps can't. Links stay."""
+    path, link = tmp_path / "mine.json", tmp_path / "link.json"
+    Session.of().save(path)
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+    link.symlink_to(path)
+    Session.of(title="through").save(link)
+    assert link.is_symlink()
+    assert Session.load(path).title == "through"
+    SessionStore(tmp_path).keep(Session.of(), "links")
+    (kept,) = (tmp_path / "links").iterdir()
+    assert kept.stat().st_mode & 0o077 == 0
 
 
 def test_a_session_of_an_older_version_opens() -> None:

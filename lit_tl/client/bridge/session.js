@@ -1,8 +1,9 @@
 // @ts-check
 /** LIT's page as a session: what it shows, collected and brought back. */
 import * as address from '../address.js';
+import {drafts} from '../messages.js';
 import {pairs} from '../pair_editor.js';
-import {sentenceOf} from '../reach.js';
+import {isAway, sentenceOf} from '../reach.js';
 import * as session from '../session.js';
 
 /** @typedef {import('../bridge.js').Example} Example */
@@ -45,6 +46,7 @@ export function state() {
     query: address.ofLit(),
     panels: address.all(),
     pairs: pairs(),
+    drafts: Object.fromEntries(drafts),
     added: added(),
     figures,
     notes,
@@ -63,10 +65,12 @@ export async function ask(path, body = {}) {
 
 /** Whether the page has what its address alone would not bring back. */
 const needsMore = () => {
-  const {figures, notes, added: examples, pairs: typed} = state();
+  const {title, figures, notes, added: examples, pairs: typed, drafts: changed} = state();
   const selected = services().selectionService.primarySelectedId;
   return Boolean(
-    figures.length ||
+    title ||
+      figures.length ||
+      Object.keys(changed).length ||
       Object.keys(notes).length ||
       Object.keys(typed).length ||
       examples.length > 1 ||
@@ -135,6 +139,11 @@ async function restore() {
 
 /** A note on an example that has another id here. @param {string} old @param {string} id */
 function rename(old, id) {
+  const draft = drafts.get(old);
+  if (draft && old !== id) {
+    drafts.delete(old);
+    drafts.set(id, draft);
+  }
   const text = session.get().notes[old];
   if (!text || old === id) return;
   session.note(old, '');
@@ -156,9 +165,11 @@ async function until(condition) {
  */
 function autosave(fresh) {
   let before = fresh ? JSON.stringify(state()) : '';
-  let busy = false;
+  let [busy, touched] = [false, !fresh]; // a page that nobody touches is not kept
+  for (const kind of ['pointerdown', 'keydown'])
+    addEventListener(kind, () => (touched = true), {capture: true, once: true});
   const look = async () => {
-    if (busy || document.hidden) return;
+    if (busy || document.hidden || !touched) return;
     const now = state();
     const text = JSON.stringify(now);
     if (text === before) return;
@@ -168,8 +179,12 @@ function autosave(fresh) {
       await ask(`keep_session?autosave=true&name=${name}`, {state: now});
       before = text;
       address.setSession(needsMore() ? name : '');
-    } catch {
-      // the next look tries again; jobs and panels say that the server is away
+    } catch (error) {
+      // the next look tries again; panels say when the server is away
+      if (!isAway(error)) {
+        before = text;
+        say(`This page is not kept by itself: ${sentenceOf(error)}.`);
+      }
     } finally {
       busy = false;
     }

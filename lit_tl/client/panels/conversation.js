@@ -2,7 +2,7 @@
 import * as address from '../address.js';
 import {el, states} from '../dom.js';
 import {guesses} from '../guesses.js';
-import {copyOf, dataOf, nextRole, toText} from '../messages.js';
+import {copyOf, dataOf, drafts, nextRole, toText} from '../messages.js';
 import {setCorrupt} from '../pair_editor.js';
 import {sentenceOf} from '../reach.js';
 import {Latest} from '../request.js';
@@ -33,8 +33,6 @@ class ConversationPanel {
   #detail = el('div', {className: 'detail', 'aria-live': 'polite'});
   #place;
   #busy = false;
-  /** Drafts that were not applied, by example. @type {Map<string, Conversation>} */
-  #drafts = new Map();
 
   /** @param {HTMLElement} root @param {import('../bridge.js').Host} host */
   constructor(root, host) {
@@ -73,8 +71,11 @@ class ConversationPanel {
   /** What the model can't read can still be mended. @param {Example} example @param {string} sentence */
   #broken(example, sentence) {
     this.#reply = null;
-    if (!this.#drafts.has(example.id)) {
+    if (!drafts.has(example.id)) {
       this.#place.failed(sentence);
+      this.#place.more(
+        el('button', {type: 'button', onclick: () => this.#start(example)}, 'Write it anew'),
+      );
       return;
     }
     this.#draw(example);
@@ -84,7 +85,7 @@ class ConversationPanel {
   /** @param {Example} example */
   #draw(example) {
     const conversation = this.#reply?.conversation ?? null;
-    const known = this.#drafts.get(example.id);
+    const known = drafts.get(example.id);
     this.#said.textContent = '';
     if (!known && !conversation) {
       const start = el(
@@ -115,7 +116,7 @@ class ConversationPanel {
   /** The prompt as a user's first turn. @param {Example} example */
   #start(example) {
     const messages = [{role: 'user', content: String(example.data.text), more: ''}];
-    this.#drafts.set(example.id, {messages, continues: false, tools: ''});
+    drafts.set(example.id, {messages, continues: false, tools: ''});
     this.#draw(example);
   }
 
@@ -136,8 +137,8 @@ class ConversationPanel {
 
   #edited() {
     const {id} = /** @type {Example} */ (this.#view?.example);
-    if (this.#dirty) this.#drafts.set(id, this.#editor.draft);
-    else this.#drafts.delete(id);
+    if (this.#dirty) drafts.set(id, this.#editor.draft);
+    else drafts.delete(id);
     this.#said.textContent = '';
     this.#drawToolbar();
   }
@@ -151,7 +152,7 @@ class ConversationPanel {
 
   #drawToolbar() {
     const {messages, continues} = this.#editor.draft;
-    const waits = continues || nextRole(messages) === 'assistant';
+    const waits = continues || messages[messages.length - 1].role !== 'assistant';
     const button = (
       /** @type {string} */ text,
       /** @type {string} */ title,
@@ -201,7 +202,7 @@ class ConversationPanel {
       ),
       button('Undo changes', 'Back to the example as it is.', never || !this.#dirty, () => {
         const example = /** @type {Example} */ (this.#view?.example);
-        this.#drafts.delete(example.id);
+        drafts.delete(example.id);
         this.#draw(example);
       }),
     );
@@ -278,8 +279,8 @@ class ConversationPanel {
     const example = /** @type {Example} */ (this.#view?.example);
     try {
       const data = dataOf(example.data, this.#reply?.conversation ?? null, conversation);
-      this.#drafts.delete(example.id);
       await this.host.addExample({...data, text}, example.id);
+      drafts.delete(example.id);
     } catch (error) {
       this.#said.textContent = sentenceOf(error);
     }
@@ -288,7 +289,17 @@ class ConversationPanel {
   #compare() {
     const {id} = /** @type {Example} */ (this.#view?.example);
     setCorrupt(id, this.#text);
+    this.#measure();
     this.host.goTo('Causes');
+  }
+
+  /** A metric that does without what the example lacks, where nobody has chosen one. */
+  #measure() {
+    const {model, example} = /** @type {View} */ (this.#view);
+    const {answer, foil} = /** @type {Example} */ (example).data;
+    const key = `Causes:${model}`;
+    if (foil || address.settingsOf(key).metric) return;
+    address.keep(key, {metric: answer ? 'log-probability' : 'KL divergence'});
   }
 
   #drawTokens() {

@@ -238,6 +238,15 @@ class SessionPanel {
 
   /** @param {HTMLElement} place @param {Kept} figure */
   #fill(place, {grid, figure}) {
+    try {
+      this.#fillWith(place, grid, figure);
+    } catch (error) {
+      place.append(el('p', {className: 'failed'}, `It can't be drawn: ${sentenceOf(error)}`));
+    }
+  }
+
+  /** @param {HTMLElement} place @param {any} grid @param {any} figure */
+  #fillWith(place, grid, figure) {
     if (grid) {
       const drawn = new Grid(grid);
       this.#grids.push(drawn);
