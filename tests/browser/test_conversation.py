@@ -127,6 +127,11 @@ def test_an_answer_is_stopped_and_a_token_is_forked(page: Any, large: HookedTran
     assert panel.get_by_role("button", name="Go on", exact=True).is_enabled()
     page.wait_for_timeout(500)
     assert answer.input_value() == so_far
+    until(page, lambda: "session=page-" in page.url)  # the server keeps the draft
+    page.reload()
+    page.locator("lit-data-table tbody tr").first.wait_for()
+    panel = open_chat(page)
+    until(page, lambda: answer.input_value() == so_far)
     press(panel, "Use in all panels")
     page.get_by_text("of 3 datapoints").first.wait_for()
     text = text_in_table(page)

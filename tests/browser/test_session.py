@@ -204,6 +204,33 @@ def test_a_page_comes_back_after_its_browser_was_killed(
     again.check()
 
 
+def test_a_tab_that_opens_another_session_keeps_its_own(
+    new_page: Callable[[], Watched], server: LitServer, tmp_path: pathlib.Path
+) -> None:
+    """What was done before stays among the recent ones; a page that nobody touches is not there."""
+    recent = (
+        "() => fetch('list_sessions', {method: 'POST', body: '{}'})"
+        ".then((reply) => reply.json()).then((all) => all.map(({title}) => title))"
+    )
+    other = tmp_path / "other.json"
+    Session.of(title="OTHER").save(other)
+    watched = new_page()
+    page: Any = watched.page
+    open_page(page, server)
+    before = len(page.evaluate(recent))
+    page.wait_for_timeout(4000)  # a look for changes
+    assert len(page.evaluate(recent)) == before
+    tab(page, "Session")
+    session = page.locator("lit-tl-session-module")
+    session.get_by_label("Title").fill("MINE")
+    session.get_by_label("Title").press("Tab")
+    until(page, lambda: "MINE" in page.evaluate(recent))
+    session.locator("input[type=file]").set_input_files(other)
+    until(page, lambda: "OTHER" in page.evaluate(recent), seconds=60)
+    assert "MINE" in page.evaluate(recent)
+    watched.check()
+
+
 def test_links_bring_others_the_page(new_page: Callable[[], Watched], server: LitServer) -> None:
     """Notes and edits in the address; a kept figure by an id."""
     watched = new_page()
