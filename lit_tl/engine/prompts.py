@@ -1,6 +1,7 @@
 """Text and conversations to token ids, the way TransformerLens and chat templates do it."""
 
 import dataclasses
+import threading
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 import cachetools
@@ -57,6 +58,8 @@ class Prompt:
             )
 
 
+_KNOWN = 64
+"""Conversations whose tokens a prompter remembers: several panels ask for the same ones."""
 _HALF = "\ufffd"
 """What a decoder writes for bytes that are no whole character."""
 
@@ -134,7 +137,8 @@ class Prompter:
         """Whether a plain text is a user's turn."""
         if chat:
             self.template.require()
-        self._rendered: cachetools.LRUCache[Conversation, Prompt] = cachetools.LRUCache(256)
+        self._lock = threading.Lock()
+        self._rendered: cachetools.LRUCache[Conversation, Prompt] = cachetools.LRUCache(_KNOWN)
 
     def prompt(self, example: Mapping[str, Any]) -> Prompt:
         """What the model reads of an example: its `tokens` if it has some, or else its `messages`,
@@ -198,7 +202,8 @@ class Prompter:
         return f"{text}{behind}" if conversation is None else conversation.followed_by(behind).text
 
     def _from_conversation(self, conversation: Conversation) -> Prompt:
-        known = self._rendered.get(conversation)
+        with self._lock:
+            known = self._rendered.get(conversation)
         if known is None:
             rendered, most = self.template.render(conversation), self.max_length
             known = Prompt(
@@ -207,7 +212,8 @@ class Prompter:
                 roles=rendered.roles[:most],
                 turns=rendered.turns[:most],
             )
-            self._rendered[conversation] = known
+            with self._lock:
+                self._rendered[conversation] = known
         return known
 
     def _with_roles(self, prompt: Prompt, example: Mapping[str, Any]) -> Prompt:

@@ -1,6 +1,7 @@
 """Conversations as models read them, in templates of the form of Llama 3's, Gemma's, Qwen's and
 Mistral's."""
 
+import concurrent.futures
 import dataclasses
 import itertools
 import pathlib
@@ -354,6 +355,16 @@ def test_an_assistant_may_come_first(chatting: Chatting) -> None:
     prompt = chatting.model.loaded.prompt({"messages": [ASSISTANT, USER]})
     said = [i for i, turn in zip(prompt.ids, prompt.turns, strict=True) if turn == 0]
     assert chatting.tokenizer.decode(said) == f"{ASSISTANT['content']}<|end|>\n"
+
+
+def test_threads_may_read_conversations_together(chatting: Chatting) -> None:
+    """More of them than are remembered."""
+    prompter = chatting.model.loaded.prompter
+    texts = [Conversation.of([{**USER, "content": f"{i} cakes?"}]).text for i in range(100)]
+    expected = [prompter.from_text(text).ids for text in texts]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            assert [each.ids for each in pool.map(prompter.from_text, texts)] == expected
 
 
 def test_a_template_that_changes_what_is_said_leaves_roles_unknown() -> None:
