@@ -60,11 +60,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             shared = (name for start, name in TOGETHER.items() if nodeid.startswith(start))
-            scope = next(shared, nodeid)
-            if scope != "browser":
-                return scope
-            file = nodeid.removeprefix("tests/browser/test_")
-            return "browser, first half" if file < "k" else "browser, second half"
+            return next(shared, nodeid)
 
     return Scheduling(config, log)
 

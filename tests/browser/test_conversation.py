@@ -55,6 +55,7 @@ def server(
 def page(watched: Watched, server: LitServer) -> Iterator[Any]:
     opened: Any = watched.page
     opened.set_viewport_size({"width": 1440, "height": 900})
+    opened.set_default_timeout(180_000)  # a thousand tokens, beside other tests
     open_page(opened, server)
     opened.locator("lit-tl-predictions-module .token").first.wait_for()
     yield opened
@@ -270,5 +271,5 @@ def test_a_broken_conversation_takes_nothing_from_others(
     until(
         page,
         lambda: sum(isinstance(each, float) for each in page.evaluate(f"() => {values}")) == 2,
-        seconds=90,
+        seconds=180,
     )
