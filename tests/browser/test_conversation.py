@@ -273,3 +273,4 @@ def test_a_broken_conversation_takes_nothing_from_others(
         lambda: sum(isinstance(each, float) for each in page.evaluate(f"() => {values}")) == 2,
         seconds=180,
     )
+    assert page.locator("lit-app-statusbar").get_by_text(sentence).count() == 1

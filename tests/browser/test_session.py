@@ -25,6 +25,11 @@ PANELS = {
     "Causes": "lit-tl-causes-module .figure[aria-busy=false] .grid .view",
     "Figures": "lit-tl-figure-module .figure[aria-busy=false] .main-svg",
 }
+RECENT = (
+    "() => fetch('list_sessions', {method: 'POST', body: '{}'})"
+    ".then((reply) => reply.json()).then((all) => all.map(({title}) => title))"
+)
+"""Titles of what the server has kept by itself."""
 Shown = dict[str, tuple[list[str], Any]]
 
 
@@ -188,7 +193,7 @@ def test_a_page_comes_back_after_its_browser_was_killed(
     page.locator("lit-tl-session-module").get_by_label("Title").fill("Kept by itself")
     page.locator("lit-tl-session-module").get_by_label("Title").press("Tab")
     until(page, lambda: "session=page-" in page.url)
-    page.wait_for_timeout(4000)  # the next look for changes
+    until(page, lambda: "Kept by itself" in page.evaluate(RECENT))
     page.reload()
     page.locator("lit-tl-session-module .kept-card .view").wait_for()
     watched.check()
@@ -201,6 +206,8 @@ def test_a_page_comes_back_after_its_browser_was_killed(
     session.get_by_role("button", name="Recent").click()
     session.get_by_role("button", name="Kept by itself").first.click()
     other.locator("lit-tl-session-module .kept-card .view").wait_for()
+    assert session.get_by_label("Title").input_value() == "Kept by itself"
+    assert session.locator(".kept-card h4").all_inner_texts() == ["1. Lens, lit-tl-tiny"]
     again.check()
 
 
@@ -208,26 +215,22 @@ def test_a_tab_that_opens_another_session_keeps_its_own(
     new_page: Callable[[], Watched], server: LitServer, tmp_path: pathlib.Path
 ) -> None:
     """What was done before stays among the recent ones; a page that nobody touches is not there."""
-    recent = (
-        "() => fetch('list_sessions', {method: 'POST', body: '{}'})"
-        ".then((reply) => reply.json()).then((all) => all.map(({title}) => title))"
-    )
     other = tmp_path / "other.json"
     Session.of(title="OTHER").save(other)
     watched = new_page()
     page: Any = watched.page
     open_page(page, server)
-    before = len(page.evaluate(recent))
+    before = len(page.evaluate(RECENT))
     page.wait_for_timeout(4000)  # a look for changes
-    assert len(page.evaluate(recent)) == before
+    assert len(page.evaluate(RECENT)) == before
     tab(page, "Session")
     session = page.locator("lit-tl-session-module")
     session.get_by_label("Title").fill("MINE")
     session.get_by_label("Title").press("Tab")
-    until(page, lambda: "MINE" in page.evaluate(recent))
+    until(page, lambda: "MINE" in page.evaluate(RECENT))
     session.locator("input[type=file]").set_input_files(other)
-    until(page, lambda: "OTHER" in page.evaluate(recent), seconds=60)
-    assert "MINE" in page.evaluate(recent)
+    until(page, lambda: "OTHER" in page.evaluate(RECENT), seconds=60)
+    assert "MINE" in page.evaluate(RECENT)
     watched.check()
 
 
@@ -310,6 +313,8 @@ def test_another_server_says_what_is_missing(
             == "The dog saw the cat"
         ),
     )
+    state = "document.createElement('salience-map-module').appState"
+    assert page.evaluate(f"() => [...{state}.currentModels]") == ["lit-tl-tiny"]
     watched.check()
 
 
