@@ -53,6 +53,9 @@ class SessionDesk:
         self._make_variant, self._refresh = make_variant, refresh
         self._store, self._start = store or SessionStore(), start
         self._weights: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+        self._measured: weakref.WeakKeyDictionary[Any, tuple[str, int]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._opened: list[str] = []
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
@@ -193,12 +196,13 @@ class SessionDesk:
         for label in dict.fromkeys(filter(None, labels)):
             if label not in self._datasets():
                 continue
-            examples = [_without_id(example) for example in self._datasets()[label].examples]
-            digest = digest_of_data([example["data"] for example in examples])
-            kept = examples
-            if len(json.dumps(examples, default=str)) > MAX_DATA_BYTES:
+            digest, size = self._measure(label)
+            examples = self._datasets()[label].examples
+            if size <= MAX_DATA_BYTES:
+                kept = [_without_id(example) for example in examples]
+            else:
                 named = json.dumps([state.get("query"), added, state.get("notes")])
-                kept = [example for example in examples if example["id"] in named]
+                kept = [_without_id(each) for each in examples if str(each.get("_id")) in named]
             if label == labels[0]:
                 kept = [*kept, *added]
             described.append(
@@ -270,8 +274,16 @@ class SessionDesk:
         return new_label, f"{said} as {new_label}.", ids
 
     def _digest(self, label: str) -> str:
-        examples = self._datasets()[label].examples
-        return digest_of_data([_without_id(example)["data"] for example in examples])
+        return self._measure(label)[0]
+
+    def _measure(self, label: str) -> tuple[str, int]:
+        """A data set's digest and its size as JSON, made once: pages are kept every few seconds."""
+        data = self._datasets()[label]
+        if data not in self._measured:
+            examples = [_without_id(example)["data"] for example in data.examples]
+            size = len(json.dumps(examples, default=str))
+            self._measured[data] = digest_of_data(examples), size
+        return self._measured[data]
 
 
 def _file(kind: str, text: str) -> dict[str, str]:
