@@ -9,6 +9,7 @@ closes it. Of other turns, the content has the turn's role. All else is the temp
 import dataclasses
 import json
 import re
+import threading
 from typing import Any, Iterator, Optional, Sequence
 
 import jinja2
@@ -20,6 +21,9 @@ TEMPLATE = "template"
 NO_TURN = -1
 _MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _STAND_IN = re.compile("\ue000(\\d+)\ue001")
+_ONE_AT_A_TIME = threading.Lock()
+"""transformers keeps a compiled template for all threads and tokenizers, and notes in it where the
+assistant speaks."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,14 +157,15 @@ class ChatTemplate:
 
     def _apply(self, conversation: Conversation, *, opens: Optional[bool], **how: Any) -> Any:
         try:
-            return self._tokenizer.apply_chat_template(
-                conversation.to_json(),
-                tools=json.loads(conversation.tools) if conversation.tools else None,
-                chat_template=self._template,
-                add_generation_prompt=conversation.wants_answer if opens is None else opens,
-                continue_final_message=conversation.continues,
-                **how,
-            )
+            with _ONE_AT_A_TIME:
+                return self._tokenizer.apply_chat_template(
+                    conversation.to_json(),
+                    tools=json.loads(conversation.tools) if conversation.tools else None,
+                    chat_template=self._template,
+                    add_generation_prompt=conversation.wants_answer if opens is None else opens,
+                    continue_final_message=conversation.continues,
+                    **how,
+                )
         except (jinja2.TemplateError, ValueError, TypeError) as error:
             said = " ".join(str(error).split()).split(" Final message to continue:")[0]
             raise ConversationError(

@@ -228,7 +228,8 @@ def test_a_tab_that_opens_another_session_keeps_its_own(
     session.get_by_label("Title").fill("MINE")
     session.get_by_label("Title").press("Tab")
     until(page, lambda: "MINE" in page.evaluate(RECENT))
-    session.locator("input[type=file]").set_input_files(other)
+    with page.expect_navigation(url=re.compile("session=")):
+        session.locator("input[type=file]").set_input_files(other)
     until(page, lambda: "OTHER" in page.evaluate(RECENT), seconds=60)
     assert "MINE" in page.evaluate(RECENT)
     watched.check()
