@@ -43,6 +43,9 @@ BUNDLED = BUNDLED_MODELS["lit-tl-tiny"]
 TOGETHER = {
     "tests/browser/": "browser",
     "tests/lit/test_projectors.py": "projectors",
+    "tests/server/test_bounds.py": "bounds",
+    "tests/server/test_jobs.py": "jobs",
+    "tests/server/test_recipes.py": "recipes",
     "tests/server/test_attacks.py": "attacks",
     "tests/server/test_loading.py": "attacks",
     "tests/server/test_page_access.py": "attacks",

@@ -29,10 +29,12 @@ export async function claimPage() {
   const {locks} = navigator; // there on this machine, and behind TLS
   if (!locks) return;
   const isFree = await new Promise((tell) => {
-    void locks.request(`lit_tl.page-${pageId()}`, {ifAvailable: true}, (lock) => {
-      tell(Boolean(lock));
-      return lock ? new Promise(() => {}) : undefined; // as long as the page lives
-    });
+    locks
+      .request(`lit_tl.page-${pageId()}`, {ifAvailable: true}, (lock) => {
+        tell(Boolean(lock));
+        return lock ? new Promise(() => {}) : undefined; // as long as the page lives
+      })
+      .catch(() => tell(true)); // another site's frame, such as a notebook's, has no locks
   });
   if (!isFree) renewPage();
 }
