@@ -81,6 +81,11 @@ class LaunchConfig(HookedTransformerLITConfig):
     session: Optional[str] = setting(
         None, "A session that was saved: its models are loaded, and the page shows what it showed."
     )
+    store: Optional[str] = setting(
+        None,
+        "Stores of lit_tl.precompute to look at: [label=]folder,... Their models are loaded where "
+        "--models names none.",
+    )
     allow_hub: bool = setting(False, "Let the page load models and data from the Hugging Face Hub.")
     port: int = setting(5432, "Port to listen on; 0 takes a free one.", low=0, high=65535)
     check: bool = setting(False, "Load everything, say what would be served, and exit.")
@@ -94,7 +99,7 @@ class LaunchConfig(HookedTransformerLITConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("models", "datasets", "analyses", "allow_host", "allow_path"):
+        for name in ("models", "datasets", "analyses", "allow_host", "allow_path", "store"):
             if not all(self.entries(name) or ["none"]):
                 raise SettingError(f"{name} has an empty entry: separate entries by one comma")
 
@@ -196,6 +201,7 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
     """The application; with `config.check`, what it would serve is printed."""
     from lit_tl.analyses.catalog import analyses_in
     from lit_tl.server import build
+    from lit_tl.server.browsing import models_of, open_stores
 
     say = build.StartLog(started=started)
     say("libraries are loaded")
@@ -219,8 +225,12 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
         max_models=config.max_models,
         wrapper=config.wrapper(),
     )
+    stores = open_stores(config.entries("store") or ())
+    if stores and entries is None:
+        entries = models_of(stores)
     own = [each for source in config.entries("analyses") or () for each in analyses_in(source)]
-    datasets = build.load_datasets(config.entries("datasets"), settings, say)
+    sets = config.entries("datasets")
+    datasets = build.load_datasets(() if stores and sets is None else sets, settings, say)
     models = build.load_models(entries, settings, say, datasets)
     for line in build.fit_report(models, datasets):
         say(line)
@@ -229,7 +239,11 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
             print(f"model {name}: {model.description()}")
         for name, data in datasets.items():
             print(f"data set {name}: {len(data)} prompts; {data.description()}")
-    return build.build_app(models, datasets, settings, analyses=own, session=session, **lit_options)
+    for label, store in stores.items():
+        say(f"store {label}: {store.manifest.rows:,} prompts, {len(store.manifest.parts)} parts")
+    return build.build_app(
+        models, datasets, settings, analyses=own, session=session, stores=stores, **lit_options
+    )
 
 
 def _quiet_libraries(debug: bool) -> None:

@@ -44,6 +44,8 @@ TOGETHER = {
     "tests/browser/": "browser",
     "tests/lit/test_projectors.py": "projectors",
     "tests/server/test_bounds.py": "bounds",
+    "tests/server/test_browsing.py": "browsing",
+    "tests/precompute/test_faults.py": "faults",
     "tests/server/test_jobs.py": "jobs",
     "tests/server/test_recipes.py": "recipes",
     "tests/server/test_attacks.py": "attacks",

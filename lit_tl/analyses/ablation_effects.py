@@ -11,9 +11,10 @@ import xarray as xr
 
 from lit_tl.analyses.contract import Subject, analysis
 from lit_tl.analyses.loaded_model import Example, LoadedModel
+from lit_tl.bootstrap import Bootstrap
 from lit_tl.causal.metrics import Measure, measure
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.over_pairs import Bootstrap, said_of_left_out
+from lit_tl.causal.over_pairs import said_of_left_out
 from lit_tl.causal.pairs import PairError, PromptPair, TokenPair
 from lit_tl.engine import jobs
 from lit_tl.engine.interventions import Array, Draw, Intervention, Replace, Zero

@@ -25,7 +25,7 @@ from lit_tl.engine.requests import Batch
 from lit_tl.engine.targets import said_of_several
 from lit_tl.figures.lens import band_over_layers
 from lit_tl.lens import measures
-from lit_tl.lens.statistics import OF_PAGE, Single
+from lit_tl.lens.statistics import OF_PAGE, Declared, Single
 from lit_tl.lens.sweeps import kept, observed
 from lit_tl.lens.trajectory import PredictionTrajectory
 from lit_tl.settings import setting
@@ -47,13 +47,40 @@ def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator
     model, statistic = subject.model, OF_PAGE[settings.statistic]
     if not subject.examples:
         raise ValueError("there is no data set to average over: give examples=[...]")
-    lens = model.lenses.lenses[kind_of(model, settings.lens)]
     chosen = subject.examples[: settings.max_prompts]
-    prompts = [prompt_of_tokens(model, example) for example in chosen]
-    reduces = {"values": getattr(measures, statistic.function)}
     values: list[npt.NDArray[Any]] = []
     off = ""
     several, read, due = 0, 0, 1
+    for batch, found, said in read_batches(model, chosen, settings):
+        values.append(found)
+        off = off or said
+        several += _of_several(model, statistic, [chosen[i] for i in batch.index])
+        read += len(batch.prompts)
+        if read >= due and read < len(chosen):
+            due = 2 * read
+            yield _summary(model, settings, values, several, read, off)
+    yield _summary(model, settings, values, several, read, off)
+
+
+def read_batches(
+    model: LoadedModel, examples: Sequence[Example], settings: LensOverDataSettings
+) -> Iterator[tuple[Batch, "npt.NDArray[Any]", str]]:
+    """A statistic of every layer and token, batch by batch.
+
+    Args:
+        model: to be read.
+        examples: what is read, all of it.
+        settings: which statistic, through which lens.
+
+    Returns:
+        A batch; the statistic `[layer, token]`, its prompts one behind the other; and how far off
+        it is, as words.
+    """
+    statistic = OF_PAGE[settings.statistic]
+    lens = model.lenses.lenses[kind_of(model, settings.lens)]
+    prompts = [prompt_of_tokens(model, example) for example in examples]
+    reduces = {"values": getattr(measures, statistic.function)}
+    read, off = 0, ""
     for batch in model.runner.run(
         prompts,
         observe=observed(model.runner, settings.residual_component),
@@ -63,25 +90,26 @@ def lens_over_data(subject: Subject, settings: LensOverDataSettings) -> Iterator
         with jobs.current().part(read / len(prompts), read / len(prompts) + share):
             trajectory = PredictionTrajectory.from_batch(lens, batch, settings.residual_component)
             if "targets" in statistic.needs:
-                several += _set_targets(trajectory, model, [chosen[i] for i in batch.index], batch)
+                _set_targets(trajectory, model, [examples[i] for i in batch.index], batch)
             trajectory = trajectory.unembedded_in(settings.unembed_in)
-            values.append(trajectory.sweep(reduces)["values"])
+            values = trajectory.sweep(reduces)["values"]
             off = off or rounding(trajectory, statistic, settings.unembed_in, settings.statistic)
         read += len(batch.prompts)
-        if read >= due and read < len(chosen):
-            due = 2 * read
-            yield _summary(model, settings, values, several, read, off)
-    yield _summary(model, settings, values, several, read, off)
+        yield batch, values, off
+
+
+def _of_several(model: LoadedModel, statistic: Declared, examples: Sequence[Example]) -> int:
+    """Of how many prompts the answer has several tokens, where a statistic reads it."""
+    if "targets" not in statistic.needs:
+        return 0
+    said = (said_of_several(model.prompter, each.get("answer"), "the answer") for each in examples)
+    return sum(map(bool, said))
 
 
 def _set_targets(
     trajectory: PredictionTrajectory, model: LoadedModel, examples: Sequence[Example], batch: Batch
-) -> int:
-    """Set targets as `lens_grid.set_targets` does, of each prompt of a batch.
-
-    Returns:
-        Of how many prompts the answer has several tokens.
-    """
+) -> None:
+    """Set targets as `lens_grid.set_targets` does, of each prompt of a batch."""
     prompter = model.prompter
     firsts = [prompter.first_token(example.get("answer")) for example in examples]
     ends = np.cumsum(batch.lengths) - 1
@@ -95,8 +123,6 @@ def _set_targets(
         ]
     targets[ends] = firsts
     trajectory.targets = targets
-    several = [said_of_several(prompter, each.get("answer"), "the answer") for each in examples]
-    return sum(map(bool, several))
 
 
 def _summary(

@@ -16,10 +16,11 @@ import numpy.typing as npt
 import torch
 import xarray as xr
 
+from lit_tl.bootstrap import Bootstrap
 from lit_tl.causal.edges import Method, edges, sides_of_one_length
 from lit_tl.causal.metrics import Metric, measure
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.over_pairs import Bootstrap, said_of_each, said_of_left_out
+from lit_tl.causal.over_pairs import said_of_each, said_of_left_out
 from lit_tl.causal.pairs import PairError, Pairs, PromptPair, listed, read_pair
 from lit_tl.engine import jobs
 from lit_tl.engine.circuit_runs import CircuitRuns, graph_of

@@ -76,7 +76,7 @@ def find_heads(
     job = jobs.current()
     generated = repeated_sequences(of, sequences, length, seed)
     with job.part(0.0, 0.5 if texts else 1.0):
-        scores = np.stack(list(_scores(of, generated)))
+        scores = np.stack(list(scores_of(of, generated)))
     data: dict[str, Any] = {"score": (("score_name", "layer", "head"), _mean(scores))}
     layers = of.runner.layers("pattern")
     coords: dict[str, Any] = {
@@ -89,7 +89,7 @@ def find_heads(
         prompts = [of.prompter.prompt({"text": text}) for text in texts]
         note = _said_of_cut(prompts)
         with job.part(0.5, 1.0):
-            own = np.stack(list(_scores(of, prompts)))
+            own = np.stack(list(scores_of(of, prompts)))
         data |= _of_texts(own, top)
         coords["rank"] = np.arange(min(top, len(texts)))
     return xr.Dataset(
@@ -153,7 +153,7 @@ def _mean(scores: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
     return np.where(there.any(0), total, np.nan)
 
 
-def _scores(model: CausalModel, prompts: Sequence[Prompt]) -> Iterator["npt.NDArray[np.float64]"]:
+def scores_of(model: CausalModel, prompts: Sequence[Prompt]) -> Iterator["npt.NDArray[np.float64]"]:
     """Of each prompt `[score, layer, head]`; NaN where a prompt has nothing to go by."""
     layers = model.runner.layers("pattern")
     for prompt in jobs.each(prompts):

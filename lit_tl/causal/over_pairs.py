@@ -1,24 +1,20 @@
 """A map over many pairs: its mean, how sure it is, and how many pairs agree."""
 
 import collections
-import dataclasses
 import time
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from lit_tl.bootstrap import Bootstrap
 from lit_tl.causal.metrics import Metric, measure
 from lit_tl.causal.model import CausalModel
 from lit_tl.causal.pairs import Direction, PairError, Pairs, PromptPair, listed, read_pair
 from lit_tl.engine import jobs
 
-Floats = npt.NDArray[np.float64]
 _BETWEEN = 1.0
 """Seconds between two partial means."""
-_CELLS = 4096
-"""Whose means are drawn again at a time."""
 _NAMED = 3
 """Pairs whose reason is said."""
 _ALIKE = (
@@ -26,49 +22,6 @@ _ALIKE = (
     *("sender", "into"),
 )
 """Attributes that the maps of all pairs share."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Bootstrap:
-    """How an interval of a mean is found: pairs are drawn anew, with replacement.
-
-    Args:
-        samples: how often.
-        share: of the means that lie within the interval.
-        seed: of the draws.
-    """
-
-    samples: int = 1000
-    share: float = 0.95
-    seed: int = 0
-
-    def draw(self, count: int) -> Floats:
-        """How often each of so many pairs is drawn, `[sample, pair]`."""
-        rng = np.random.default_rng(self.seed)
-        shares = np.full(count, 1 / count)
-        return rng.multinomial(count, shares, size=self.samples).astype(float)
-
-    def interval(self, values: Floats) -> tuple[Floats, Floats]:
-        """Bounds of the mean of `values` `[pair, *cell]`; NaN where no pair has a number, and where
-        there is one pair alone, which says nothing about others."""
-        count = len(values)
-        if count == 1:
-            return np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
-        drawn = self.draw(count)
-        flat = values.reshape(count, -1)
-        bounds = np.full((2, flat.shape[1]), np.nan)
-        ends = [(1 - self.share) / 2, (1 + self.share) / 2]
-        for first in range(0, flat.shape[1], _CELLS):
-            part = flat[:, first : first + _CELLS]
-            there = np.isfinite(part)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                means = (drawn @ np.where(there, part, 0.0)) / (drawn @ there)
-            known = there.any(0)
-            bounds[:, first : first + _CELLS][:, known] = np.nanquantile(
-                means[:, known], ends, axis=0
-            )
-        low, high = bounds.reshape(2, *values.shape[1:])
-        return low, high
 
 
 def one_or_many(

@@ -38,6 +38,7 @@
  *   that draws figures for its tab
  * @property {string} [tab]
  * @property {boolean} [single]  whether one panel is for all models and prompts
+ * @property {string} [needs]  what of the server's metadata must not be empty
  * @property {(root: HTMLElement, host: any) => {show: (view: View) => void, close?: () => void,
  *   othersChanged?: () => void}} mount
  *   `othersChanged` hears when there are other models, or another prompt is pinned

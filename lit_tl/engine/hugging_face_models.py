@@ -79,6 +79,7 @@ class HuggingFaceAdapter(ModelAdapter):
             d_vocab=int(model.get_output_embeddings().weight.shape[0]),
             context=next((int(bound) for bound in bounds if bound), None),
             parallel_blocks=False,
+            experts_of_token=experts_of_token(config),
         )
 
     @property
@@ -267,3 +268,10 @@ def reading_last(
     if count is None:
         return contextlib.nullcontext()
     return input_hook(unembedding, lambda value: value[:, value.shape[1] - count :])
+
+
+def experts_of_token(config: Any) -> Optional[int]:
+    """See `ModelShape`; from a config of Hugging Face, or of TransformerLens."""
+    names = ("num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_top_k")
+    counts = (getattr(config, name, None) for name in names)
+    return next((int(count) for count in counts if count), None)

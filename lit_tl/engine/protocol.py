@@ -42,6 +42,8 @@ class ModelShape:
     """The longest text in tokens; None where nothing bounds it."""
     parallel_blocks: bool
     """Whether attention and MLP read the same residual, so that there is no `resid_mid`."""
+    experts_of_token: Optional[int] = None
+    """How many experts a mixture sends each token to; None where its config does not say."""
 
 
 class ModelAdapter(abc.ABC):

@@ -7,7 +7,12 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 
 import torch
 
-from lit_tl.engine.hugging_face_models import input_hook, place_is_position, reading_last
+from lit_tl.engine.hugging_face_models import (
+    experts_of_token,
+    input_hook,
+    place_is_position,
+    reading_last,
+)
 from lit_tl.engine.protocol import Handler, ModelAdapter, ModelShape, Point, WeightName
 from lit_tl.engine.readout import Readout, capped
 from lit_tl.engine.sites import AXES, WITHOUT_LAYER
@@ -85,6 +90,8 @@ class TransformerLensAdapter(ModelAdapter):
             d_vocab=int(cfg.d_vocab),
             context=int(cfg.n_ctx) if cfg.n_ctx else None,
             parallel_blocks="blocks.0.hook_resid_mid" not in self._hook_points,
+            experts_of_token=experts_of_token(cfg)
+            or experts_of_token(getattr(getattr(model, "original_model", None), "config", None)),
         )
 
     @property

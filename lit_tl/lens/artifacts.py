@@ -4,13 +4,13 @@ import json
 import os
 import pathlib
 import pickle
-import tempfile
 import warnings
 import zipfile
 from typing import IO, Any, Callable, Mapping, Optional, Union
 
 import torch
 
+from lit_tl import whole_files
 from lit_tl.hub import connection_errors, with_the_hub_if_it_answers
 
 DEFAULT_REPO_ID = "AlignmentResearch/tuned-lens"
@@ -372,19 +372,6 @@ def replace(path: pathlib.Path, write_to: Callable[[IO[bytes]], Any]) -> None:
         OSError: it can't be written, with its name; what was there is as it was.
     """
     try:
-        _replace(path, write_to)
+        whole_files.replace(path, write_to)
     except OSError as error:
         raise OSError(f"{path} can't be written: {error.strerror or error}") from error
-
-
-def _replace(path: pathlib.Path, write_to: Callable[[IO[bytes]], Any]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write_to(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        pathlib.Path(name).unlink(missing_ok=True)  # where it did not become the file

@@ -8,6 +8,7 @@ from lit_tl.client import panels
 
 _modules = layout.LitModuleName
 _OF_LIT: Mapping[str, list[str]] = {
+    "Browse": [],
     "Predictions": [],
     "Chat": [],
     "Attention": [],
@@ -25,6 +26,7 @@ _OF_LIT: Mapping[str, list[str]] = {
 }
 """Tabs of the lower half in their order, with LIT's own modules."""
 _COMPACT_TABS = (
+    "Browse",
     "Predictions",
     "Chat",
     "Attention",

@@ -15,6 +15,7 @@ from lit_nlp.api import types as lit_types
 
 from lit_tl.engine import freed_memory, jobs
 from lit_tl.lit.model import HookedTransformerLIT
+from lit_tl.lit.stored import StoredPredictions
 
 _SERIAL = itertools.count()
 _LONG_FIELDS = (lit_types.AttentionHeads, lit_types.TokenGradients, lit_types.TokenEmbeddings)
@@ -129,11 +130,22 @@ class LazyModel(lit_model.ModelWrapper):
     all examples of its request together: the cheap fields at once, heavy ones (attention,
     gradients, ...) for what is asked. Results go to a cache that is bounded in bytes; its key holds
     the model object, the state of its weights and hooks, and all of the example that the model
-    reads.
+    reads. What a store has is not computed.
+
+    Args:
+        model: whose predictions these are.
+        cache: for what is computed.
+        stored: predictions of this very model in stores.
     """
 
-    def __init__(self, model: HookedTransformerLIT, cache: PredictionCache):
+    def __init__(
+        self,
+        model: HookedTransformerLIT,
+        cache: PredictionCache,
+        stored: Sequence[StoredPredictions] = (),
+    ):
         super().__init__(model)
+        self._stored = stored
         self._cache = cache
         self._serial = next(_SERIAL)
         self._under_way = _UnderWay()
@@ -169,14 +181,18 @@ class LazyModel(lit_model.ModelWrapper):
         and not for a data set. What another request computes just now is waited for, unless that is
         background work and this is not.
         """
-        size = self.wrapped.max_minibatch_size()
+        size, top_k = self.wrapped.max_minibatch_size(), self.wrapped.config.top_k
         looked_at = len(inputs) == 1 and not {"loss", "top_k_tokens"}.isdisjoint(names)
         with_it = self._looked_at if looked_at else self._cheap
         shares = any(name in self._cheap for name in names)
         wanted = list(dict.fromkeys([*names, *(with_it if shares else ())]))
         keys = self._keys(inputs)
         results: list[dict[str, Any]] = [{} for _ in inputs]
-        order = sorted(range(len(inputs)), key=lambda i: len(str(inputs[i].get("text"))))
+        for stored in self._stored:
+            for result, found in zip(results, stored.fetch(inputs, names, top_k), strict=True):
+                result.update(found)
+        lacking = [i for i, result in enumerate(results) if any(n not in result for n in names)]
+        order = sorted(lacking, key=lambda i: len(str(inputs[i].get("text"))))
         computed = False
         for first in jobs.each(range(0, len(order), size)):
             chunk = order[first : first + size]

@@ -43,12 +43,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _write(path: str, output: pathlib.Path) -> None:
     from lit_tl.report.notebook import notebook
     from lit_tl.report.page import report
-    from lit_tl.session.session import Session, SessionError, write_whole
+    from lit_tl.session.session import Session, SessionError
+    from lit_tl.whole_files import replace
 
     session = Session.load(path)
     text = report(session) if output.suffix == ".html" else notebook(session)
     try:
-        write_whole(output, text.encode())
+        replace(output, lambda to: to.write(text.encode()))
     except OSError as error:
         raise SessionError(f"--output {output} can't be written: {error.strerror}") from error
     print(f"{output}: {len(session.figures)} figures, {len(text.encode()) / 1e6:.1f} MB")

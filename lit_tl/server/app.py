@@ -1,6 +1,7 @@
 """LIT's application with our models: fields made when they are asked for, threads, replies that
 browsers can take."""
 
+import itertools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
@@ -19,6 +20,7 @@ from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.lit.sequence_salience import SLOW_FIELDS, SalienceSibling, siblings
 from lit_tl.server import replies, variants
 from lit_tl.server.bodies import name_for_a_url, read_body
+from lit_tl.server.browsing import BrowseDesk
 from lit_tl.server.gate import Gate
 from lit_tl.server.job_board import JobBoard
 from lit_tl.server.job_requests import Described, JobRequests
@@ -27,6 +29,7 @@ from lit_tl.server.page_access import PageAccess
 from lit_tl.server.routes import LIT_ROUTES, Handler, Routes
 from lit_tl.server.sessions import SessionDesk
 from lit_tl.session.session import Session
+from lit_tl.store import Store
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
 _ATTENTION_DIGITS = 3
@@ -34,6 +37,8 @@ MAX_REPLY_BYTES = 2**27
 ANALYSIS_PATH = "/get_analysis"
 _MANY_INPUTS = 32
 """Inputs above which a request is background work."""
+_MOST_WINDOWS = 16
+"""Data sets of rows of stores that a server holds."""
 _LONG = ("/create_model", "/create_dataset", "/get_metrics", "/unload_model", "/make_variant")
 _LOADING = ("/create_model", "/create_dataset")
 _MAY_BE_KEPT = ("/get_info", "/get_dataset", "/get_preds", "/get_metrics", ANALYSIS_PATH)
@@ -48,6 +53,8 @@ _TITLES = {
     "/open_session": "Opening the session",
     "/make_report": "Report",
     "/make_notebook": "Notebook",
+    "/describe_stores": "Opening the store",
+    "/compare_columns": "Comparing",
 }
 
 
@@ -64,6 +71,7 @@ class LitTlApp(lit_app.LitApp):
         gate: which requests are answered; None for those of this machine's user.
         frame_ancestors: other pages that may show this one in a frame.
         session: what pages open as `?session=start`.
+        stores: that pages may look at, by label.
         **kw: as for `lit_nlp.app.LitApp`.
     """
 
@@ -79,6 +87,7 @@ class LitTlApp(lit_app.LitApp):
         access: Optional[PageAccess] = None,
         frame_ancestors: Sequence[str] = (),
         session: Optional[Session] = None,
+        stores: Mapping[str, Store] = {},
         **kw: Any,
     ):
         self._predictions = PredictionCache(cache_bytes)
@@ -96,7 +105,9 @@ class LitTlApp(lit_app.LitApp):
             refresh=self._refresh,
             start=session,
         )
-        super().__init__(models, datasets, **kw)
+        self._browse = BrowseDesk(stores, lambda: self._models, self._add_window)
+        self._windows: list[str] = []
+        super().__init__(models, {**self._browse.first_windows(), **datasets}, **kw)
         monitor = Monitor(self._gauges(), log=access_log)
         self._routes = Routes(
             self._handlers(), kw["client_root"], gate or Gate(), monitor, frame_ancestors
@@ -126,7 +137,7 @@ class LitTlApp(lit_app.LitApp):
         handlers["/unload_model"] = self._unload_model
         handlers["/make_variant"] = self._make_variant
         handlers["/get_paths"] = self._get_paths
-        handlers |= self._sessions.handlers()
+        handlers |= self._sessions.handlers() | self._browse.handlers()
         return {path: self._handler(answer) for path, answer in handlers.items()} | {
             "/get_job": requests.look,
             "/cancel_job": requests.cancel,
@@ -146,13 +157,14 @@ class LitTlApp(lit_app.LitApp):
             if isinstance(model.wrapped, HookedTransformerLIT):
                 found = variants.prompts_on_the_page(self._datasets)
                 own = variants.served(model.wrapped, found, self._vector_file)
-                self._models[name] = LazyModel(own, self._predictions)
+                stored = self._browse.stored_for(own)
+                self._models[name] = LazyModel(own, self._predictions, stored)
             elif isinstance(model.wrapped, SalienceSibling):
                 self._models[name] = model.wrapped
         info: lit_types.JsonDict = super()._build_metadata()
         for name in info["models"]:
             info["models"][name]["variant"] = variants.about(self._models, name)
-        return info
+        return info | {"stores": self._browse.labels}
 
     def _refresh(self) -> None:
         with self._loading_data:
@@ -261,7 +273,8 @@ class LitTlApp(lit_app.LitApp):
             name, model = variants.make(self._models, self._pages, config)
             if name not in self._models:
                 self._pages[name] = str(config.get("page") or "")
-                self._models[name] = LazyModel(model, self._predictions)
+                stored = self._browse.stored_for(model)
+                self._models[name] = LazyModel(model, self._predictions, stored)
                 self._models |= siblings(name, model)
                 self._info = self._build_metadata()
         return {"info": self._info, "name": name}
@@ -292,6 +305,18 @@ class LitTlApp(lit_app.LitApp):
         with self._loading_data:
             name_for_a_url(data, self._datasets)
             return super()._create_dataset(data, *args, **kw)
+
+    def _add_window(self, label: str, data: lit_dataset.Dataset) -> dict[str, Any]:
+        """A data set of some rows of a store; of those that came before, the last ones stay."""
+        with self._loading_data:
+            number = next(i for i in itertools.count(2) if f"{label}-{i}" not in self._datasets)
+            name = f"{label}-{number}"
+            self._datasets[name] = lit_dataset.IndexedDataset(base=data, id_fn=caching.input_hash)
+            self._windows.append(name)
+            while len(self._windows) > _MOST_WINDOWS:
+                self._datasets.pop(self._windows.pop(0), None)
+            self._info = self._build_metadata()
+        return {"dataset": name}
 
     def _preds_for_a_browser(
         self, data: lit_types.JsonDict, model: Optional[str] = None, **kw: Any

@@ -31,6 +31,7 @@ from lit_tl.names import safe_label, unused_label
 from lit_tl.server.app import DEFAULT_CACHE_BYTES, LitTlApp
 from lit_tl.server.page_access import PageAccess
 from lit_tl.settings import Settings, setting
+from lit_tl.store import Store
 from lit_tl.variants.text import parse_changes
 
 Models = Union[str, Mapping[str, Any], Sequence[Any]]
@@ -260,6 +261,7 @@ def build_app(
     *,
     analyses: Sequence[Analysis] = (),
     access: Optional[PageAccess] = None,
+    stores: Mapping[str, Store] = {},
     **lit_options: Any,
 ) -> LitTlApp:
     """The application.
@@ -270,6 +272,7 @@ def build_app(
         config: for the cache.
         analyses: a user's own.
         access: what the page may load; None for what is shipped alone.
+        stores: that pages may look at, by label.
         **lit_options: of `lit_nlp.app.LitApp`.
     """
     access = access or PageAccess()
@@ -295,5 +298,6 @@ def build_app(
         cache_bytes=config.cache_bytes,
         max_models=config.max_models,
         access=access,
+        stores=stores,
         **options,
     )

@@ -8,15 +8,14 @@ import importlib.metadata
 import importlib.resources
 import json
 import math
-import os
 import pathlib
-import secrets
 from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 import jsonschema
 import orjson
 
 from lit_tl.figures.grid_text import read_grid
+from lit_tl.whole_files import replace
 
 FORMAT = "lit_tl session"
 VERSION = 2
@@ -96,7 +95,7 @@ class Session:
         """
         file = _expanded(path)
         try:
-            write_whole(file, self.to_json())
+            replace(file, lambda to: to.write(self.to_json()))
         except OSError as error:
             raise SessionError(f"{path} can't be written: {error.strerror}") from error
 
@@ -265,28 +264,3 @@ def _expanded(path: Union[str, pathlib.Path]) -> pathlib.Path:
         return pathlib.Path(path).expanduser()
     except RuntimeError as error:
         raise SessionError(f"{path}: {error}") from error
-
-
-def write_whole(file: pathlib.Path, data: bytes, mode: int = 0o666) -> None:
-    """Write a file that is never seen in part; a link leads to the file that is written.
-
-    Args:
-        file: to be written.
-        data: its content.
-        mode: of a new file, less the process's mask.
-
-    Raises:
-        OSError: it can't be written; what was there before stays.
-    """
-    file = pathlib.Path(os.path.realpath(file))
-    name = str(file.parent / f".{file.name}.{secrets.token_hex(6)}")
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(handle, "wb") as temporary:
-            temporary.write(data)
-            temporary.flush()
-            os.fsync(temporary.fileno())
-        os.replace(name, file)
-    except OSError:
-        pathlib.Path(name).unlink(missing_ok=True)
-        raise

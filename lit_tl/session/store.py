@@ -8,7 +8,8 @@ from typing import Any, Literal, Optional
 
 import platformdirs
 
-from lit_tl.session.session import Session, SessionError, write_whole
+from lit_tl.session.session import Session, SessionError
+from lit_tl.whole_files import replace
 
 Kind = Literal["autosaves", "links"]
 MOST = {"autosaves": 20, "links": 200}
@@ -50,7 +51,7 @@ class SessionStore:
         with self._lock:
             try:
                 file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                write_whole(file, data, 0o600)
+                replace(file, lambda to: to.write(data), 0o600)
                 self._forget_oldest(kind)
             except OSError as error:
                 raise SessionError(f"{file} can't be written: {error.strerror}") from error

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from lit_tl import HookedTransformerLIT
+from lit_tl.bootstrap import Bootstrap
 from lit_tl.causal.circuits import circuit
 from lit_tl.causal.edges import edges
 from lit_tl.causal.estimates import estimate
 from lit_tl.causal.logit_attribution import logit_attribution
 from lit_tl.causal.model import CausalModel
-from lit_tl.causal.over_pairs import Bootstrap, over_pairs
+from lit_tl.causal.over_pairs import over_pairs
 from lit_tl.causal.pairs import PairError, PromptPair, align, read_pair
 from lit_tl.causal.patching import patch
 from lit_tl.causal.paths import patch_paths

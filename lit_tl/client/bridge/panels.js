@@ -71,6 +71,7 @@ export function makeModule({Base, appState}, panel) {
 
     /** @param {Record<string, any>} models */
     static shouldDisplayModule(models) {
+      if (panel.needs && !appState.metadata[panel.needs]?.length) return false;
       return Object.values(models).some(({interpreters}) =>
         panel.interpreter
           ? interpreters.includes(panel.interpreter)

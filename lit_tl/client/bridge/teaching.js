@@ -34,6 +34,7 @@ const STYLE = `
 const SAYS = {
   Predictions:
     'What the model expects after each token. The colour of a token is its loss; click one to see the likeliest there.',
+  Browse: 'All prompts of a store: sort, filter, compare, and open some of them in the page.',
   Chat: 'The messages that the model reads: change them, let it answer, and fork where it could have gone another way.',
   Attention:
     'Where each token looks. A cell of the small grid is a head: choose one to see its map, queries down, keys across.',

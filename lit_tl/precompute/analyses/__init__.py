@@ -1,0 +1,1 @@
+"""Analyses of many prompts, one file each."""
