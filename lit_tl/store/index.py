@@ -16,7 +16,8 @@ from lit_tl.store.files import read_table, said_of, write_stream
 from lit_tl.store.manifest import Part
 from lit_tl.store.store import Store
 
-_BATCH_ROWS = 65_536
+BATCH_ROWS = 65_536
+"""Rows that stand together."""
 MOST_PLACES = 4096
 """Numbers of an array that become columns; longer arrays are looked at row by row only."""
 _DATA = "data"
@@ -112,9 +113,9 @@ def _build_one(store: Store, part: Optional[Part], report: Callable[[int], None]
         waiting = schema.empty_table()
         for shard, table in enumerate(_tables(store, part, schema, described)):
             waiting = pa.concat_tables([waiting, table])
-            while len(waiting) >= _BATCH_ROWS:
-                yield waiting.slice(0, _BATCH_ROWS).combine_chunks().to_batches()[0]
-                waiting = waiting.slice(_BATCH_ROWS)
+            while len(waiting) >= BATCH_ROWS:
+                yield waiting.slice(0, BATCH_ROWS).combine_chunks().to_batches()[0]
+                waiting = waiting.slice(BATCH_ROWS)
             report(shard + 1)
         if len(waiting):
             yield waiting.combine_chunks().to_batches()[0]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lit_tl.store.filters import Condition, FilterError, Known, lookup_in, parse_filter
-from lit_tl.store.index import open_index
+from lit_tl.store.index import BATCH_ROWS, open_index
 from lit_tl.store.store import Store
 
 Rows = npt.NDArray[np.int64]
@@ -143,11 +143,19 @@ class Queries:
         Raises:
             FilterError: there is no such column.
         """
-        columns = [self.column(name) for name in names]
-        taken = self._table.select([column.full for column in columns]).take(
-            pa.array(list(rows), pa.int64())
-        )
-        return taken.rename_columns(list(names)).to_pylist()
+        columns = [self.column(name).full for name in names]
+        wanted = np.fromiter(rows, np.int64)
+        found: list[dict[str, Any]] = [{} for _ in wanted]
+        for piece in np.unique(wanted // BATCH_ROWS):
+            # a piece at a time: Arrow would put all texts of the column together first
+            places = np.flatnonzero(wanted // BATCH_ROWS == piece)
+            start = int(piece) * BATCH_ROWS
+            part = self._table.slice(start, BATCH_ROWS).select(columns)
+            taken = part.take(pa.array(wanted[places] - start))
+            records = taken.rename_columns(list(names)).to_pylist()
+            for place, record in zip(places, records, strict=True):
+                found[place] = record
+        return found
 
     def histogram(
         self,

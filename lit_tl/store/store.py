@@ -46,6 +46,7 @@ class Store:
         """
         folder = pathlib.Path(folder).expanduser()
         if not (folder / "manifest.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
             others = [path.name for path in folder.iterdir() if path.name != ".lock"]
             if others:
                 raise StoreError(

@@ -16,6 +16,7 @@ COLOURS.replaceSync(`
   .wrapper.disabled { opacity: 0.75 !important; }
   .switch-container.disabled .switch-label { color: #6b7177 !important; }
   .slider-label { color: #5f6368 !important; }
+  .unselected > .headline-button-text { color: #fff !important; opacity: 1 !important; }
 `);
 const NAMELESS = 'select, textarea, input, button[role=switch]';
 const NAMES = 'label, .dropdown-label, .field-name, .control-name, .switch-label, .slider-label';

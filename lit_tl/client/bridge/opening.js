@@ -28,6 +28,7 @@ export function mendOpening() {
   }
   selectTheFirst(Object.getPrototypeOf(table));
   measureWhatIsSeen();
+  compareWhatIsSeen();
 }
 
 /**
@@ -141,5 +142,21 @@ function measureWhatIsSeen() {
     const own = waiting.get(this);
     waiting.delete(this);
     own?.forEach((args) => addMetrics.apply(this, args));
+  };
+}
+
+/** LIT's Compare takes 256 MB for a million points when the page opens; here it waits to be seen. */
+function compareWhatIsSeen() {
+  const module = customElements.get('dive-module')?.prototype;
+  const {firstUpdated, performPendingReactions} = module ?? {};
+  if (typeof firstUpdated !== 'function' || typeof performPendingReactions !== 'function') return;
+  const waiting = new WeakSet();
+  module.firstUpdated = function () {
+    if (this.shouldReact !== 0) firstUpdated.call(this);
+    else waiting.add(this);
+  };
+  module.performPendingReactions = function () {
+    if (waiting.delete(this)) firstUpdated.call(this);
+    performPendingReactions.call(this);
   };
 }
