@@ -113,9 +113,7 @@ def alone(folder: pathlib.Path) -> Iterator[None]:
         with lock:
             yield
     except filelock.Timeout as error:
-        raise StoreError(
-            f"another run is writing to {folder}: wait for its end, or give another --output"
-        ) from error
+        raise StoreError(f"another run is writing to {folder}: wait for its end") from error
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise StoreError(f"{folder} can't be written to: {error.strerror}") from error
 

@@ -20,7 +20,7 @@ PART = "lit-tl-tiny.heads"
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Prompts for a run of some seconds."""
-    return write(tmp_path_factory.mktemp("data") / "many.jsonl", prompts(400))
+    return write(tmp_path_factory.mktemp("data") / "many.jsonl", prompts(240))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def flags(data: pathlib.Path, store: pathlib.Path, *more: str) -> list[str]:
         "--output",
         str(store),
         "--shard_rows",
-        "20",
+        "12",
         "--analyses",
         "heads",
         *more,
@@ -80,7 +80,7 @@ def test_a_killed_run_goes_on_where_it_was(
     again = command(*flags(many, store))
     assert again.returncode == 0, again.stderr
     assert files(store) == whole
-    assert f"{400 - 20 * left:,}" in again.stdout
+    assert f"{240 - 12 * left:,}" in again.stdout
 
 
 def test_ctrl_c_ends_a_run_with_a_word(many: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -104,7 +104,7 @@ def test_two_runs_into_one_store(many: pathlib.Path, tmp_path: pathlib.Path) -> 
     assert f"another run is writing to {store}: wait for its end" in second.stderr
     _, err = first.communicate(timeout=300)
     assert first.returncode == 0, err
-    assert Store(store).manifest.rows == 400
+    assert Store(store).manifest.rows == 240
 
 
 def test_a_damaged_file_is_made_anew(
@@ -188,7 +188,7 @@ def test_workers_that_are_killed_lose_nothing(
         for path in sorted(store.glob(f"parts/{PART}/*.parquet"))
         for row in pyarrow.parquet.read_table(path)["row"].to_pylist()
     ]
-    assert rows == list(range(400))
+    assert rows == list(range(240))
 
 
 def test_no_cluster_is_said(many: pathlib.Path, tmp_path: pathlib.Path) -> None:

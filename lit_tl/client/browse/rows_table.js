@@ -84,17 +84,27 @@ export class RowsTable {
             role: 'columnheader',
             'aria-sort': sort === name ? (descending ? 'descending' : 'ascending') : 'none',
           },
-          el(
-            'button',
-            {type: 'button', title: `Sort by ${title ?? name}`, onclick: () => this.on.sort(name)},
-            (title ?? name) + (sort === name ? arrow : ''),
-          ),
+          this.#headOf(title ?? name, sort === name ? arrow : '', () => this.on.sort(name)),
         ),
       ),
     );
     this.#view.style.setProperty(
       '--columns',
       `28px ${this.#columns.map(({kind, name}) => (name === 'text' ? 'minmax(220px, 3fr)' : kind === 'number' ? '86px' : 'minmax(72px, 1fr)')).join(' ')}`,
+    );
+  }
+
+  /**
+   * A column's name, that of its model small above it.
+   * @param {string} name @param {string} arrow @param {() => void} onclick
+   */
+  #headOf(name, arrow, onclick) {
+    const [, model, own] = /^([^.[]+)\.(.+)$/.exec(name) ?? ['', '', name];
+    return el(
+      'button',
+      {type: 'button', 'aria-label': name, title: `Sort by ${name}`, onclick},
+      el('small', {}, model),
+      el('span', {}, own + arrow),
     );
   }
 
