@@ -2,8 +2,9 @@
 
     python benchmarks/precompute.py [--rows 2000] [--more_rows 20000] [--analyses predictions,heads]
 
-Prints whether all stores are equal to the byte, prompts a second while computing, and the most
-memory of a process; and whether memory grows with the data. Needs the extra `distributed`.
+Prints whether all stores are equal to the byte, prompts a second of a worker, the most memory of a
+process, what `lit_tl.precompute.cost` says of each run, and whether memory grows with the data.
+Needs the extra `distributed`.
 """
 
 import argparse
@@ -45,6 +46,20 @@ def measured(data: pathlib.Path, store: pathlib.Path, analyses: str, *more: str)
     return {**summary, "whole": time.perf_counter() - start}
 
 
+def predicted(data: pathlib.Path, analyses: str, rows: int, workers: int) -> float:
+    """Seconds of a run, by `lit_tl.precompute.cost` on other prompts like these."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lit_tl.precompute.cost", "--datasets", str(data), "--as_json"]
+        + ["--analyses", analyses, "--prompts", str(rows), "--workers", str(workers)]
+        + (["--threads", "1"] if workers else []),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return float(json.loads(done.stdout)["estimate"]["seconds"])
+
+
 def parts_of(store: pathlib.Path) -> dict[str, bytes]:
     """The content of all files of parts."""
     paths = store.glob("parts/*/*.parquet")
@@ -66,22 +81,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         data = write_prompts(folder / "prompts.jsonl", given.rows)
+        sample = write_prompts(folder / "sample.jsonl", 600)
         stores: dict[str, dict[str, bytes]] = {}
-        rates: dict[str, list[float]] = {}
+        wholes: dict[str, float] = {}
         for way, flags in ways.items():
             store = folder / way.replace(" ", "-").replace(",", "")
             found = measured(data, store, given.analyses, "--shard_rows", "128", *flags)
             stores[way] = parts_of(store)
-            rates[way] = [part["prompts_per_second"] for part in found["parts"]]
-            each = ", ".join(f"{rate:.0f}" for rate in rates[way])
+            wholes[way] = found["whole"]
+            rates = [part["prompts_per_second"] for part in found["parts"]]
+            each = ", ".join(f"{rate:.0f}" for rate in rates)
+            said = predicted(sample, given.analyses, given.rows, int(flags[1]) if flags else 0)
             print(
-                f"{way}: {each} prompts/s, {found['whole']:.1f} s in all, at most "
-                f"{found['peak_bytes'] / 1e6:.0f} MB in a process"
+                f"{way}: {each} prompts/s of a worker, {found['whole']:.1f} s in all, at most "
+                f"{found['peak_bytes'] / 1e6:.0f} MB in a process; predicted {said:.1f} s, "
+                f"{said / found['whole'] - 1:+.0%}"
             )
         same = all(files == stores["one process"] for files in stores.values())
         print(f"all stores equal to the byte: {same}")
-        pairs = zip(rates["Ray, 2 workers"], rates["Ray, 1 worker"], strict=True)
-        print("two workers against one: " + ", ".join(f"{two / one:.2f}" for two, one in pairs))
+        ratio = wholes["Ray, 1 worker"] / wholes["Ray, 2 workers"]
+        print(f"two workers against one, their start included: {ratio:.2f}")
         many = write_prompts(folder / "many.jsonl", given.more_rows)
         first = given.analyses.split(",")[0]
         for count, source in ((given.rows, data), (given.more_rows, many)):

@@ -83,8 +83,8 @@ class LaunchConfig(HookedTransformerLITConfig):
     )
     store: Optional[str] = setting(
         None,
-        "Stores of lit_tl.precompute to look at: [label=]folder,... Their models are loaded where "
-        "--models names none.",
+        "Stores of lit_tl.precompute to look at, or data sets that are too large for a page: "
+        "[label=]source,... Models of stores are loaded where --models names none.",
     )
     allow_hub: bool = setting(False, "Let the page load models and data from the Hugging Face Hub.")
     port: int = setting(5432, "Port to listen on; 0 takes a free one.", low=0, high=65535)
@@ -225,7 +225,7 @@ def _load(config: LaunchConfig, lit_options: dict[str, Any], started: float) -> 
         max_models=config.max_models,
         wrapper=config.wrapper(),
     )
-    stores = open_stores(config.entries("store") or ())
+    stores = open_stores(config.entries("store") or (), say)
     if stores and entries is None:
         entries = models_of(stores)
     own = [each for source in config.entries("analyses") or () for each in analyses_in(source)]

@@ -26,6 +26,9 @@ const LONG = [
   'get_analysis',
   'create_model',
   'create_dataset',
+  'describe_stores',
+  'compare_columns',
+  'place_rows',
 ];
 const TRIES = 5;
 

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import zlib
 from typing import IO, Any, Callable, Iterator, Mapping, Optional
 
 import fsspec
@@ -162,7 +163,7 @@ def _said_plainly(where: str) -> Iterator[None]:
         raise DataError(f"{where}: {' '.join(str(error).split())}") from error
     except FileNotFoundError as error:
         raise DataError(f"{where} does not exist") from error
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
         said = str(getattr(error, "strerror", None) or error).strip().splitlines() or [""]
         raise DataError(f"{where} can't be read: {said[0]}") from error
 

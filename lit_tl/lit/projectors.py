@@ -52,8 +52,23 @@ class _Projector(lit_model.ProjectorModel):
         self._fitted = self._make(len(points), len(points[0]))
         if self._fitted is None:
             return [{"z": [0.0] * self._n_components} for _ in points]
+        return self._rows(self._place(np.stack(points)))
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Fit to points `[point, d]` and give their places, `[point, n_components]`.
+
+        Raises:
+            ValueError: they are too few.
+        """
+        self._fitted = self._make(*points.shape)
+        if self._fitted is None:
+            raise ValueError(f"{len(points)} points are too few to be placed")
+        return self._place(points)
+
+    def _place(self, points: np.ndarray) -> np.ndarray:
         with self._alone():
-            return self._rows(self._fitted.fit_transform(np.stack(points)))
+            placed: np.ndarray = self._fitted.fit_transform(points)
+        return placed
 
     def predict_minibatch(
         self, inputs: list[Mapping[str, Any]], **unused: Any

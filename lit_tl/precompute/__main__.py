@@ -96,7 +96,7 @@ class Bar:
                 desc=name,
                 total=total or None,
                 initial=finished,
-                unit=" prompts",
+                unit=" files" if name == "the index" else " prompts",
                 mininterval=0.2 if sys.stderr.isatty() else 10.0,
             )
         self._bar.update(finished - self._bar.n)

@@ -14,6 +14,7 @@ from lit_tl.precompute.catalog import Chosen
 from lit_tl.precompute.worker import Finished, ModelConfig, Task, Worker, peak_bytes
 from lit_tl.settings import SettingError
 from lit_tl.store import Part, Store
+from lit_tl.store import index as index_
 from lit_tl.store.files import alone, remove_unfinished, write_table, write_whole
 
 Report = Callable[[str, int, int, int], None]
@@ -45,7 +46,7 @@ class PartSummary:
         failed: those among them without numbers.
         reasons: why, with how many, the most frequent first.
         computed: prompts of this run.
-        seconds: that this run took for it.
+        seconds: that workers took for it in this run, all together.
         bytes: on the disk.
         remade: damaged files that were made anew.
     """
@@ -61,7 +62,7 @@ class PartSummary:
 
     @property
     def rate(self) -> Optional[float]:
-        """Prompts a second of this run; None where nothing had to be computed."""
+        """Prompts a second of one worker; None where nothing had to be computed."""
         return self.computed / self.seconds if self.computed and self.seconds else None
 
 
@@ -92,7 +93,7 @@ class Summary:
 
     def as_text(self) -> str:
         """A table, and the reasons of failures."""
-        lines = [["part", "prompts", "failed", "now", "prompts/s", "MB"]]
+        lines = [["part", "prompts", "failed", "now", "a worker/s", "MB"]]
         for part in self.parts:
             rate = "" if part.rate is None else f"{part.rate:.1f}"
             size = f"{part.bytes / 1e6:.1f}"
@@ -171,10 +172,10 @@ def run(
                 ]
                 for task in tasks:
                     store.add(task.part)
-                for task in tasks:
-                    summary, used = _make(store, task, workers, report, verify)
-                    summaries.append(summary)
-                    peak = max(peak, used)
+                made, used = _make_all(store, label, tasks, workers, report, verify)
+                summaries += made
+                peak = max(peak, used)
+        index_.build(store, lambda done, of: report("the index", done, of, 0))
         whole = Summary(
             store=str(output),
             rows=store.manifest.rows or 0,
@@ -186,39 +187,61 @@ def run(
     return whole
 
 
-def _make(
-    store: Store, task: Task, workers: Workers, report: Report, verify: bool
-) -> tuple[PartSummary, int]:
-    part, begun = task.part, time.monotonic()
-    remade = store.verify(part) if verify else []
-    lacking, damaged = store.missing(part)
-    remade = [*remade, *damaged]
-    rows = store.manifest.rows or 0
-    done = rows - sum(len(store.rows_of(shard)) for shard in lacking)
-    computed = failed = peak = 0
-    report(part.name, done, rows, 0)
-    for finished in workers.compute([(task, shard) for shard in lacking]):
-        computed += finished.rows
-        failed += finished.failed
-        peak = max(peak, finished.peak_bytes)
-        report(part.name, done + computed, rows, failed)
-    seconds = time.monotonic() - begun
-    _finish(store, task, bool(lacking))
+@dataclasses.dataclass
+class _Tally:
+    """What was made of one part."""
+
+    lacking: Sequence[int]
+    remade: Sequence[pathlib.Path]
+    computed: int = 0
+    seconds: float = 0.0
+
+
+def _make_all(
+    store: Store,
+    label: str,
+    tasks: Sequence[Task],
+    workers: Workers,
+    report: Report,
+    verify: bool,
+) -> tuple[list[PartSummary], int]:
+    """All parts of a model in one stream, so that no worker loads it twice."""
+    tallies: dict[str, _Tally] = {}
+    for task in tasks:
+        remade = store.verify(task.part) if verify else []
+        lacking, damaged = store.missing(task.part)
+        tallies[task.part.name] = _Tally(lacking=lacking, remade=[*remade, *damaged])
+    todo = [(task, shard) for task in tasks for shard in tallies[task.part.name].lacking]
+    total = (store.manifest.rows or 0) * len(tasks)
+    done = total - sum(len(store.rows_of(shard)) for _, shard in todo)
+    failed = peak = 0
+    report(label, done, total, failed)
+    for finished in workers.compute(todo):
+        tally = tallies[finished.part]
+        tally.computed += finished.rows
+        tally.seconds += finished.seconds
+        failed, peak = failed + finished.failed, max(peak, finished.peak_bytes)
+        done += finished.rows
+        report(label, done, total, failed)
+    for task in tasks:
+        _finish(store, task, bool(tallies[task.part.name].lacking))
+    return [_summary(store, task.part, tallies[task.part.name]) for task in tasks], peak
+
+
+def _summary(store: Store, part: Part, tally: _Tally) -> PartSummary:
     reasons: collections.Counter[str] = collections.Counter()
     for _, table in store.tables(part, ["row", "error"]):
         reasons.update(reason for reason in table["error"].to_pylist() if reason is not None)
-    size = sum(store.path(part, i).stat().st_size for i in range(store.manifest.shards))
-    summary = PartSummary(
+    return PartSummary(
         part=part.name,
-        rows=rows,
+        rows=store.manifest.rows or 0,
         failed=sum(reasons.values()),
         reasons=reasons.most_common(_REASONS),
-        computed=computed,
-        seconds=seconds,
-        bytes=size,
-        remade=[str(path) for path in remade],
+        computed=tally.computed,
+        seconds=tally.seconds,
+        bytes=sum(store.path(part, i).stat().st_size for i in range(store.manifest.shards)),
+        remade=[str(path) for path in tally.remade],
     )
-    return summary, peak
 
 
 def _finish(store: Store, task: Task, changed: bool) -> None:

@@ -18,9 +18,8 @@ from lit_tl.lit.analysis_interpreter import AnalysisInterpreter
 from lit_tl.lit.lazy_model import LazyModel, PredictionCache
 from lit_tl.lit.model import HookedTransformerLIT
 from lit_tl.lit.sequence_salience import SLOW_FIELDS, SalienceSibling, siblings
-from lit_tl.server import replies, variants
+from lit_tl.server import browsing, replies, variants
 from lit_tl.server.bodies import name_for_a_url, read_body
-from lit_tl.server.browsing import BrowseDesk
 from lit_tl.server.gate import Gate
 from lit_tl.server.job_board import JobBoard
 from lit_tl.server.job_requests import Described, JobRequests
@@ -53,8 +52,7 @@ _TITLES = {
     "/open_session": "Opening the session",
     "/make_report": "Report",
     "/make_notebook": "Notebook",
-    "/describe_stores": "Opening the store",
-    "/compare_columns": "Comparing",
+    **browsing.TITLES,
 }
 
 
@@ -105,7 +103,7 @@ class LitTlApp(lit_app.LitApp):
             refresh=self._refresh,
             start=session,
         )
-        self._browse = BrowseDesk(stores, lambda: self._models, self._add_window)
+        self._browse = browsing.BrowseDesk(stores, lambda: self._models, self._add_window)
         self._windows: list[str] = []
         super().__init__(models, {**self._browse.first_windows(), **datasets}, **kw)
         monitor = Monitor(self._gauges(), log=access_log)
@@ -373,7 +371,9 @@ class LitTlApp(lit_app.LitApp):
             title = f"{title} {config.get('new_name') or config.get('model_name') or ''}".strip()
         models = [self._models.get(query.get(key, "")) for key in ("model", "other_model")]
         slow = SLOW_FIELDS & set((query.get("requested_fields") or "").split(","))
-        long = path in _LONG or _takes_long(named, data.get("config")) or bool(slow)
+        long = (
+            path in (*_LONG, *browsing.LONG) or _takes_long(named, data.get("config")) or bool(slow)
+        )
         ours = all(each is None or isinstance(each, LazyModel) for each in models)
         return Described(
             title,

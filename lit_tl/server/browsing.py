@@ -1,5 +1,6 @@
 """What a page asks of stores: rows, histograms, comparisons, windows to look into."""
 
+import base64
 import pathlib
 import threading
 import weakref
@@ -9,17 +10,27 @@ import numpy as np
 
 from lit_tl.engine import jobs
 from lit_tl.lit.model import HookedTransformerLIT
+from lit_tl.lit.projectors import Umap
 from lit_tl.lit.store_windows import MOST_ROWS, window
 from lit_tl.lit.stored import StoredPredictions, why_not
 from lit_tl.names import safe_label, split_label
+from lit_tl.server.large_data import store_of_data
 from lit_tl.session.digests import digest_of_weights
-from lit_tl.store import Part, Store, StoreError
+from lit_tl.store import Part, Store, StoreError, projections
 from lit_tl.store import index as index_
 from lit_tl.store.comparing import Side, described, differences, largest_first
 from lit_tl.store.files import alone
 from lit_tl.store.filters import FilterError
 from lit_tl.store.queries import Order, Queries
 
+TITLES: Mapping[str, str] = {
+    "/describe_stores": "Opening the store",
+    "/compare_columns": "Comparing",
+    "/place_rows": "Placing rows",
+}
+"""Of what takes long, for the list of jobs."""
+LONG = ("/place_rows",)
+"""What other requests go before."""
 _MOST_IN_PAGE = 200
 _MOST_BINS = 200
 
@@ -87,6 +98,7 @@ class BrowseDesk:
             "/browse_statistics": self.statistics,
             "/compare_columns": self.compare,
             "/open_rows": self.open,
+            "/place_rows": self.place,
         }
 
     def stored_for(self, model: HookedTransformerLIT) -> list[StoredPredictions]:
@@ -116,6 +128,7 @@ class BrowseDesk:
             "parts": [self._provenance(shelf, part) for part in manifest.parts],
             "data": [str(source.get("label")) for source in manifest.sources],
             "most": MOST_ROWS,
+            "vectors": projections.choices(shelf.store),
         }
 
     def _provenance(self, shelf: Shelf, part: Part) -> dict[str, Any]:
@@ -201,6 +214,35 @@ class BrowseDesk:
             record["difference"] = _number(found[places[place]])
         return {"total": len(rows), "rows": records, "spread": described(found)}
 
+    def place(self, data: Mapping[str, Any], **kw: Any) -> Any:
+        """Rows in two dimensions: `store`, `part`, `layer`, `method` (pca or umap), `color`, a
+        column of numbers, and `filter`."""
+        del kw
+        shelf, method = self._shelf(data), str(data.get("method") or "pca")
+        if method not in ("pca", "umap"):
+            raise FilterError(f"method is {method!r}: choose pca or umap")
+        layer = data.get("layer")
+        found = projections.placed(
+            shelf.store,
+            str(data.get("part")),
+            layer if isinstance(layer, int) else None,
+            method,
+            None if method == "pca" else Umap(2).place,
+            jobs.current().advance,
+        )
+        queries = shelf.queries
+        through = np.isin(found.rows, queries.rows(str(data.get("filter") or "")))
+        rows = found.rows[through]
+        color = str(data.get("color") or "")
+        values = queries.values(color, rows) if color else np.zeros(0)
+        return {
+            "rows": _bytes(rows.astype(np.int32)),
+            "x": _bytes(found.places[through, 0]),
+            "y": _bytes(found.places[through, 1]),
+            "color": _bytes(values.astype(np.float32)),
+            "explained": found.explained,
+        }
+
     def open(self, data: Mapping[str, Any], **kw: Any) -> Any:
         """Make a data set of the page: of `rows`, or of the first `count` of a filter and order."""
         del kw
@@ -232,6 +274,11 @@ class BrowseDesk:
         return self._shelves[label]
 
 
+def _bytes(values: "np.ndarray[Any, Any]") -> str:
+    """Numbers as a page reads them at once."""
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
+
+
 def _order(data: Mapping[str, Any]) -> Order:
     return Order(column=str(data.get("sort") or ""), descending=bool(data.get("descending")))
 
@@ -253,21 +300,32 @@ def _number(value: Any) -> Optional[float]:
     return float(value) if np.isfinite(value) else None
 
 
-def open_stores(entries: Sequence[str]) -> dict[str, Store]:
-    """Stores by label, of entries `[label=]folder`.
+def open_stores(
+    entries: Sequence[str], say: Callable[[str], None] = lambda text: None
+) -> dict[str, Store]:
+    """Stores by label, of entries `[label=]folder`; or of data sets that have none, which are read
+    into one.
+
+    Args:
+        entries: folders, files, globs, addresses or `hf:owner/name`.
+        say: hears what takes long.
 
     Raises:
         StoreError: one is none, or two have one label.
+        DataError: a data set can't be read.
     """
     stores: dict[str, Store] = {}
     for entry in entries:
-        label, folder = split_label(entry)
-        label = safe_label(label or pathlib.Path(folder).expanduser().resolve().name)
+        label, source = split_label(entry)
+        folder = pathlib.Path(source).expanduser()
+        is_folder = folder.is_dir() or not (folder.suffix or ":" in source or "*" in source)
+        name = folder.resolve().name if is_folder else source.split("/")[-1].split(".")[0]
+        label = safe_label(label or name)
         if label in stores:
             raise StoreError(f"two stores are called {label!r}: name one of them with label=...")
-        store = Store(folder)
+        store = Store(folder) if is_folder else store_of_data(source, say)
         if store.manifest.rows is None:
-            raise StoreError(f"{folder} was not read to its end: run precompute on it again")
+            raise StoreError(f"{source} was not read to its end: run precompute on it again")
         stores[label] = store
     return stores
 

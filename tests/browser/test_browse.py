@@ -10,6 +10,7 @@ from lit_tl.precompute.run import run, start_here
 from lit_tl.precompute.worker import ModelConfig
 from lit_tl.store import Store
 from lit_tl.store.comparing import Side, differences, largest_first
+from lit_tl.store.projections import placed
 from lit_tl.store.queries import Order, Queries
 from tests.browser.conftest import Watched, select_first, tab, until
 from tests.browser.test_accessibility import violations
@@ -26,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     run(
         models=["tiny=lit-tl-tiny", "cut=lit-tl-tiny{L2H0 = zero}"],
         datasets=[str(write(folder / "prompts.jsonl", prompts(COUNT)))],
-        chosen=parse("predictions"),
+        chosen=parse("predictions,activations[site=resid_post]"),
         output=folder / "store",
         shard_rows=512,
         start=start_here(ModelConfig()),
@@ -166,6 +167,25 @@ def test_an_original_and_its_variant_are_compared(
     panel(page).get_by_label("Show", exact=True).select_option("Statistics")
     panel(page).get_by_label("By", exact=True).select_option("topic")
     panel(page).get_by_role("cell", name="Italy", exact=True).first.wait_for()
+    watched.check()
+
+
+def test_points_are_chosen_on_a_map(page: Any, store: Store, watched: Watched) -> None:
+    """Principal components; what is dragged over is opened in the page."""
+    panel(page).get_by_label("Show", exact=True).select_option("Map")
+    layer = panel(page).get_by_label("Layer", exact=True)
+    layer.wait_for()
+    found = placed(store, "tiny.activations", int(layer.input_value()), "pca")
+    said = panel(page).get_by_text(re.compile(r"3,000 rows; the axes have"))
+    said.wait_for()
+    assert f"{100 * found.explained[0]:.1f} %" in said.inner_text()
+    box = panel(page).locator(".map .plot .draglayer .nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] - 5, steps=6)
+    page.mouse.up()
+    panel(page).get_by_role("button", name="Open 1,000 in the page").click()
+    page.get_by_text("1 of 1000 datapoints").wait_for()
     watched.check()
 
 

@@ -229,3 +229,42 @@ def test_the_database_itself_may_open_nothing(store: Store, tmp_path: pathlib.Pa
         with pytest.raises(duckdb.Error):
             queries._ask(sql, [])
     assert list(tmp_path.iterdir()) == [other]
+
+
+def test_a_large_data_set_is_looked_at_without_a_store(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read once, and again when it has changed."""
+    from lit_tl.server.browsing import BrowseDesk, open_stores
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = write(tmp_path / "large.jsonl", prompts(300))
+    said: list[str] = []
+    (opened,) = open_stores([str(path)], said.append).values()
+    desk = BrowseDesk({"large": opened}, dict, lambda label, data: {})
+    page = desk.rows({"filter": 'number > 250 and text has "Italy"', "columns": ["number"]})
+    assert page["total"] == sum(i > 250 and i % 3 == 2 for i in range(300))
+    assert len(desk.first_windows()["large"].examples) == 300
+    open_stores([str(path)], said.append)
+    assert said == ["reading large"]
+    write(path, prompts(301))
+    (again,) = open_stores([str(path)], said.append).values()
+    assert again.manifest.rows == 301
+    assert said == ["reading large", "reading large"]
+
+
+def test_what_is_no_store_is_said(tmp_path: pathlib.Path) -> None:
+    from lit_tl.data.errors import DataError
+    from lit_tl.server.browsing import open_stores
+    from lit_tl.store import StoreError
+
+    with pytest.raises(StoreError, match=r"is no store: it has no manifest.json"):
+        open_stores([str(tmp_path)])
+    with pytest.raises(DataError, match=r"missing.jsonl"):
+        open_stores([str(tmp_path / "missing.jsonl")])
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(StoreError, match="is no manifest of a store"):
+        open_stores([str(tmp_path)])
+    (tmp_path / "manifest.json").write_text('{"format": "lit_tl store", "version": 99}')
+    with pytest.raises(StoreError, match="install a later one"):
+        open_stores([str(tmp_path)])

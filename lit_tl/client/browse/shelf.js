@@ -6,7 +6,7 @@
  * @typedef {{name: string, model: string, analysis: string, weights: string, changes: string[],
  *   code: string, note: string, same: string[], other: Record<string, string>}} Part
  * @typedef {{label: string, folder: string, rows: number, columns: Column[], parts: Part[],
- *   data: string[], most: number}} Shelf
+ *   data: string[], most: number, vectors: {part: string, layers: number[]}[]}} Shelf
  * @typedef {{store: string, filter: string, sort: string, descending: boolean}} Question
  */
 import {ask} from '../bridge/session.js';

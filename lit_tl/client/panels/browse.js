@@ -3,6 +3,7 @@ import {ask} from '../bridge/session.js';
 import {openWindow} from '../bridge/windows.js';
 import {Compare} from '../browse/compare.js';
 import {Histogram} from '../browse/histogram.js';
+import {RowsMap} from '../browse/map.js';
 import {RowsTable} from '../browse/rows_table.js';
 import {shelves, shown, shownFirst} from '../browse/shelf.js';
 import {Statistics} from '../browse/statistics.js';
@@ -13,7 +14,7 @@ import {sentenceOf} from '../reach.js';
 /** @typedef {import('../browse/shelf.js').Shelf} Shelf */
 
 const NAME = 'Browse';
-const MODES = ['Rows', 'Compare', 'Statistics'];
+const MODES = ['Rows', 'Compare', 'Statistics', 'Map'];
 const DATA_ORDER = 'the order of the data';
 
 class BrowsePanel {
@@ -38,7 +39,7 @@ class BrowsePanel {
   #shelf = null;
   /** @type {string[]} */
   #columns = [];
-  /** @type {{again: () => Promise<void>, close?: () => void, rows?: RowsTable}|null} */
+  /** @type {{again: () => Promise<void>, close?: () => void, rows?: RowsTable, map?: RowsMap}|null} */
   #view = null;
   #applied = '';
 
@@ -76,6 +77,7 @@ class BrowsePanel {
   #choose(shelf) {
     this.#shelf = shelf;
     this.#columns = shownFirst(shelf);
+    if (!this.#modes().includes(this.mode)) this.mode = 'Rows';
     const names = shelf.columns.map(({name}) => name);
     if (!names.includes(this.sort)) this.sort = '';
     const numbers = this.#numbers();
@@ -91,6 +93,11 @@ class BrowsePanel {
     return columns
       .filter(({kind, name}) => kind === 'number' && name !== 'row')
       .map(({name}) => name);
+  }
+
+  /** A map takes vectors. */
+  #modes() {
+    return MODES.filter((mode) => mode !== 'Map' || this.#shelf?.vectors.length);
   }
 
   /** @param {Shelf} shelf */
@@ -140,7 +147,7 @@ class BrowsePanel {
             }),
           ]
         : []),
-      choice('Show', MODES, this.mode, (mode) => {
+      choice('Show', this.#modes(), this.mode, (mode) => {
         this.mode = mode;
         this.#drawToolbar();
         this.#drawMode();
@@ -225,6 +232,10 @@ class BrowsePanel {
       const statistics = new Statistics(/** @type {Shelf} */ (this.#shelf), on);
       this.#place.replaceChildren(statistics.box);
       this.#view = statistics;
+    } else if (this.mode === 'Map') {
+      const map = new RowsMap(/** @type {Shelf} */ (this.#shelf), on);
+      this.#place.replaceChildren(map.box);
+      this.#view = {again: () => map.again(), close: () => map.close(), map};
     } else this.#drawRows(on);
     void this.#view?.again();
   }
@@ -308,12 +319,11 @@ class BrowsePanel {
   }
 
   async #openRows() {
-    const table = this.#view?.rows;
-    if (!table) return;
+    const {rows: table, map} = this.#view ?? {};
     this.#open.disabled = true;
     try {
-      const rows = [...table.chosen];
-      const first = this.mode === 'Rows' ? table.seen.first : 0;
+      const rows = table ? [...table.chosen] : (map?.chosen ?? []);
+      const first = this.mode === 'Rows' ? table?.seen.first : 0;
       await openWindow(rows.length ? {...this.#question(), rows} : {...this.#question(), first});
       this.#fail('');
     } catch (error) {
