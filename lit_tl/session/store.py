@@ -1,6 +1,8 @@
 """Sessions that are kept in the user's data folder: autosaves, and those that links name."""
 
+import contextlib
 import hashlib
+import os
 import pathlib
 import re
 import threading
@@ -75,7 +77,7 @@ class SessionStore:
     def listing(self) -> list[dict[str, Any]]:
         """Autosaves, newest first: `name`, `title`, `time`, `bytes`."""
         found = []
-        for file in sorted(self._files("autosaves"), key=_age, reverse=True):
+        for file, known in self._newest_first("autosaves"):
             try:
                 session = Session.load(file)
             except SessionError:
@@ -86,7 +88,7 @@ class SessionStore:
                     "title": session.title,
                     "time": session.content["written"]["time"],
                     "models": [model["label"] for model in session.models],
-                    "bytes": file.stat().st_size,
+                    "bytes": known.st_size,
                 }
             )
         return found
@@ -96,17 +98,16 @@ class SessionStore:
             raise SessionError(f"{name[:80]!r} is no session's name")
         return self._folder / kind / f"{name}.json"
 
-    def _files(self, kind: Kind) -> list[pathlib.Path]:
-        return list((self._folder / kind).glob("*.json"))
+    def _newest_first(self, kind: Kind) -> list[tuple[pathlib.Path, os.stat_result]]:
+        found = []
+        for file in (self._folder / kind).glob("*.json"):
+            with contextlib.suppress(FileNotFoundError):  # another server has let go of it
+                found.append((file, file.stat()))
+        return sorted(found, key=lambda each: each[1].st_mtime_ns, reverse=True)
 
     def _forget_oldest(self, kind: Kind) -> None:
-        files = sorted(self._files(kind), key=_age, reverse=True)
         size = 0
-        for place, file in enumerate(files):
-            size += file.stat().st_size
+        for place, (file, known) in enumerate(self._newest_first(kind)):
+            size += known.st_size
             if place and (place >= MOST[kind] or size > MOST_BYTES):
                 file.unlink(missing_ok=True)
-
-
-def _age(file: pathlib.Path) -> int:
-    return file.stat().st_mtime_ns
