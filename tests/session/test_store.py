@@ -13,13 +13,13 @@ def test_files_may_go_while_they_are_listed(tmp_path: pathlib.Path) -> None:
     for i in range(MOST["autosaves"]):
         one.keep(Session.of(title=f"{i}"), "autosaves", f"first{i}")
     done = threading.Event()
-    failed: list[BaseException] = []
+    failed: list[OSError] = []
 
     def list_all() -> None:
         while not done.is_set():
             try:
                 one.listing()
-            except BaseException as error:
+            except OSError as error:
                 failed.append(error)
                 return
 
