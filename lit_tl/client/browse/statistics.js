@@ -10,6 +10,7 @@ const HEADS = ['count', 'mean', 'deviation', 'least', 'median', 'largest'];
 export class Statistics {
   #place = el('div', {className: 'statistics', tabindex: 0});
   #by = NONE;
+  #serial = 0;
 
   /**
    * @param {import('./shelf.js').Shelf} shelf
@@ -35,6 +36,7 @@ export class Statistics {
   }
 
   async again() {
+    const serial = ++this.#serial;
     const numbers = this.shelf.columns.filter(({kind}) => kind === 'number').map(({name}) => name);
     const columns = shownFirst(this.shelf, 60).filter((name) => numbers.includes(name));
     try {
@@ -45,6 +47,7 @@ export class Statistics {
         columns: columns.length ? columns : numbers.slice(1, 8),
         by: this.#by === NONE ? '' : this.#by,
       });
+      if (serial !== this.#serial) return; // something else was asked meanwhile
       this.#draw(found);
       this.on.fail('');
     } catch (error) {
