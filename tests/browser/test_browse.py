@@ -99,6 +99,7 @@ def test_rows_are_sorted_filtered_and_scrolled(
     page.keyboard.press("End")
     last = queries.page(rows[-1:].tolist(), ["text"])[0]["text"]
     until(page, lambda: lines(page).last.locator(".cell").nth(1).inner_text() == last)
+    assert lines(page).last.get_attribute("aria-rowindex") == str(len(rows) + 1)
     watched.check()
 
 
@@ -111,6 +112,7 @@ def test_a_filter_with_an_error_changes_nothing(page: Any, queries: Queries) -> 
     wants(page, queries, rows)
     type_filter(page, "tiny.loss > 9")
     until(page, lambda: panel(page).locator(".failed").first.inner_text() == "")
+    assert panel(page).get_by_label("Filter", exact=True).get_attribute("aria-invalid") == "false"
 
 
 def test_a_histogram_is_brushed(page: Any, queries: Queries, watched: Watched) -> None:
@@ -144,6 +146,7 @@ def test_rows_are_opened_in_the_page(page: Any, queries: Queries, watched: Watch
     tab(page, "Predictions")
     predictions = page.locator("lit-tl-predictions-module")
     predictions.get_by_text(f"mean loss {chosen[0][LOSS]:.2f}").first.wait_for()
+    assert "dataset=store-" in page.url
     watched.check()
 
 
@@ -198,6 +201,7 @@ def test_a_link_shows_the_same_rows(page: Any, queries: Queries, watched: Watche
     page.goto(page.url)
     tab(page, "Browse")
     wants(page, queries, rows)
+    assert panel(page).get_by_label("Filter", exact=True).input_value() == text
 
 
 def test_it_can_be_used_without_a_mouse_and_axe_finds_nothing(page: Any) -> None:
