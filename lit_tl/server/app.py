@@ -36,8 +36,6 @@ MAX_REPLY_BYTES = 2**27
 ANALYSIS_PATH = "/get_analysis"
 _MANY_INPUTS = 32
 """Inputs above which a request is background work."""
-_MOST_WINDOWS = 16
-"""Data sets of rows of stores that a server holds."""
 _LONG = ("/create_model", "/create_dataset", "/get_metrics", "/unload_model", "/make_variant")
 _LOADING = ("/create_model", "/create_dataset")
 _MAY_BE_KEPT = ("/get_info", "/get_dataset", "/get_preds", "/get_metrics", ANALYSIS_PATH)
@@ -103,7 +101,9 @@ class LitTlApp(lit_app.LitApp):
             refresh=self._refresh,
             start=session,
         )
-        self._browse = browsing.BrowseDesk(stores, lambda: self._models, self._add_window)
+        self._browse = browsing.BrowseDesk(
+            stores, lambda: self._models, self._add_window, self._sessions.weights
+        )
         self._windows: list[str] = []
         super().__init__(models, {**self._browse.first_windows(), **datasets}, **kw)
         monitor = Monitor(self._gauges(), log=access_log)
@@ -311,7 +311,7 @@ class LitTlApp(lit_app.LitApp):
             name = f"{label}-{number}"
             self._datasets[name] = lit_dataset.IndexedDataset(base=data, id_fn=caching.input_hash)
             self._windows.append(name)
-            while len(self._windows) > _MOST_WINDOWS:
+            while len(self._windows) > browsing.MOST_WINDOWS:
                 self._datasets.pop(self._windows.pop(0), None)
             self._info = self._build_metadata()
         return {"dataset": name}

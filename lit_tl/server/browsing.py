@@ -3,7 +3,6 @@
 import base64
 import pathlib
 import threading
-import weakref
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
@@ -15,7 +14,6 @@ from lit_tl.lit.store_windows import MOST_ROWS, window
 from lit_tl.lit.stored import StoredPredictions, why_not
 from lit_tl.names import safe_label, split_label
 from lit_tl.server.large_data import store_of_data
-from lit_tl.session.digests import digest_of_weights
 from lit_tl.store import Part, Store, StoreError, projections
 from lit_tl.store import index as index_
 from lit_tl.store.comparing import Side, described, differences, largest_first
@@ -31,6 +29,8 @@ TITLES: Mapping[str, str] = {
 """Of what takes long, for the list of jobs."""
 LONG = ("/place_rows",)
 """What other requests go before."""
+MOST_WINDOWS = 16
+"""Data sets of rows of stores that a server holds."""
 _MOST_IN_PAGE = 200
 _MOST_BINS = 200
 
@@ -72,6 +72,7 @@ class BrowseDesk:
         models: of the server, by label, as LIT has them.
         add: takes a data set into the page, under a name of the label; gives what the page is to
             know.
+        weights: the digest of a model's weights.
     """
 
     def __init__(
@@ -79,10 +80,10 @@ class BrowseDesk:
         stores: Mapping[str, Store],
         models: Callable[[], Mapping[str, Any]],
         add: Callable[[str, Any], dict[str, Any]],
+        weights: Callable[[HookedTransformerLIT], str],
     ):
         self._shelves = {label: Shelf(label, store) for label, store in stores.items()}
-        self._models, self._add = models, add
-        self._digests: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
+        self._models, self._add, self._weights = models, add, weights
 
     @property
     def labels(self) -> list[str]:
@@ -152,9 +153,7 @@ class BrowseDesk:
         }
 
     def _why_not(self, part: Part, model: HookedTransformerLIT) -> str:
-        if model.model not in self._digests:
-            self._digests[model.model] = digest_of_weights(model.model)
-        return why_not(part, model, self._digests[model.model])
+        return why_not(part, model, self._weights(model))
 
     def rows(self, data: Mapping[str, Any], **kw: Any) -> Any:
         """Some rows of a filter, in an order: `store`, `filter`, `sort`, `descending`, `first`,

@@ -203,7 +203,7 @@ def _singles(
 ) -> dict[str, Any]:
     """An array's numbers as columns of their own; a single value as it is."""
     if not column.axes:
-        return {name: _without_nan(values)}
+        return {name: _finite(values)}
     if not _has_places(column):
         return {}
     count = int(np.prod(column.shape))  # type: ignore[arg-type]
@@ -212,6 +212,7 @@ def _singles(
     read = values.drop_null().combine_chunks()
     if len(there):
         flat[there] = read.flatten().to_numpy(zero_copy_only=False).reshape(-1, count)
+    flat[~np.isfinite(flat)] = np.nan
     names = places_of(name, column, described)
     return {
         each: pa.array(flat[:, place], pa.float32(), from_pandas=True)
@@ -219,7 +220,7 @@ def _singles(
     }
 
 
-def _without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
+def _finite(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if not pa.types.is_floating(values.type):
         return values
-    return pa.compute.if_else(pa.compute.is_nan(values), None, values)
+    return pa.compute.if_else(pa.compute.is_finite(values), values, None)

@@ -4,9 +4,10 @@ DuckDB sees one table and no file: it is not allowed to open any, to load extens
 settings changed. Names of columns come from the index, and values are parameters.
 """
 
+import contextlib
 import dataclasses
 import threading
-from typing import Any, Iterable, Literal, Mapping, Optional, Sequence
+from typing import Any, Iterable, Iterator, Literal, Optional, Sequence
 
 import cachetools
 import duckdb
@@ -128,7 +129,8 @@ class Queries:
         direction = "DESC" if order.descending else "ASC"
         sort = f"ORDER BY {_quoted(by)} {direction} NULLS LAST, row" if by else "ORDER BY row"
         sql = f"SELECT row FROM t WHERE {condition.sql} {sort}"
-        found: Rows = self._ask(sql, condition.values)["row"]
+        with self._asked(sql, condition.values) as cursor:
+            found: Rows = cursor.fetchnumpy()["row"]
         with self._lock:
             self._views[key] = found
         return found
@@ -185,7 +187,7 @@ class Queries:
             f"SELECT min({value}) AS low, max({value}) AS high, count({value}) AS there, "
             f"count(*) AS every FROM t WHERE {condition.sql}"
         )
-        (known,) = _records(self._ask(sql, condition.values))
+        (known,) = self._records(sql, condition.values)
         there = int(known["there"])
         low, high = between or (known["low"], known["high"])
         if not there or low is None:
@@ -199,7 +201,7 @@ class Queries:
         )
         values = (low, width, *condition.values, low, high)
         counts = [0] * bins
-        for record in _records(self._ask(sql, values)):
+        for record in self._records(sql, values):
             counts[int(record["bin"])] = int(record["count"])
         edges = [low + width * i for i in range(bins + 1)]
         return {"edges": edges, "counts": counts, "missing": int(known["every"]) - there}
@@ -230,8 +232,8 @@ class Queries:
                 else ""
             )
             sql = f"SELECT {grouped}{select} FROM t WHERE {condition.sql} {end}"
-            for record in _records(self._ask(sql, condition.values)):
-                found.append({"column": name, **{k: _plain(v) for k, v in record.items()}})
+            for record in self._records(sql, condition.values):
+                found.append({"column": name, **record})
         return found
 
     def values(self, name: str, rows: Optional[Rows] = None) -> "npt.NDArray[np.float64]":
@@ -250,19 +252,25 @@ class Queries:
             raise FilterError(f"{column.name} is no number")
         return column
 
-    def _ask(self, sql: str, values: Sequence[Any]) -> dict[str, Any]:
-        """The columns of an answer. Each thread has a cursor of its own."""
+    def _records(self, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+        """The rows of a short answer."""
+        with self._asked(sql, values) as cursor:
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    @contextlib.contextmanager
+    def _asked(self, sql: str, values: Sequence[Any]) -> Iterator[Any]:
+        """A cursor with an answer. Each thread has one of its own."""
         cursor = self._connection.cursor()
         cursor.register("t", self._table)
         try:
-            found: dict[str, Any] = cursor.execute(sql, list(values)).fetchnumpy()
+            yield cursor.execute(sql, list(values))
         except duckdb.OutOfMemoryException as error:
             raise FilterError(
                 "this question needs more memory than it may take: ask of fewer rows"
             ) from error
         finally:
             cursor.close()
-        return found
 
 
 def _shown(store: Store, table: pa.Table) -> dict[str, Shown]:
@@ -306,19 +314,3 @@ def _quoted(name: str) -> str:
     """A name of the index as SQL has it."""
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
-
-
-def _records(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
-    names = list(columns)
-    lists = [
-        [_plain(value) for value in np.ma.filled(columns[n].astype(object), None)]
-        if isinstance(columns[n], np.ma.MaskedArray)
-        else [_plain(v) for v in columns[n]]
-        for n in names
-    ]
-    return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
-
-
-def _plain(value: Any) -> Any:
-    plain = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(plain, float) and not np.isfinite(plain) else plain

@@ -3,6 +3,7 @@ Mistral's."""
 
 import concurrent.futures
 import dataclasses
+import functools
 import itertools
 import pathlib
 import sys
@@ -358,19 +359,16 @@ def test_an_assistant_may_come_first(chatting: Chatting) -> None:
     assert chatting.tokenizer.decode(said) == f"{ASSISTANT['content']}<|end|>\n"
 
 
-def test_threads_may_read_conversations_together(chatting: Chatting) -> None:
+def test_threads_may_read_together(chatting: Chatting, request: pytest.FixtureRequest) -> None:
     """More of them than are remembered."""
     prompter = chatting.model.loaded.prompter
     texts = [Conversation.of([{**USER, "content": f"{i} cakes?"}]).text for i in range(100)]
     expected = [prompter.from_text(text).ids for text in texts]
-    interval = sys.getswitchinterval()
+    request.addfinalizer(functools.partial(sys.setswitchinterval, sys.getswitchinterval()))
     sys.setswitchinterval(1e-5)  # they get into each other's way as often as they can
-    try:
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            for _ in range(3):
-                assert [each.ids for each in pool.map(prompter.from_text, texts)] == expected
-    finally:
-        sys.setswitchinterval(interval)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            assert [each.ids for each in pool.map(prompter.from_text, texts)] == expected
 
 
 def test_a_template_that_changes_what_is_said_leaves_roles_unknown() -> None:

@@ -227,7 +227,7 @@ def test_the_database_itself_may_open_nothing(store: Store, tmp_path: pathlib.Pa
         "SET memory_limit = '100GB'",
     ):
         with pytest.raises(duckdb.Error):
-            queries._ask(sql, [])
+            queries._records(sql, [])
     assert list(tmp_path.iterdir()) == [other]
 
 
@@ -241,7 +241,7 @@ def test_a_large_data_set_is_looked_at_without_a_store(
     path = write(tmp_path / "large.jsonl", prompts(300))
     said: list[str] = []
     (opened,) = open_stores([str(path)], said.append).values()
-    desk = BrowseDesk({"large": opened}, dict, lambda label, data: {})
+    desk = BrowseDesk({"large": opened}, dict, lambda label, data: {}, lambda model: "")
     page = desk.rows({"filter": 'number > 250 and text has "Italy"', "columns": ["number"]})
     assert page["total"] == sum(i > 250 and i % 3 == 2 for i in range(300))
     assert len(desk.first_windows()["large"].examples) == 300
