@@ -5,9 +5,6 @@ from typing import Any
 
 import pytest
 
-from lit_tl.precompute.catalog import parse
-from lit_tl.precompute.run import run, start_here
-from lit_tl.precompute.worker import ModelConfig
 from lit_tl.store import Store
 from lit_tl.store.comparing import Side, differences, largest_first
 from lit_tl.store.projections import placed
@@ -15,7 +12,7 @@ from lit_tl.store.queries import Order, Queries
 from tests.browser.conftest import Watched, select_first, tab, until
 from tests.browser.test_accessibility import violations
 from tests.live_server import LitServer
-from tests.precompute.conftest import prompts, write
+from tests.precompute.conftest import make_store
 
 COUNT = 3000
 LOSS = "tiny.loss"
@@ -23,16 +20,9 @@ LOSS = "tiny.loss"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("stores")
-    run(
-        models=["tiny=lit-tl-tiny", "cut=lit-tl-tiny{L2H0 = zero}"],
-        datasets=[str(write(folder / "prompts.jsonl", prompts(COUNT)))],
-        chosen=parse("predictions,activations[site=resid_post]"),
-        output=folder / "store",
-        shard_rows=512,
-        start=start_here(ModelConfig()),
-    )
-    return Store(folder / "store")
+    models = ["tiny=lit-tl-tiny", "cut=lit-tl-tiny{L2H0 = zero}"]
+    analyses = "predictions,activations[site=resid_post]"
+    return make_store(tmp_path_factory.mktemp("stores"), analyses, COUNT, models)
 
 
 @pytest.fixture(scope="module")

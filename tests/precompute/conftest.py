@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from lit_tl.precompute.catalog import parse
+from lit_tl.precompute.run import run, start_here
+from lit_tl.precompute.worker import ModelConfig
+from lit_tl.store import Store
+
 TOPICS = ("France", "Spain", "Italy")
 CAPITALS = (" Paris", " Madrid", " Rome")
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -39,6 +44,19 @@ def write(path: pathlib.Path, records: list[Any]) -> pathlib.Path:
 def data(tmp_path: pathlib.Path) -> pathlib.Path:
     """Sixty prompts."""
     return write(tmp_path / "prompts.jsonl", prompts(60))
+
+
+def make_store(folder: pathlib.Path, analyses: str, count: int, models: list[str]) -> Store:
+    """A store of so many prompts, made in this process."""
+    run(
+        models=models,
+        datasets=[str(write(folder / "prompts.jsonl", prompts(count)))],
+        chosen=parse(analyses),
+        output=folder / "store",
+        shard_rows=200,
+        start=start_here(ModelConfig()),
+    )
+    return Store(folder / "store")
 
 
 def start(*arguments: str, **how: Any) -> "subprocess.Popen[str]":

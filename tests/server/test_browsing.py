@@ -12,12 +12,9 @@ import pyarrow.parquet
 import pytest
 
 from lit_tl import HookedTransformerLIT
-from lit_tl.precompute.catalog import parse
-from lit_tl.precompute.run import run, start_here
-from lit_tl.precompute.worker import ModelConfig
 from lit_tl.store import Store
 from tests.live_server import LitServer
-from tests.precompute.conftest import prompts, write
+from tests.precompute.conftest import make_store, prompts, write
 
 COUNT = 1500
 
@@ -25,18 +22,9 @@ COUNT = 1500
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Predictions and activations of the bundled model and of a variant."""
-    folder = tmp_path_factory.mktemp("stores")
-    data = write(folder / "prompts.jsonl", prompts(COUNT))
     models = ["lit-tl-tiny", "cut=lit-tl-tiny{L2H0 = zero}"]
-    run(
-        models=models,
-        datasets=[str(data)],
-        chosen=parse("predictions,activations[site=resid_post[1]]"),
-        output=folder / "store",
-        shard_rows=200,
-        start=start_here(ModelConfig()),
-    )
-    return Store(folder / "store")
+    analyses = "predictions,activations[site=resid_post[1]]"
+    return make_store(tmp_path_factory.mktemp("stores"), analyses, COUNT, models)
 
 
 @pytest.fixture(scope="module")
